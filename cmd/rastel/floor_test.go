@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// floor is the floor plan: what each package may import of ours. A package that is not here
+// is an error, so a new one is added with a reason.
+var floor = map[string][]string{
+	"rastel/sanitize/eml":                     {}, // the model; everything else stands on it
+	"rastel/sanitize":                         {"rastel/sanitize/eml"},
+	"rastel/scanners":                         {"rastel/sanitize/eml"},
+	"rastel/scanners/scannertest":             {"rastel/sanitize/eml", "rastel/scanners"}, // the suite of Scanner
+	"rastel/scanners/archive":                 {"rastel/sanitize/eml", "rastel/scanners"},
+	"rastel/scanners/clamd":                   {"rastel/sanitize/eml", "rastel/scanners"},
+	"rastel/policy":                           {"rastel/sanitize/eml", "rastel/scanners"},
+	"rastel/policy/quarantine":                {"rastel/sanitize/eml"},
+	"rastel/policy/quarantine/sqlindex":       {"rastel/sanitize/eml", "rastel/policy/quarantine"},
+	"rastel/policy/quarantine/blob":           {"rastel/sanitize/eml", "rastel/policy/quarantine"},
+	"rastel/policy/quarantine/quarantinetest": {"rastel/sanitize/eml", "rastel/policy/quarantine"}, // the suite of Index and Blobs
+	"rastel/policy/engine":                    {"rastel/sanitize/eml", "rastel/scanners", "rastel/policy", "rastel/policy/quarantine"},
+	"rastel/milter":                           {"rastel/sanitize/eml", "rastel/policy"},
+	"rastel/cmd/rastel":                       {"*"},
+	"rastel/cmd/rastel/api":                   {"*"},
+	"rastel/contrib/rig":                      {}, // the real servers for tests; knows nothing of rastel
+	"rastel/contrib/e2e":                      {"rastel/contrib/rig"},
+	"rastel/contrib/demo":                     {"rastel/contrib/rig"},
+}
+
+// owners are third-party packages that one package wraps; nothing else may import them.
+var owners = map[string][]string{
+	"github.com/emersion/go-milter":      {"rastel/milter"},
+	"github.com/emersion/go-message":     {"rastel/sanitize/eml"},
+	"github.com/baruwa-enterprise/clamd": {"rastel/scanners/clamd"},
+	"github.com/mholt/archiver":          {"rastel/scanners/archive"},
+	"github.com/bodgit/sevenzip":         {"rastel/scanners/archive"},
+	"github.com/nwaples/rardecode":       {"rastel/scanners/archive"},
+	"github.com/expr-lang/expr":          {"rastel/policy"},
+	"modernc.org/sqlite":                 {"rastel/policy/quarantine/sqlindex"},
+	"github.com/pressly/goose":           {"rastel/policy/quarantine/sqlindex"},
+}
+
+func TestImportsFollowTheFloorPlan(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "rastel/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		allowed, ok := floor[p.ImportPath]
+		if !ok {
+			t.Errorf("%s is not in the floor plan", p.ImportPath)
+			continue
+		}
+		for _, imp := range p.Imports {
+			checkImport(t, p.ImportPath, imp, allowed)
+		}
+	}
+}
+
+func checkImport(t *testing.T, pkg, imp string, allowed []string) {
+	if strings.HasPrefix(imp, "rastel/") && !slices.Contains(allowed, "*") && !slices.Contains(allowed, imp) {
+		t.Errorf("%s imports %s, which the floor plan does not allow", pkg, imp)
+	}
+	for prefix, who := range owners {
+		if strings.HasPrefix(imp, prefix) && !slices.Contains(who, pkg) {
+			t.Errorf("%s imports %s, which belongs to %v", pkg, imp, who)
+		}
+	}
+}

@@ -1,0 +1,27 @@
+package milter
+
+import (
+	"context"
+
+	"rastel/policy"
+	"rastel/sanitize/eml"
+)
+
+// A Judge decides about messages. The session calls it when the header of a message begins;
+// the spool is written meanwhile, and closed after Judge has returned and its verdict was
+// carried out.
+//
+// An error means that there is no verdict: the message is refused for now. When ctx ends the
+// message is gone (the MTA gave up, or time ran out) and nothing that Judge returns counts.
+// The verdict's patch reads from the spool.
+type Judge interface {
+	Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*policy.Verdict, error)
+}
+
+// JudgeFunc is a function that is a Judge.
+type JudgeFunc func(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*policy.Verdict, error)
+
+// Judge calls f.
+func (f JudgeFunc) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*policy.Verdict, error) {
+	return f(ctx, env, s)
+}

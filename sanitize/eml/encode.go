@@ -1,0 +1,238 @@
+package eml
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// contentCuts lowers edits of decoded content to cuts in the encoded body.
+func contentCuts(p *Part, edits []Edit) ([]cut, error) {
+	edits, err := settleContent(p, edits)
+	if err != nil {
+		return nil, err
+	}
+	switch p.Encoding {
+	case QuotedPrintable:
+		return qpCuts(p, edits)
+	case Base64:
+		return []cut{{start: p.body, end: p.end, encode: func(w io.Writer) error {
+			return encodeBase64(w, p, edits)
+		}}}, nil
+	}
+	return nil, fmt.Errorf("part %s: content in this encoding cannot be edited", p.ID)
+}
+
+// settleContent is settle for edits of one part's content.
+func settleContent(p *Part, edits []Edit) ([]Edit, error) {
+	cuts := make([]cut, len(edits))
+	for i, e := range edits {
+		cuts[i] = cut{start: e.Start, end: e.End, text: e.Text}
+	}
+	cuts, err := settle(cuts)
+	if err != nil {
+		return nil, fmt.Errorf("content of part %s: %w", p.ID, err)
+	}
+	out := make([]Edit, len(cuts))
+	for i, c := range cuts {
+		out[i] = Edit{Part: p, Region: InContent, Start: c.start, End: c.end, Text: c.text}
+	}
+	return out, nil
+}
+
+// encodeBase64 writes the content with its edits as base64 in lines of 76 characters. Every
+// byte behind the first edit moves, so the whole body is written anew.
+func encodeBase64(w io.Writer, p *Part, edits []Edit) error {
+	lines := &lineWriter{w: w}
+	enc := base64.NewEncoder(base64.StdEncoding, lines)
+	ew := &editWriter{w: enc, edits: slices.Clone(edits)}
+	buf := bufPool.Get().(*[32 << 10]byte)
+	defer bufPool.Put(buf)
+	if err := decodeTo(ew, p.RawBody(), &base64Decoder{}, buf[:]); err != nil {
+		return err
+	}
+	if err := ew.finish(); err != nil {
+		return err
+	}
+	if err := enc.Close(); err != nil {
+		return err
+	}
+	return lines.finish(p.endsInBreak())
+}
+
+// endsInBreak reports whether the raw body ends with a line break of its own.
+func (p *Part) endsInBreak() bool {
+	var b [1]byte
+	return p.end > p.body && readFull(p.src, b[:], p.end-1) && b[0] == '\n'
+}
+
+func readFull(r io.ReaderAt, b []byte, off int64) bool {
+	n, _ := r.ReadAt(b, off)
+	return n == len(b)
+}
+
+// An editWriter carries out edits, sorted, on what is written through it.
+type editWriter struct {
+	w     io.Writer
+	edits []Edit
+	off   int64 // of the next byte in the unedited content
+}
+
+func (e *editWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		if len(e.edits) == 0 || e.edits[0].Start >= e.off+int64(len(p)) {
+			return n, e.pass(p)
+		}
+		c := &e.edits[0]
+		if before := max(c.Start-e.off, 0); before > 0 {
+			if err := e.pass(p[:before]); err != nil {
+				return 0, err
+			}
+			p = p[before:]
+		}
+		if e.off == c.Start {
+			if _, err := e.w.Write(c.Text); err != nil {
+				return 0, err
+			}
+		}
+		drop := min(c.End-e.off, int64(len(p)))
+		e.off, p = e.off+drop, p[drop:]
+		if e.off < c.End {
+			c.Start = -1 // its text is written; the rest of it is to be dropped
+			return n, nil
+		}
+		e.edits = e.edits[1:]
+	}
+	return n, nil
+}
+
+func (e *editWriter) pass(p []byte) error {
+	_, err := e.w.Write(p)
+	e.off += int64(len(p))
+	return err
+}
+
+// finish carries out what is left: insertions at the end.
+func (e *editWriter) finish() error {
+	for _, c := range e.edits {
+		if c.Start < 0 {
+			continue
+		}
+		if _, err := e.w.Write(c.Text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A lineWriter breaks what is written through it into lines of 76 characters (RFC 2045
+// section 6.8).
+type lineWriter struct {
+	w   io.Writer
+	col int
+}
+
+func (l *lineWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		if l.col == 76 {
+			if _, err := io.WriteString(l.w, "\r\n"); err != nil {
+				return 0, err
+			}
+			l.col = 0
+		}
+		k := min(76-l.col, len(p))
+		if _, err := l.w.Write(p[:k]); err != nil {
+			return 0, err
+		}
+		l.col, p = l.col+k, p[k:]
+	}
+	return n, nil
+}
+
+func (l *lineWriter) finish(brk bool) error {
+	if !brk {
+		return nil
+	}
+	_, err := io.WriteString(l.w, "\r\n")
+	return err
+}
+
+// qpCuts finds where edits of the content are in its quoted-printable form, where each byte
+// stands for itself or is an escape of its own.
+func qpCuts(p *Part, edits []Edit) ([]cut, error) {
+	var marks []int64
+	for _, e := range edits {
+		marks = append(marks, e.Start, e.End)
+	}
+	slices.Sort(marks)
+	at, err := qpOffsets(p, slices.Compact(marks))
+	if err != nil {
+		return nil, err
+	}
+	cuts := make([]cut, len(edits))
+	for i, e := range edits {
+		cuts[i] = cut{start: p.body + at[e.Start], end: p.body + at[e.End], text: encodeQP(e.Text)}
+	}
+	return cuts, nil
+}
+
+// qpOffsets gives the raw offset of each of the sorted offsets of the content.
+func qpOffsets(p *Part, marks []int64) (map[int64]int64, error) {
+	at := make(map[int64]int64, len(marks))
+	var raw, decoded int64
+	d := &qpDecoder{step: func(r, n int) {
+		for len(marks) > 0 && (marks[0] < decoded+int64(n) || marks[0] == decoded) {
+			within := marks[0] - decoded
+			if r != n {
+				within = 0 // an escape or dropped blanks: one piece
+			}
+			at[marks[0]] = raw + within
+			marks = marks[1:]
+		}
+		raw, decoded = raw+int64(r), decoded+int64(n)
+	}}
+	buf := bufPool.Get().(*[32 << 10]byte)
+	defer bufPool.Put(buf)
+	if err := decodeTo(io.Discard, p.RawBody(), d, buf[:]); err != nil {
+		return nil, err
+	}
+	for _, m := range marks { // at the end of the content
+		at[m] = raw
+	}
+	return at, nil
+}
+
+// encodeQP encodes the replacement of a piece of quoted-printable text. It stands on lines of
+// its own, by soft line breaks, so that no line grows and no blank comes to end one.
+func encodeQP(text []byte) []byte {
+	const hex = "0123456789ABCDEF"
+	b := []byte("=\r\n")
+	if len(text) == 0 {
+		return b
+	}
+	col := 0
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c == '\r' && bytes.HasPrefix(text[i:], []byte("\r\n")) {
+			b, col, i = append(b, '\r', '\n'), 0, i+1
+			continue
+		}
+		if col >= 70 {
+			b, col = append(b, "=\r\n"...), 0
+		}
+		if c == '=' || c < ' ' || c >= 0x7f || c == ' ' && atLineEnd(text, i+1) {
+			b, col = append(b, '=', hex[c>>4], hex[c&15]), col+3
+		} else {
+			b, col = append(b, c), col+1
+		}
+	}
+	return append(b, "=\r\n"...)
+}
+
+func atLineEnd(text []byte, i int) bool {
+	return i == len(text) || text[i] == '\r' || text[i] == '\n'
+}

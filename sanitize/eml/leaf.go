@@ -1,0 +1,88 @@
+package eml
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"strconv"
+	"sync"
+)
+
+var bufPool = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// finishLeaf decodes the content of an entity and fills in what is known of a leaf: size,
+// hash and type. It returns what is wrong with the encoding, for people.
+func (p *Part) finishLeaf(opt SpoolOptions) (damage string, err error) {
+	p.leaf = true
+	buf := bufPool.Get().(*[32 << 10]byte)
+	defer bufPool.Put(buf)
+	h := sha256.New()
+	raw := io.NewSectionReader(p.src, p.body, p.end-p.body)
+	if p.Encoding == Identity {
+		err = copyBuf(h, raw, buf[:])
+	} else {
+		p.content = NewSpool(opt)
+		d := newDecoder(p.Encoding)
+		err = decodeTo(&hashWriter{p.content, h}, raw, d, buf[:])
+		damage = d.damage()
+		p.content.CloseWrite(nil)
+	}
+	if err != nil {
+		return "", err
+	}
+	p.Size = p.end - p.body
+	if p.content != nil {
+		p.Size = p.content.Size()
+	}
+	h.Sum(p.SHA256[:0])
+	p.Type = sniff(p.Content(), p.Size)
+	return damage, nil
+}
+
+// copyBuf copies with a buffer, whatever else the reader and writer can do.
+func copyBuf(w io.Writer, r io.Reader, buf []byte) error {
+	for {
+		n, err := r.Read(buf)
+		if _, e := w.Write(buf[:n]); e != nil {
+			return e
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// A hashWriter writes to a spool and a hash.
+type hashWriter struct {
+	s *Spool
+	h hash.Hash
+}
+
+func (w *hashWriter) Write(p []byte) (int, error) {
+	w.h.Write(p)
+	return w.s.Write(p)
+}
+
+// newMember is NewMember.
+func newMember(p *Part, index int, names []string, content *Spool) (*Part, error) {
+	m := &Part{
+		ID:     p.memberID(index),
+		Parent: p, Names: names, Depth: p.Depth + 1,
+		leaf: true, member: true, content: content, Size: content.Size(),
+	}
+	buf := bufPool.Get().(*[32 << 10]byte)
+	defer bufPool.Put(buf)
+	h := sha256.New()
+	if err := copyBuf(h, content.NewReader(), buf[:]); err != nil {
+		return nil, fmt.Errorf("read member %s: %w", m.ID, err)
+	}
+	h.Sum(m.SHA256[:0])
+	m.Type = sniff(content, m.Size)
+	return m, nil
+}
+
+func (p *Part) memberID(index int) string { return p.ID + "/" + strconv.Itoa(index) }

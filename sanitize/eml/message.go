@@ -1,0 +1,115 @@
+// Package eml is rastel's model of a mail message: where its bytes are kept while it
+// arrives (Spool), what it consists of (Message, Part, Header), what was found in it
+// (Finding) and how it is changed without touching any other byte (Edit, Patch).
+//
+// The parser accepts everything. What is malformed is reported as a finding; where mail
+// clients may read a message in several ways it says so, because a gateway that follows one
+// reading only is fooled by a message that its victim reads in another.
+package eml
+
+import "context"
+
+// A Message is a parsed message.
+type Message struct {
+	Envelope *Envelope
+	Root     *Part  // the message as an entity; its ID is "1"
+	Spool    *Spool // the raw bytes
+	Size     int64  // of the raw message in bytes
+
+	// Ambiguous says that clients may read the structure in several ways, so that the
+	// whole raw message should be examined besides its parts.
+	Ambiguous bool
+}
+
+// Unexamined is something that nobody has looked at, and why. Policy decides what that
+// means; it never means clean.
+type Unexamined struct {
+	Part      *Part
+	Why       string // for people
+	Temporary bool   // trying again later may help: a scanner was down, not a limit reached
+}
+
+// Limits bound what Parse does. A zero field means its default.
+type Limits struct {
+	Depth  int          // entities in one another; default 32
+	Parts  int          // entities in a message; default 2000
+	Header int64        // bytes of one header; default 256 KiB
+	Fields int          // fields of one header; default 1000
+	Params int          // parameters of one field; default 100
+	Spool  SpoolOptions // where decoded content is kept
+}
+
+func (l Limits) withDefaults() Limits {
+	set := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	set(&l.Depth, 32)
+	set(&l.Parts, 2000)
+	set(&l.Fields, 1000)
+	set(&l.Params, 100)
+	if l.Header == 0 {
+		l.Header = 256 << 10
+	}
+	return l
+}
+
+// The checks of this package.
+var checks = []Check{
+	{"mime/ambiguous-type", "The Content-Type is repeated or damaged, so that mail clients see different parts."},
+	{"mime/ambiguous-boundary", "The boundary between parts is repeated, damaged or missing, so that mail clients see different parts."},
+	{"mime/ambiguous-encoding", "The Content-Transfer-Encoding is repeated, unknown or misplaced, so that mail clients decode different content."},
+	{"mime/ambiguous-content", "The encoded content is damaged, so that mail clients decode different content."},
+	{"mime/ambiguous-name", "An attachment has several names, so that mail clients show different ones."},
+	{"mime/ambiguous-header", "A header is damaged, so that mail clients see different fields."},
+	{"mime/limit-depth", "The message has more entities within each other than the limit."},
+	{"mime/limit-parts", "The message has more parts than the limit."},
+	{"mime/limit-header", "A header is larger or has more fields or parameters than the limit."},
+	{"mime/partial", "The message is a fragment of a larger one (message/partial), which only the recipient could put together."},
+	{"mime/external-body", "The content is elsewhere (message/external-body), where nobody can examine it."},
+}
+
+// Checks are the checks that Parse may report.
+func Checks() []Check { return checks }
+
+// Parse reads a message from the spool while it is written. Each leaf goes to leaf as soon
+// as it ends, decoded and typed; leaf must not wait for long. The parts that Parse returns
+// hold decoded content: Close gives it back.
+//
+// Malformed input is never an error but a finding. The error is that of reading the spool
+// (the writer gave up, or the disk failed) or of ctx, and then there is no message.
+func Parse(ctx context.Context, env *Envelope, s *Spool, lim Limits, leaf func(*Part)) (*Message, []Finding, error) {
+	p := newParser(ctx, env, s, lim.withDefaults(), leaf)
+	if err := p.run(); err != nil {
+		p.msg.Close()
+		return nil, nil, err
+	}
+	return p.msg, p.findings, nil
+}
+
+// Close gives back the decoded content of all entities. The spool of the message belongs to
+// whoever made it. Members of containers are given back by the run that expanded them.
+func (m *Message) Close() {
+	m.Root.Walk(func(p *Part) bool {
+		if !p.member && p.content != nil {
+			p.content.Close()
+		}
+		return !p.member
+	})
+}
+
+// Release gives back the content of a member, which nobody may read any more. It does
+// nothing for an entity.
+func (p *Part) Release() {
+	if p.member && p.content != nil {
+		p.content.Close()
+	}
+}
+
+// NewMember makes a part of one member of the container p, with the names its container
+// gives it; index counts the members of p from 1. The content must be completely written. It
+// belongs to the part from now on.
+func NewMember(p *Part, index int, names []string, content *Spool) (*Part, error) {
+	return newMember(p, index, names, content)
+}

@@ -1,0 +1,219 @@
+package eml
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// ErrOverlap is returned, wrapped, by NewPatch for edits that cut into each other: nobody can
+// say what was meant.
+var ErrOverlap = errors.New("edits overlap")
+
+// A Patch is edits lowered to cuts in the raw message. Bytes outside the cuts come out as
+// they went in. It reads from the spool of the message, and from nothing else.
+type Patch struct {
+	m      *Message
+	cuts   []cut // in order, not overlapping
+	header int   // how many of them are in the message's own header
+	fields []FieldEdit
+}
+
+// A cut replaces the raw bytes [start, end) by text, or by what encode writes.
+type cut struct {
+	start, end int64
+	text       []byte
+	encode     func(io.Writer) error
+}
+
+// NewPatch lowers edits. Edits that are the same, or lie within another, count once; it is an
+// error if two overlap otherwise, concern a member, or do not fit their part.
+func NewPatch(m *Message, edits []Edit) (*Patch, error) {
+	p := &Patch{m: m}
+	content := map[*Part][]Edit{}
+	for _, e := range edits {
+		if err := e.check(); err != nil {
+			return nil, err
+		}
+		switch {
+		case e.Region == InHeader:
+			p.cuts = append(p.cuts, headerCut(e))
+		case e.Region == InBody || e.Part.Encoding == Identity:
+			p.cuts = append(p.cuts, bodyCut(e))
+		default:
+			content[e.Part] = append(content[e.Part], e)
+		}
+	}
+	for part, list := range content {
+		cuts, err := contentCuts(part, list)
+		if err != nil {
+			return nil, err
+		}
+		p.cuts = append(p.cuts, cuts...)
+	}
+	var err error
+	if p.cuts, err = settle(p.cuts); err != nil {
+		return nil, err
+	}
+	for p.header < len(p.cuts) && p.cuts[p.header].start < m.Root.body && p.cuts[p.header].end <= m.Root.headerEnd() {
+		p.header++
+	}
+	p.fields, err = fieldEdits(m.Root, p.cuts[:p.header])
+	return p, err
+}
+
+// check reports whether the edit fits its part, and resolves an End of -1.
+func (e *Edit) check() error {
+	p := e.Part
+	if p == nil || p.member {
+		return errors.New("edit of a part that is no entity of the message")
+	}
+	size := p.end - p.body
+	switch e.Region {
+	case InHeader:
+		size = int64(len(p.Header.raw))
+	case InContent:
+		if !p.leaf {
+			return fmt.Errorf("edit of the content of part %s, which has none", p.ID)
+		}
+		size = p.Size
+	}
+	if e.End == -1 {
+		e.End = size
+	}
+	if e.Start < 0 || e.Start > e.End || e.End > size {
+		return fmt.Errorf("edit [%d,%d) outside part %s of %d bytes", e.Start, e.End, p.ID, size)
+	}
+	return nil
+}
+
+func headerCut(e Edit) cut {
+	raw := e.Part.Header.raw
+	text := e.Text
+	if e.Start == int64(len(raw)) && len(raw) > 0 && raw[len(raw)-1] != '\n' && len(text) > 0 {
+		text = append([]byte("\r\n"), text...) // the message ended within its header
+	}
+	return cut{start: e.Part.start + e.Start, end: e.Part.start + e.End, text: text}
+}
+
+func bodyCut(e Edit) cut {
+	return cut{start: e.Part.body + e.Start, end: e.Part.body + e.End, text: e.Text}
+}
+
+// settle sorts cuts, drops those that lie within another, and refuses overlaps.
+func settle(cuts []cut) ([]cut, error) {
+	slices.SortStableFunc(cuts, func(a, b cut) int {
+		switch {
+		case a.start != b.start:
+			return sign(a.start - b.start)
+		case (a.start == a.end) != (b.start == b.end): // an insertion comes before a cut at its place
+			if a.start == a.end {
+				return -1
+			}
+			return 1
+		case a.end != b.end:
+			return sign(b.end - a.end)
+		case (a.encode == nil) != (b.encode == nil): // a replacement wins over changing what it replaces
+			if a.encode == nil {
+				return -1
+			}
+			return 1
+		}
+		return 0
+	})
+	out := cuts[:0]
+	for _, c := range cuts {
+		last := len(out) - 1
+		switch {
+		case last < 0 || c.start >= out[last].end && !c.repeats(out[last]):
+			out = append(out, c)
+		case c.end > out[last].end:
+			return nil, fmt.Errorf("%w at byte %d of the message", ErrOverlap, c.start)
+		}
+	}
+	return out, nil
+}
+
+func (c cut) repeats(d cut) bool {
+	return c.start == d.start && c.end == d.end && string(c.text) == string(d.text)
+}
+
+func sign(n int64) int {
+	if n < 0 {
+		return -1
+	}
+	return 1
+}
+
+// Empty reports whether the patch changes nothing. A nil Patch is empty.
+func (p *Patch) Empty() bool { return p == nil || len(p.cuts) == 0 }
+
+// Fields are the changes of the message's own header, in an order in which each can be
+// carried out without moving the index of those that follow.
+func (p *Patch) Fields() []FieldEdit {
+	if p == nil {
+		return nil
+	}
+	return p.fields
+}
+
+// Body is all that follows the header, changed; nil if the body is untouched.
+func (p *Patch) Body() io.WriterTo {
+	if p == nil || len(p.cuts) == p.header {
+		return nil
+	}
+	return patchRange{p.m, p.cuts[p.header:], p.m.Root.body}
+}
+
+// WriteTo writes the whole changed message, header and body.
+func (p *Patch) WriteTo(w io.Writer) (int64, error) {
+	return patchRange{p.m, p.cuts, 0}.WriteTo(w)
+}
+
+// A patchRange is the raw message from a byte on, with cuts.
+type patchRange struct {
+	m    *Message
+	cuts []cut
+	from int64
+}
+
+// WriteTo writes it.
+func (r patchRange) WriteTo(w io.Writer) (int64, error) {
+	cw := &countWriter{w: w}
+	at := r.from
+	for _, c := range r.cuts {
+		if err := r.copy(cw, at, c.start); err != nil {
+			return cw.n, err
+		}
+		if c.encode != nil {
+			if err := c.encode(cw); err != nil {
+				return cw.n, err
+			}
+		} else if _, err := cw.Write(c.text); err != nil {
+			return cw.n, err
+		}
+		at = c.end
+	}
+	err := r.copy(cw, at, r.m.Size)
+	return cw.n, err
+}
+
+func (r patchRange) copy(w io.Writer, from, to int64) error {
+	n, err := io.Copy(w, io.NewSectionReader(r.m.Spool, from, to-from))
+	if err == nil && n != to-from {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+type countWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *countWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}

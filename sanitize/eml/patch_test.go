@@ -1,0 +1,240 @@
+package eml
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+func patched(t *testing.T, m *Message, edits ...Edit) string {
+	t.Helper()
+	p, err := NewPatch(m, edits)
+	if err != nil {
+		t.Fatalf("NewPatch: %v", err)
+	}
+	var b bytes.Buffer
+	if _, err := p.WriteTo(&b); err != nil {
+		t.Fatalf("WriteTo: %v", err)
+	}
+	return b.String()
+}
+
+func TestPatchChangesOnlyItsCuts(t *testing.T) {
+	raw := "Subject: s\nContent-Type: multipart/mixed; boundary=b\n\n--b\nX: y\n\nhello world\n--b\nContent-Transfer-Encoding: quoted-printable\n\na=3Cb=\nc =20\nd\n--b--\nepi\n"
+	m, _ := parse(t, raw)
+	one, two := m.Root.Children[0], m.Root.Children[1]
+	for _, tt := range []struct {
+		name  string
+		edits []Edit
+		want  string // of raw, with "\n" for CRLF
+	}{
+		{"nothing", nil, raw},
+		{"text", []Edit{{one, InContent, 0, 5, []byte("HELLO")}}, strings.Replace(raw, "hello", "HELLO", 1)},
+		{"insertion", []Edit{{one, InContent, 5, 5, []byte(",")}}, strings.Replace(raw, "hello", "hello,", 1)},
+		{"the same twice", []Edit{{one, InContent, 0, 5, []byte("x")}, {one, InContent, 0, 5, []byte("x")}}, strings.Replace(raw, "hello", "x", 1)},
+		{"one within another", []Edit{{one, InContent, 1, 3, []byte("y")}, {one, InContent, 0, 5, []byte("x")}}, strings.Replace(raw, "hello", "x", 1)},
+		{"to the end", []Edit{{one, InBody, 0, -1, []byte("gone")}}, strings.Replace(raw, "hello world", "gone", 1)},
+		{"header of a part", []Edit{{one, InHeader, 0, 6, []byte("Z: z\r\n")}}, strings.Replace(raw, "X: y", "Z: z", 1)},
+		{"escape", []Edit{{two, InContent, 1, 2, []byte("[")}}, strings.Replace(raw, "a=3Cb", "a=\n[=\nb", 1)},
+		{"deletion before a line end", []Edit{{two, InContent, 5, 6, nil}}, strings.Replace(raw, "c =20", "c =\n", 1)},
+		{"own header", []Edit{{m.Root, InHeader, 0, 12, []byte("Subject: t\r\n")}}, strings.Replace(raw, "Subject: s", "Subject: t", 1)},
+		{"append to the own header", []Edit{{m.Root, InHeader, -1, -1, nil}}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.want == "" {
+				end := int64(len(m.Root.Header.Bytes()))
+				tt.edits = []Edit{{m.Root, InHeader, end, end, []byte("New: x\r\n")}}
+				tt.want = strings.Replace(raw, "boundary=b\n", "boundary=b\nNew: x\n", 1)
+			}
+			if got, want := patched(t, m, tt.edits...), strings.ReplaceAll(tt.want, "\n", "\r\n"); got != want {
+				t.Errorf("got  %q\nwant %q", got, want)
+			}
+		})
+	}
+}
+
+func TestPatchRefusesWhatItCannotMean(t *testing.T) {
+	m, _ := parse(t, "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nhello\n--b--\n")
+	one := m.Root.Children[0]
+	member, err := NewMember(one, 1, nil, spoolOf(t, []byte("x")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name  string
+		edits []Edit
+	}{
+		{"overlap", []Edit{{one, InContent, 0, 3, nil}, {one, InContent, 2, 4, nil}}},
+		{"beyond the end", []Edit{{one, InContent, 0, 6, nil}}},
+		{"backwards", []Edit{{one, InContent, 3, 2, nil}}},
+		{"a member", []Edit{{member, InContent, 0, 1, nil}}},
+		{"content of a multipart", []Edit{{m.Root, InContent, 0, 0, nil}}},
+		{"half a field", []Edit{{m.Root, InHeader, 3, 5, nil}}},
+		{"no field", []Edit{{m.Root, InHeader, 0, 0, []byte("junk\r\n")}}},
+		{"no line end", []Edit{{m.Root, InHeader, 0, 0, []byte("A: b")}}},
+		{"bare LF", []Edit{{m.Root, InHeader, 0, 0, []byte("A: b\nC: d\r\n")}}},
+	} {
+		if p, err := NewPatch(m, tt.edits); err == nil {
+			t.Errorf("%s: no error, fields %v", tt.name, p.Fields())
+		}
+	}
+	if _, err := NewPatch(m, []Edit{{one, InContent, 0, 3, nil}, {one, InContent, 2, 4, nil}}); !errors.Is(err, ErrOverlap) {
+		t.Errorf("got %v, want ErrOverlap", err)
+	}
+}
+
+func TestFieldsAreMilterTerms(t *testing.T) {
+	raw := "A: 1\nB: 2\nA: 3\nC: 4\n\nbody"
+	for _, tt := range []struct {
+		name       string
+		start, end int64
+		text       string
+		want       string
+	}{
+		{"change", 12, 18, "A: x\n", `[{0 2 A  x}]`},
+		{"delete", 6, 12, "", `[{1 1 B }]`},
+		{"fold", 6, 12, "B: x\n y\n", `[{0 1 B  x` + "\r\n" + ` y}]`},
+		{"insert", 6, 6, "N: x\nM: y\n", `[{2 1 M  y} {2 1 N  x}]`},
+		{"append", 24, 24, "N: x\nM: y\n", `[{3 0 N  x} {3 0 M  y}]`},
+		{"rename", 6, 12, "N: x\n", `[{1 1 B } {2 1 N  x}]`},
+		{"two for one", 6, 12, "B: x\nN: y\n", `[{0 1 B  x} {2 2 N  y}]`},
+		{"one for two", 6, 18, "B: x\n", `[{1 2 A } {0 1 B  x}]`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m, _ := parse(t, raw)
+			p, err := NewPatch(m, []Edit{{m.Root, InHeader, tt.start, tt.end, []byte(strings.ReplaceAll(tt.text, "\n", "\r\n"))}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := fmt.Sprint(p.Fields()); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if p.Body() != nil {
+				t.Error("the body counts as changed")
+			}
+		})
+	}
+}
+
+// TestEditedContentDecodesToWhatWasMeant edits content at random, in each encoding, and
+// compares what a reader decodes afterwards with the edit of the plain content.
+func TestEditedContentDecodesToWhatWasMeant(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range 2000 {
+		plain := randomText(rnd, rnd.IntN(300))
+		enc := []string{"7bit", "base64", "quoted-printable"}[i%3]
+		raw := "Content-Type: multipart/mixed; boundary=bb\r\n\r\n--bb\r\nContent-Transfer-Encoding: " + enc + "\r\n\r\n" +
+			encodeFor(enc, plain) + "\r\n--bb\r\n\r\nother\r\n--bb--\r\n"
+		m, findings := parseBytes(t, []byte(raw), Limits{})
+		if len(findings) > 0 || content(m.Root.Children[0]) != plain {
+			t.Fatalf("%s of %q: findings %q, content %q", enc, plain, checksOf(findings), content(m.Root.Children[0]))
+		}
+		edits, want := randomEdits(rnd, m.Root.Children[0], plain)
+		got, findings := parseBytes(t, []byte(patched(t, m, edits...)), Limits{})
+		if c := content(got.Root.Children[0]); c != want || len(findings) > 0 {
+			t.Fatalf("%s of %q, edits %v:\n got %q (%s)\nwant %q", enc, plain, edits, c, checksOf(findings), want)
+		}
+		if c := content(got.Root.Children[1]); c != "other" {
+			t.Fatalf("the other part became %q", c)
+		}
+	}
+}
+
+func randomText(rnd *rand.Rand, n int) string {
+	var b strings.Builder
+	for range n {
+		b.WriteString([]string{"a", " ", "\t", "=", "é", "<", "\r\n", "xyz"}[rnd.IntN(8)])
+	}
+	return b.String()
+}
+
+func encodeFor(enc, s string) string {
+	switch enc {
+	case "base64":
+		var b bytes.Buffer
+		l := &lineWriter{w: &b}
+		l.Write([]byte(base64.StdEncoding.EncodeToString([]byte(s))))
+		return b.String()
+	case "quoted-printable":
+		return string(encodeQP([]byte(s)))
+	}
+	return s
+}
+
+func randomEdits(rnd *rand.Rand, p *Part, plain string) ([]Edit, string) {
+	var edits []Edit
+	var want strings.Builder
+	at := 0
+	for at < len(plain) {
+		start := at + rnd.IntN(len(plain)-at+1)
+		end := start + rnd.IntN(len(plain)-start+1)/2
+		text := strings.NewReplacer("\r\n", "n").Replace(randomText(rnd, rnd.IntN(5)))
+		edits = append(edits, Edit{p, InContent, int64(start), int64(end), []byte(text)})
+		want.WriteString(plain[at:start] + text)
+		at = end + 1
+		if end < len(plain) {
+			want.WriteByte(plain[end])
+		}
+	}
+	if at <= len(plain) {
+		want.WriteString(plain[min(at, len(plain)):])
+	}
+	rnd.Shuffle(len(edits), func(i, j int) { edits[i], edits[j] = edits[j], edits[i] })
+	return edits, want.String()
+}
+
+// FuzzParse holds the parser to its invariants: it never panics, the extents of parts lie
+// within their parents and in order, an empty patch is the identity, and the whole is
+// deterministic.
+func FuzzParse(f *testing.F) {
+	for _, b := range corpusFiles(f) {
+		f.Add(b)
+	}
+	f.Add([]byte("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n1\r\n--b--\r\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		m, findings := parseBytes(t, raw, Limits{})
+		checkExtents(t, m.Root, 0, m.Size)
+		if got := patched(t, m); got != string(raw) {
+			t.Errorf("an empty patch made %q of %q", got, raw)
+		}
+		var skeleton bytes.Buffer
+		if err := m.Skeleton(&skeleton); err != nil {
+			t.Error(err)
+		}
+		again, f2, err := Parse(context.Background(), &Envelope{}, spoolOf(t, raw), Limits{}, nil)
+		if err != nil || outline(again) != outline(m) || checksOf(f2) != checksOf(findings) {
+			t.Errorf("a second parse differs: %v", err)
+		}
+		again.Close()
+	})
+}
+
+func checkExtents(t *testing.T, p *Part, from, to int64) {
+	if p.start < from || p.body < p.start || p.end < p.body || p.end > to {
+		t.Fatalf("part %s [%d,%d,%d) is not within [%d,%d)", p.ID, p.start, p.body, p.end, from, to)
+	}
+	at := p.body
+	for _, c := range p.Children {
+		checkExtents(t, c, at, p.end)
+		at = c.end
+	}
+}
+
+func TestCorpusHoldsTheInvariants(t *testing.T) {
+	files := corpusFiles(t)
+	if len(files) == 0 {
+		t.Skip("needs ../shared/corpus/mime beside the project")
+	}
+	for _, raw := range files {
+		m, _ := parseBytes(t, raw, Limits{})
+		checkExtents(t, m.Root, 0, m.Size)
+		if got := patched(t, m); got != string(raw) {
+			t.Errorf("an empty patch changed %.80q", raw)
+		}
+	}
+}

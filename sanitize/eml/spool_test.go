@@ -1,0 +1,87 @@
+package eml
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"testing"
+)
+
+func TestSpoolIsTheSameInMemoryAndInAFile(t *testing.T) {
+	want := bytes.Repeat([]byte("0123456789"), 1000)
+	for _, memory := range []int64{1, 5000, 1 << 20} {
+		s := NewSpool(SpoolOptions{Memory: memory, Dir: t.TempDir()})
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				got, err := io.ReadAll(s.NewReader())
+				if err != nil || !bytes.Equal(got, want) {
+					t.Errorf("memory %d: read %d bytes, %v", memory, len(got), err)
+				}
+			})
+		}
+		for i := 0; i < len(want); i += 100 {
+			if _, err := s.Write(want[i : i+100]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.CloseWrite(nil)
+		wg.Wait()
+		f, err := s.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("memory %d: the descriptor gives %d bytes, %v", memory, len(got), err)
+		}
+		f.Close()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestSpoolLeavesNoFileBehind(t *testing.T) {
+	dir := t.TempDir()
+	s := NewSpool(SpoolOptions{Memory: 1, Dir: dir})
+	s.Write([]byte("hello"))
+	defer s.Close()
+	if list, err := os.ReadDir(dir); err != nil || len(list) > 0 {
+		t.Errorf("the directory lists %v, %v", list, err)
+	}
+}
+
+func TestSpoolTakesNoMoreThanItsMax(t *testing.T) {
+	s := NewSpool(SpoolOptions{Max: 10})
+	defer s.Close()
+	if _, err := s.Write(make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Write([]byte("x")); !errors.Is(err, ErrSpoolFull) {
+		t.Errorf("got %v, want ErrSpoolFull", err)
+	}
+	if s.Size() != 10 {
+		t.Errorf("size is %d, want 10", s.Size())
+	}
+}
+
+func TestReadersOfASpoolGetTheWritersError(t *testing.T) {
+	gone := errors.New("gone")
+	s := NewSpool(SpoolOptions{})
+	s.Write([]byte("abc"))
+	s.CloseWrite(gone)
+	got, err := io.ReadAll(s.NewReader())
+	if string(got) != "abc" || !errors.Is(err, gone) {
+		t.Errorf("got %q, %v; want abc, %v", got, err, gone)
+	}
+	var b [5]byte
+	if n, err := s.ReadAt(b[:], 1); n != 2 || !errors.Is(err, gone) {
+		t.Errorf("ReadAt: got %d, %v; want 2, %v", n, err, gone)
+	}
+	s.Close()
+	if _, err := s.ReadAt(b[:], 0); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("after Close: got %v, want os.ErrClosed", err)
+	}
+}

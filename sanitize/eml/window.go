@@ -1,0 +1,94 @@
+package eml
+
+import (
+	"bytes"
+	"io"
+	"sync"
+)
+
+const (
+	// windowSize is how much of the message the parser has before it at a time.
+	windowSize = 64 << 10
+	// maxDelimiter is the longest line that is compared with boundaries. RFC 2046 allows
+	// 70 characters, Postfix 2048.
+	maxDelimiter = 4 << 10
+)
+
+var windowPool = sync.Pool{New: func() any { return new([windowSize]byte) }}
+
+// A window walks over a spool from its start to its end, waiting for the writer.
+type window struct {
+	s      *Spool
+	mem    *[windowSize]byte
+	lo, hi int   // mem[lo:hi] was read and not passed yet
+	off    int64 // of mem[lo] in the spool
+	eof    bool
+	err    error // of the spool, other than io.EOF
+}
+
+func newWindow(s *Spool) *window {
+	return &window{s: s, mem: windowPool.Get().(*[windowSize]byte)}
+}
+
+func (w *window) close() {
+	windowPool.Put(w.mem)
+	w.mem = nil
+}
+
+// bytes are those before us that have been read.
+func (w *window) bytes() []byte { return w.mem[w.lo:w.hi] }
+
+// skip passes over n bytes of bytes().
+func (w *window) skip(n int) {
+	w.lo += n
+	w.off += int64(n)
+}
+
+// fill reads more, waiting for it. It reports false at the end of the spool, on an error, and
+// when the window is full.
+func (w *window) fill() bool {
+	if w.eof || w.err != nil {
+		return false
+	}
+	if w.lo > 0 {
+		copy(w.mem[:], w.mem[w.lo:w.hi])
+		w.lo, w.hi = 0, w.hi-w.lo
+	}
+	if w.hi == len(w.mem) {
+		return false
+	}
+	n, err := w.s.readSome(w.mem[w.hi:], w.off+int64(w.hi))
+	w.hi += n
+	if err == io.EOF {
+		w.eof = true
+	} else if err != nil {
+		w.err = err
+	}
+	return n > 0
+}
+
+// line is the line before us, with its line break if it has one within limit bytes. It does
+// not pass over it.
+func (w *window) line(limit int) []byte {
+	for from := 0; ; {
+		b := w.bytes()
+		if i := bytes.IndexByte(b[from:], '\n'); i >= 0 {
+			return b[:min(from+i+1, limit)]
+		}
+		if len(b) >= limit {
+			return b[:limit]
+		}
+		from = len(b)
+		if !w.fill() {
+			return w.bytes()
+		}
+	}
+}
+
+// drain waits for the end of the spool and returns its size.
+func (w *window) drain() (int64, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	return w.s.wait()
+}

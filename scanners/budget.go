@@ -1,0 +1,136 @@
+package scanners
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"rastel/sanitize/eml"
+)
+
+// ErrBudget is returned, wrapped, by the methods of Budget when a message has used up what
+// its expansion may cost.
+var ErrBudget = errors.New("expansion limit reached")
+
+// BudgetLimits bound what the containers of one message may expand to, all together. A zero
+// field means its default.
+type BudgetLimits struct {
+	Bytes   int64 // of all members together; default 300 MB
+	Members int   // number of members; default 10 000
+	Depth   int   // containers in one another; default 16
+	Ratio   int64 // of expanded to packed bytes, counted after the first 10 MB; default 250
+}
+
+// ratioFree is how many bytes may come out before the ratio counts: small files that are
+// mostly zeros are common.
+const ratioFree = 10 << 20
+
+func (l BudgetLimits) withDefaults() BudgetLimits {
+	if l.Bytes == 0 {
+		l.Bytes = 300_000_000
+	}
+	if l.Members == 0 {
+		l.Members = 10_000
+	}
+	if l.Depth == 0 {
+		l.Depth = 16
+	}
+	if l.Ratio == 0 {
+		l.Ratio = 250
+	}
+	return l
+}
+
+// A Budget is what the expansion of one message may still cost. It is shared by all
+// expanders that work on the message, and safe for concurrent use.
+type Budget struct {
+	lim     BudgetLimits
+	spool   eml.SpoolOptions
+	bytes   atomic.Int64
+	members atomic.Int64
+}
+
+// NewBudget makes the budget of a message; spool says where members are kept.
+func NewBudget(lim BudgetLimits, spool eml.SpoolOptions) *Budget {
+	return &Budget{lim: lim.withDefaults(), spool: spool}
+}
+
+// Members is how many members may still be made; an expander that knows their number
+// beforehand can give up before it starts.
+func (b *Budget) Members() int { return b.lim.Members - int(b.members.Load()) }
+
+// Take accounts for n bytes that came out of a container without becoming a member, such as
+// what a tar in a gz is unpacked to.
+func (b *Budget) Take(n int64) error {
+	if total := b.bytes.Add(n); total > b.lim.Bytes {
+		return fmt.Errorf("%w: more than %d bytes", ErrBudget, b.lim.Bytes)
+	}
+	return nil
+}
+
+// Member reads the content of one member of p from r, to its end, and makes a part of it. The
+// names are those that the container gives it; index counts the members of p from 1.
+//
+// The error is ErrBudget, that of ctx, or that of r; with an error of r the part holds what
+// could be read before it and is returned too, because a client may show that much. The caller
+// yields the part.
+func (b *Budget) Member(ctx context.Context, p *eml.Part, index int, names []string, r io.Reader) (*eml.Part, error) {
+	if err := b.Count(p); err != nil {
+		return nil, err
+	}
+	s := eml.NewSpool(b.spool)
+	_, readErr := io.Copy(s, &budgetReader{ctx: ctx, b: b, r: r, packed: p.Size})
+	if errors.Is(readErr, ErrBudget) || ctx.Err() != nil {
+		s.Close()
+		return nil, readErr
+	}
+	s.CloseWrite(nil)
+	m, err := eml.NewMember(p, index, names, s)
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return m, readErr
+}
+
+// Count accounts for one member of p, without its bytes. Member does so itself.
+func (b *Budget) Count(p *eml.Part) error {
+	if b.members.Add(1) > int64(b.lim.Members) {
+		return fmt.Errorf("%w: more than %d members", ErrBudget, b.lim.Members)
+	}
+	if p.Depth >= b.lim.Depth {
+		return fmt.Errorf("%w: more than %d containers in one another", ErrBudget, b.lim.Depth)
+	}
+	return nil
+}
+
+// Reader gives a reader of r that stops with ErrBudget or the error of ctx, for layers that
+// are unpacked on the way to their members. The packed size is that of the part.
+func (b *Budget) Reader(ctx context.Context, p *eml.Part, r io.Reader) io.Reader {
+	return &budgetReader{ctx: ctx, b: b, r: r, packed: p.Size}
+}
+
+type budgetReader struct {
+	ctx    context.Context //nolint:containedctx // lives as long as one read of a member
+	b      *Budget
+	r      io.Reader
+	n      int64
+	packed int64
+}
+
+func (r *budgetReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := r.r.Read(p)
+	r.n += int64(n)
+	if e := r.b.Take(int64(n)); e != nil {
+		return 0, e
+	}
+	if r.n > ratioFree && r.n > r.b.lim.Ratio*max(r.packed, 1) {
+		return 0, fmt.Errorf("%w: expands more than %d times", ErrBudget, r.b.lim.Ratio)
+	}
+	return n, err
+}

@@ -1,0 +1,266 @@
+package scanners
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+
+	"rastel/sanitize/eml"
+)
+
+// A Report is all that is known about a message after it was examined.
+type Report struct {
+	Findings   []eml.Finding    // in the order of parts, then of checks
+	Unexamined []eml.Unexamined // what nobody has looked at, with a finding for each too
+}
+
+// A Run is the examination of one message. Add and Message hand it work while the message
+// arrives, Wait ends it.
+type Run struct {
+	set    *Set
+	ctx    context.Context //nolint:containedctx // a Run is one call spread over several methods
+	budget *Budget
+
+	mu               sync.Mutex
+	idle             sync.Cond // signals that pending became 0
+	compute, waiting lane
+	pending          int
+	report           Report
+}
+
+// A lane is a queue of tasks and the goroutines that work on it.
+type lane struct {
+	queue   []func()
+	workers int
+	max     int
+}
+
+// An item is a part under examination. Its content is given back when nobody reads it any
+// more: neither a scanner nor anything that came out of it.
+type item struct {
+	part   *eml.Part
+	parent *item
+	left   int // tasks and children that are not done
+}
+
+// Add has a leaf examined. It never blocks.
+func (r *Run) Add(p *eml.Part) { r.add(p, nil) }
+
+func (r *Run) add(p *eml.Part, parent *item) {
+	it := &item{part: p, parent: parent, left: 1 + len(r.set.wait)}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if parent != nil {
+		parent.left++
+	}
+	r.push(&r.compute, func() {
+		for i := range r.set.compute {
+			r.scan(&r.set.compute[i], it)
+		}
+		r.done(it)
+	})
+	for i := range r.set.wait {
+		r.push(&r.waiting, func() {
+			r.scan(&r.set.wait[i], it)
+			r.done(it)
+		})
+	}
+}
+
+// Message has the message as a whole examined, once it has been parsed.
+func (r *Run) Message(m *eml.Message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pushMessage(&r.compute, r.set.compute, m)
+	r.pushMessage(&r.waiting, r.set.wait, m)
+}
+
+func (r *Run) pushMessage(l *lane, list []Named, m *eml.Message) {
+	for i := range list {
+		if ms, ok := list[i].Scanner.(MessageScanner); ok {
+			r.push(l, func() {
+				r.call(list[i].Name, m.Root, func() ([]eml.Finding, error) { return ms.ScanMessage(r.ctx, m) })
+			})
+		}
+	}
+}
+
+// push queues a task; r.mu is held.
+func (r *Run) push(l *lane, task func()) {
+	l.queue = append(l.queue, task)
+	r.pending++
+	if l.workers < l.max {
+		l.workers++
+		go r.work(l)
+	}
+}
+
+// work runs tasks of a lane until there are none. Wait waits for it.
+func (r *Run) work(l *lane) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(l.queue) > 0 {
+		task := l.queue[0]
+		l.queue[0] = nil
+		l.queue = l.queue[1:]
+		r.mu.Unlock()
+		task()
+		r.mu.Lock()
+		r.pending--
+	}
+	l.workers--
+	if r.pending == 0 && r.compute.workers+r.waiting.workers == 0 {
+		r.idle.Broadcast()
+	}
+}
+
+// Wait waits until everything has been examined, members of containers included, and
+// reports. Nothing of the run is left running afterwards.
+func (r *Run) Wait() Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.pending > 0 || r.compute.workers+r.waiting.workers > 0 {
+		r.idle.Wait()
+	}
+	r.report.sort()
+	return r.report
+}
+
+// scan has one scanner examine one part.
+func (r *Run) scan(n *Named, it *item) {
+	r.call(n.Name, it.part, func() ([]eml.Finding, error) { return n.Scanner.Scan(r.ctx, it.part) })
+	e, ok := n.Scanner.(Expander)
+	if !ok {
+		return
+	}
+	r.call(n.Name, it.part, func() ([]eml.Finding, error) {
+		return e.Expand(r.ctx, it.part, r.budget, func(m *eml.Part) error {
+			r.adopt(it.part, m)
+			r.add(m, it)
+			return r.ctx.Err()
+		})
+	})
+}
+
+// adopt links what was yielded to its container: the member itself, or the message that it
+// belongs to.
+func (r *Run) adopt(container, m *eml.Part) {
+	for m.Parent != nil && m.Parent != container {
+		m = m.Parent
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(container.Children); n == 0 || container.Children[n-1] != m {
+		container.Children = append(container.Children, m)
+	}
+}
+
+// done counts one task or child of an item as done, and gives back what nobody needs.
+func (r *Run) done(it *item) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for ; it != nil; it = it.parent {
+		if it.left--; it.left > 0 {
+			return
+		}
+		it.part.Release()
+	}
+}
+
+// call runs one call of a scanner and records what comes of it. A panic is a failure of the
+// scanner, not of the program.
+func (r *Run) call(name string, p *eml.Part, f func() ([]eml.Finding, error)) {
+	findings, err := r.protect(name, f)
+	if len(findings) == 0 && err == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.add(findings)
+	if err != nil {
+		r.failed(name, p, err)
+	}
+}
+
+func (r *Run) protect(name string, f func() ([]eml.Finding, error)) (findings []eml.Finding, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.set.opt.Logger.Error("scanner panicked", "scanner", name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
+	return f()
+}
+
+// failed records that a scanner could not tell.
+func (r *Run) failed(name string, p *eml.Part, err error) {
+	check := "scan/failed"
+	if errors.Is(err, ErrBudget) {
+		check = "scan/limit"
+	}
+	var t *Temporary
+	temporary := errors.As(err, &t) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	detail := name + ": " + err.Error()
+	r.report.Findings = append(r.report.Findings, eml.Finding{Check: check, Part: p, Detail: detail, Unexamined: true})
+	r.report.Unexamined = append(r.report.Unexamined, eml.Unexamined{Part: p, Why: check + ": " + detail, Temporary: temporary})
+}
+
+// Merge adds what the parser found.
+func (r *Report) Merge(findings []eml.Finding) {
+	r.add(findings)
+	r.sort()
+}
+
+func (r *Report) add(findings []eml.Finding) {
+	for _, f := range findings {
+		r.Findings = append(r.Findings, f)
+		if f.Unexamined {
+			r.Unexamined = append(r.Unexamined, eml.Unexamined{Part: f.Part, Why: f.Check + ": " + f.Detail})
+		}
+	}
+}
+
+// sort puts the report into the order of parts and checks, whatever ran first.
+func (r *Report) sort() {
+	slices.SortStableFunc(r.Findings, func(a, b eml.Finding) int {
+		if c := compareIDs(a.Part.ID, b.Part.ID); c != 0 {
+			return c
+		}
+		if c := strings.Compare(a.Check, b.Check); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Detail, b.Detail)
+	})
+	slices.SortStableFunc(r.Unexamined, func(a, b eml.Unexamined) int {
+		if c := compareIDs(a.Part.ID, b.Part.ID); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Why, b.Why)
+	})
+}
+
+// compareIDs orders part IDs by their numbers: "1.2" before "1.10".
+func compareIDs(a, b string) int {
+	for a != "" && b != "" {
+		var x, y int
+		x, a = leadingNumber(a)
+		y, b = leadingNumber(b)
+		if x != y {
+			return x - y
+		}
+	}
+	return len(a) - len(b)
+}
+
+// leadingNumber takes a number and the separator behind it off an ID.
+func leadingNumber(s string) (int, string) {
+	n, i := 0, 0
+	for ; i < len(s) && s[i] >= '0' && s[i] <= '9'; i++ {
+		n = n*10 + int(s[i]-'0')
+	}
+	return n, s[min(i+1, len(s)):]
+}

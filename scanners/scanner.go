@@ -1,0 +1,48 @@
+// Package scanners runs everything that looks for something in a message: concurrently,
+// within one budget, and with an account of what was not examined.
+//
+// To add a scanner, write a type with the two methods of Scanner in a file of its own and
+// add one line to cmd/rastel/builtin.go.
+package scanners
+
+import (
+	"context"
+
+	"rastel/sanitize/eml"
+)
+
+// A Scanner looks for something in one part. It must be safe for concurrent use, return soon
+// after ctx ends, and leave nothing running.
+type Scanner interface {
+	// Checks are all checks that Scan may report.
+	Checks() []eml.Check
+	// Scan examines the content of one leaf or member. A Finding says what the message is;
+	// an error says that the scanner could not tell, and then the part counts as not
+	// examined. A part that the scanner has no interest in is neither.
+	Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error)
+}
+
+// An Expander is a Scanner that opens containers. It yields each member as a part of its own,
+// which then goes to all scanners.
+type Expander interface {
+	Scanner
+	// Expand yields the members of p, each made with b.Member. It stops when yield returns an
+	// error and returns that error. Where it cannot open a container, or not all of it, it
+	// says so with findings, never by silence; a part that is no container it knows is
+	// neither.
+	Expand(ctx context.Context, p *eml.Part, b *Budget, yield func(*eml.Part) error) ([]eml.Finding, error)
+}
+
+// A MessageScanner is a Scanner that also looks at the message as a whole, once it has been
+// read to its end: at header fields, or at how parts belong together.
+type MessageScanner interface {
+	Scanner
+	ScanMessage(ctx context.Context, m *eml.Message) ([]eml.Finding, error)
+}
+
+// Temporary marks an error after which trying again later may help: a scanner that is down,
+// as opposed to content that no scanner can read.
+type Temporary struct{ Err error }
+
+func (t *Temporary) Error() string { return t.Err.Error() }
+func (t *Temporary) Unwrap() error { return t.Err }
