@@ -360,16 +360,15 @@ func (d *uuDecoder) damage() string {
 }
 
 // decodeTo writes what r decodes to to w, with a buffer of the caller.
-func decodeTo(w io.Writer, r io.Reader, d decoder, buf []byte) error {
-	out := make([]byte, 0, len(buf)+16)
+func decodeTo(w io.Writer, r io.Reader, d decoder, buf *copyBuffer) error {
 	for {
-		n, err := r.Read(buf)
-		out = d.decode(out[:0], buf[:n])
+		n, err := r.Read(buf.in[:])
+		buf.out = d.decode(buf.out[:0], buf.in[:n])
 		if err == io.EOF {
-			out = d.finish(out)
+			buf.out = d.finish(buf.out)
 		}
-		if len(out) > 0 {
-			if _, e := w.Write(out); e != nil {
+		if len(buf.out) > 0 {
+			if _, e := w.Write(buf.out); e != nil {
 				return e
 			}
 		}

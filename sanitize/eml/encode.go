@@ -48,9 +48,9 @@ func encodeBase64(w io.Writer, p *Part, edits []Edit) error {
 	lines := &lineWriter{w: w}
 	enc := base64.NewEncoder(base64.StdEncoding, lines)
 	ew := &editWriter{w: enc, edits: slices.Clone(edits)}
-	buf := bufPool.Get().(*[32 << 10]byte)
-	defer bufPool.Put(buf)
-	if err := decodeTo(ew, p.RawBody(), &base64Decoder{}, buf[:]); err != nil {
+	buf := getBuffer()
+	defer putBuffer(buf)
+	if err := decodeTo(ew, p.RawBody(), &base64Decoder{}, buf); err != nil {
 		return err
 	}
 	if err := ew.finish(); err != nil {
@@ -195,9 +195,9 @@ func qpOffsets(p *Part, marks []int64) (map[int64]int64, error) {
 		}
 		raw, decoded = raw+int64(r), decoded+int64(n)
 	}}
-	buf := bufPool.Get().(*[32 << 10]byte)
-	defer bufPool.Put(buf)
-	if err := decodeTo(io.Discard, p.RawBody(), d, buf[:]); err != nil {
+	buf := getBuffer()
+	defer putBuffer(buf)
+	if err := decodeTo(io.Discard, p.RawBody(), d, buf); err != nil {
 		return nil, err
 	}
 	for _, m := range marks { // at the end of the content

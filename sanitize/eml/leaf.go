@@ -9,22 +9,31 @@ import (
 	"sync"
 )
 
-var bufPool = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+// A copyBuffer is room to read encoded bytes and to decode them.
+type copyBuffer struct {
+	in  [32 << 10]byte
+	out []byte
+}
+
+var bufPool = sync.Pool{New: func() any { return &copyBuffer{out: make([]byte, 0, 33<<10)} }}
+
+func getBuffer() *copyBuffer  { return bufPool.Get().(*copyBuffer) }
+func putBuffer(b *copyBuffer) { bufPool.Put(b) }
 
 // finishLeaf decodes the content of an entity and fills in what is known of a leaf: size,
 // hash and type. It returns what is wrong with the encoding, for people.
 func (p *Part) finishLeaf(opt SpoolOptions) (damage string, err error) {
 	p.leaf = true
-	buf := bufPool.Get().(*[32 << 10]byte)
-	defer bufPool.Put(buf)
+	buf := getBuffer()
+	defer putBuffer(buf)
 	h := sha256.New()
 	raw := io.NewSectionReader(p.src, p.body, p.end-p.body)
 	if p.Encoding == Identity {
-		err = copyBuf(h, raw, buf[:])
+		err = copyBuf(h, raw, buf.in[:])
 	} else {
 		p.content = NewSpool(opt)
 		d := newDecoder(p.Encoding)
-		err = decodeTo(&hashWriter{p.content, h}, raw, d, buf[:])
+		err = decodeTo(&hashWriter{p.content, h}, raw, d, buf)
 		damage = d.damage()
 		p.content.CloseWrite(nil)
 	}
@@ -74,10 +83,10 @@ func newMember(p *Part, index int, names []string, content *Spool) (*Part, error
 		Parent: p, Names: names, Depth: p.Depth + 1,
 		leaf: true, member: true, content: content, Size: content.Size(),
 	}
-	buf := bufPool.Get().(*[32 << 10]byte)
-	defer bufPool.Put(buf)
+	buf := getBuffer()
+	defer putBuffer(buf)
 	h := sha256.New()
-	if err := copyBuf(h, content.NewReader(), buf[:]); err != nil {
+	if err := copyBuf(h, content.NewReader(), buf.in[:]); err != nil {
 		return nil, fmt.Errorf("read member %s: %w", m.ID, err)
 	}
 	h.Sum(m.SHA256[:0])

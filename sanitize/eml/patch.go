@@ -15,6 +15,7 @@ var ErrOverlap = errors.New("edits overlap")
 // they went in. It reads from the spool of the message, and from nothing else.
 type Patch struct {
 	m      *Message
+	edits  []Edit
 	cuts   []cut // in order, not overlapping
 	header int   // how many of them are in the message's own header
 	fields []FieldEdit
@@ -30,7 +31,7 @@ type cut struct {
 // NewPatch lowers edits. Edits that are the same, or lie within another, count once; it is an
 // error if two overlap otherwise, concern a member, or do not fit their part.
 func NewPatch(m *Message, edits []Edit) (*Patch, error) {
-	p := &Patch{m: m}
+	p := &Patch{m: m, edits: edits}
 	content := map[*Part][]Edit{}
 	for _, e := range edits {
 		if err := e.check(); err != nil {
@@ -148,6 +149,14 @@ func sign(n int64) int {
 
 // Empty reports whether the patch changes nothing. A nil Patch is empty.
 func (p *Patch) Empty() bool { return p == nil || len(p.cuts) == 0 }
+
+// Edits are what the patch was made of, so that another can be made of these and more.
+func (p *Patch) Edits() []Edit {
+	if p == nil {
+		return nil
+	}
+	return p.edits
+}
 
 // Fields are the changes of the message's own header, in an order in which each can be
 // carried out without moving the index of those that follow.

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"rastel/policy"
+	"rastel/policy/engine"
+	"rastel/sanitize"
+	"rastel/sanitize/eml"
+	"rastel/scanners"
+	"rastel/scanners/archive"
+	"rastel/scanners/clamd"
+)
+
+// builtin is the list of scanners: to add one, write it and add its line.
+func builtin(cfg *Config) []scanners.Named {
+	return []scanners.Named{
+		{Name: "names", Scanner: sanitize.Names{}},
+		{Name: "types", Scanner: sanitize.Types{}},
+		{Name: "html", Scanner: sanitize.HTML{}},
+		{Name: "header", Scanner: sanitize.Header{}},
+		{Name: "mail", Scanner: scanners.Mail{Limits: cfg.mimeLimits()}},
+		{Name: "archive", Scanner: archive.New(archive.Config{})},
+	}
+}
+
+// A built is what a configuration comes to: all that examines and decides.
+type built struct {
+	cfg    *Config
+	set    *scanners.Set
+	clamd  *clamd.Scanner // nil: there is none
+	policy *policy.Live
+	log    *slog.Logger
+}
+
+// build makes everything that serve, scan and explain have in common.
+func build(cfg *Config, log *slog.Logger) (*built, error) {
+	b := &built{cfg: cfg, log: log}
+	list := builtin(cfg)
+	var err error
+	if b.clamd, err = findClamd(cfg.Clamd, log); err != nil {
+		return nil, err
+	}
+	if b.clamd != nil {
+		list = append(list, scanners.Named{Name: "clamd", Scanner: b.clamd, Waits: true})
+	}
+	b.set = scanners.NewSet(scanners.Options{Budget: cfg.budget(), Spool: cfg.spool(), Logger: log}, list...)
+	b.policy, err = policy.NewLive(cfg.Policy, policy.Options{Checks: knownChecks(cfg), Editor: editor{}}, log)
+	return b, err
+}
+
+// findClamd uses the configured clamd, or one at its usual sockets, or none: a clamd that was
+// never asked for is not missed.
+func findClamd(cfg *clamd.Config, log *slog.Logger) (*clamd.Scanner, error) {
+	if cfg != nil {
+		return clamd.New(*cfg, log)
+	}
+	addr, ok := clamd.Discover(context.Background())
+	if !ok {
+		return nil, nil
+	}
+	return clamd.New(clamd.Config{Addresses: []string{addr}}, log)
+}
+
+// knownChecks are all checks that a policy may name, whether their scanner runs or not: the
+// same policy must load with and without clamd.
+func knownChecks(cfg *Config) []eml.Check {
+	list := builtin(cfg)
+	checks := append(eml.Checks(), clamd.Checks()...)
+	return append(checks, scanners.NewSet(scanners.Options{}, list...).Checks()...)
+}
+
+// engine makes the engine; q is nil where nothing is to be held.
+func (b *built) engine(q engine.Quarantine) *engine.Engine {
+	return engine.New(engine.Options{Set: b.set, Policy: b.policy.Load, Quarantine: q, Limits: b.cfg.mimeLimits(), Logger: b.log})
+}
+
+// editor gives policy the edits that package sanitize knows to make.
+type editor struct{}
+
+func (editor) Strip(p *eml.Part, reason string) ([]eml.Edit, error) {
+	return sanitize.Strip(p, sanitize.Notice(reason, p.Names...))
+}
+
+func (editor) Rename(p *eml.Part) ([]eml.Edit, error) {
+	return sanitize.Rename(p, sanitize.SafeName(p.Names)), nil
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"rastel/cmd/rastel/api"
+	"rastel/milter"
+	"rastel/policy/quarantine"
+	"rastel/sanitize/eml"
+	"rastel/scanners"
+	"rastel/scanners/clamd"
+)
+
+// Config is rastel.yaml. Every package owns its part of it, with its defaults.
+type Config struct {
+	// StateDir is where everything that must survive a restart is kept. Default:
+	// /var/lib/rastel for root, else .local/state/rastel in the home directory.
+	StateDir string `yaml:"state_dir"`
+	// SpoolDir is where large messages are kept while they are examined, in files without a
+	// name. Default: the directory for temporary files.
+	SpoolDir string `yaml:"spool_dir"`
+	// Policy is the file with the rules. Default: the policy that is built in.
+	Policy string `yaml:"policy"`
+
+	Milter     milter.Config     `yaml:"milter"`
+	API        api.Config        `yaml:"api"`
+	Clamd      *clamd.Config     `yaml:"clamd"` // nil: used if one is found at its usual sockets
+	Quarantine quarantine.Config `yaml:"quarantine"`
+	Limits     LimitsConfig      `yaml:"limits"`
+	Log        LogConfig         `yaml:"log"`
+}
+
+// LimitsConfig bounds what one message may cost. Zero means the default.
+type LimitsConfig struct {
+	MIMEDepth       int   `yaml:"mime_depth"`       // entities in one another; default 32
+	MIMEParts       int   `yaml:"mime_parts"`       // entities in a message; default 2000
+	HeaderBytes     int64 `yaml:"header_bytes"`     // bytes of one header; default 262144
+	HeaderFields    int   `yaml:"header_fields"`    // fields of one header; default 1000
+	ExpandedBytes   int64 `yaml:"expanded_bytes"`   // what all containers expand to; default 300000000
+	ExpandedMembers int   `yaml:"expanded_members"` // members of all containers; default 10000
+	ExpandedDepth   int   `yaml:"expanded_depth"`   // containers in one another; default 16
+	ExpandedRatio   int64 `yaml:"expanded_ratio"`   // expanded to packed bytes, after the first 10 MB; default 250
+}
+
+// LogConfig says what is logged, and how. The log goes to standard error.
+type LogConfig struct {
+	Level  string `yaml:"level"`  // debug, info (default), warn or error
+	Format string `yaml:"format"` // text (default) or json
+}
+
+// loadConfig reads a configuration file; an empty name gives the defaults. Errors name file,
+// line and what is wrong.
+func loadConfig(name string) (*Config, error) {
+	var c Config
+	if name != "" {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		if err := decodeStrict(name, data, &c); err != nil {
+			return nil, err
+		}
+	}
+	c.setDefaults()
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", nameOr(name, "configuration"), err)
+	}
+	return &c, nil
+}
+
+func nameOr(name, other string) string {
+	if name == "" {
+		return other
+	}
+	return name
+}
+
+func (c *Config) setDefaults() {
+	if c.StateDir == "" {
+		c.StateDir = defaultStateDir()
+	}
+	if c.Quarantine.Dir == "" {
+		c.Quarantine.Dir = filepath.Join(c.StateDir, "quarantine")
+	}
+	if c.API.Socket == "" {
+		c.API.Socket = filepath.Join(c.StateDir, "rastel.sock")
+	}
+}
+
+// defaultStateDir is what systemd gives, or where programs keep such things.
+func defaultStateDir() string {
+	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
+		return dir
+	}
+	if os.Geteuid() == 0 {
+		return "/var/lib/rastel"
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
+		return filepath.Join(dir, "rastel")
+	}
+	return filepath.Join(os.Getenv("HOME"), ".local/state/rastel")
+}
+
+func (c *Config) validate() error {
+	errs := []error{c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Log.validate()}
+	if c.Clamd != nil {
+		errs = append(errs, c.Clamd.Validate())
+	}
+	return errors.Join(errs...)
+}
+
+func (c LogConfig) validate() error {
+	if c.Level != "" {
+		var l slog.Level
+		if err := l.UnmarshalText([]byte(c.Level)); err != nil {
+			return fmt.Errorf("log.level: %q is none of debug, info, warn, error", c.Level)
+		}
+	}
+	if c.Format != "" && c.Format != "text" && c.Format != "json" {
+		return fmt.Errorf("log.format: %q is neither text nor json", c.Format)
+	}
+	return nil
+}
+
+func newLogger(c LogConfig, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level)) // validated; the zero level is info
+	opt := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opt))
+	}
+	return slog.New(slog.NewTextHandler(w, opt))
+}
+
+func (c *Config) spool() eml.SpoolOptions { return eml.SpoolOptions{Dir: c.SpoolDir} }
+
+func (c *Config) mimeLimits() eml.Limits {
+	l := c.Limits
+	return eml.Limits{Depth: l.MIMEDepth, Parts: l.MIMEParts, Header: l.HeaderBytes, Fields: l.HeaderFields, Spool: c.spool()}
+}
+
+func (c *Config) budget() scanners.BudgetLimits {
+	l := c.Limits
+	return scanners.BudgetLimits{Bytes: l.ExpandedBytes, Members: l.ExpandedMembers, Depth: l.ExpandedDepth, Ratio: l.ExpandedRatio}
+}
+
+// decodeStrict decodes YAML and refuses unknown keys. Its errors are one line: file, line,
+// column, what is wrong, and the key that was probably meant.
+func decodeStrict(name string, data []byte, v any) error {
+	err := yaml.UnmarshalWithOptions(data, v, yaml.Strict())
+	var unknown *yaml.UnknownFieldError
+	if errors.As(err, &unknown) {
+		key := strings.Trim(strings.TrimPrefix(unknown.Message, "unknown field "), `"`)
+		return fmt.Errorf("%s:%s: unknown key %q%s", name, position(err), key, didYouMean(key, yamlKeys(v)))
+	}
+	var e yaml.Error
+	if errors.As(err, &e) {
+		return fmt.Errorf("%s:%s: %s", name, position(err), strings.ReplaceAll(e.GetMessage(), "\n", " "))
+	}
+	if err != nil && !errors.Is(err, io.EOF) { // an empty file is no error
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// position is "line:column" of a YAML error, as far as it is known.
+func position(err error) string {
+	var e yaml.Error
+	if errors.As(err, &e) {
+		if t := e.GetToken(); t != nil && t.Position != nil {
+			return fmt.Sprintf("%d:%d", t.Position.Line, t.Position.Column)
+		}
+	}
+	return "1:1"
+}

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"rastel/cmd/rastel/api"
+	"rastel/milter"
+	"rastel/policy/quarantine"
+	"rastel/policy/quarantine/blob"
+	"rastel/policy/quarantine/sqlindex"
+)
+
+var serveCommand = command{
+	name: "serve", short: "run the filter",
+	long: `
+Without -config it runs on defaults: the milter on 127.0.0.1:6785, health and
+readiness on http://127.0.0.1:6786/readyz, quarantine below the state directory,
+clamd at its usual socket if there is one.
+
+SIGHUP reads the policy anew; so does a change of its file. SIGTERM ends the
+program after the messages in work.
+
+Exit status:
+  0  ended by a signal
+  1  could not start, or had to give up
+  2  wrong arguments, or a configuration or policy that cannot be used`,
+	run: runServe,
+}
+
+// drainTime is how long messages in work may take after SIGTERM. It is longer than the
+// deadline of a verdict.
+const drainTime = 300 * time.Second
+
+func runServe(ctx context.Context, k *call) int {
+	config := k.flags.String("config", "", "configuration `file`; without it the defaults apply")
+	if status, ok := k.parse(); !ok {
+		return status
+	}
+	if k.flags.NArg() > 0 {
+		return k.usagef("serve takes no arguments")
+	}
+	cfg, err := loadConfig(*config)
+	if err != nil {
+		return k.fail(exitUsage, err)
+	}
+	log := newLogger(cfg.Log, k.errOut)
+	slog.SetDefault(log) // also for what third-party packages print by package log
+	b, err := build(cfg, log)
+	if err != nil {
+		return k.fail(exitUsage, err)
+	}
+	s, err := newService(cfg, b, log)
+	if err != nil {
+		return k.fail(exitActed, err)
+	}
+	if err := s.run(ctx); err != nil {
+		return k.fail(exitActed, err)
+	}
+	return exitOK
+}
+
+// A service is everything that runs.
+type service struct {
+	cfg   *Config
+	built *built
+	log   *slog.Logger
+	store *quarantine.Store
+	mail  *milter.Server
+	web   []*webServer
+}
+
+// A webServer is one listener with what answers on it.
+type webServer struct {
+	http.Server
+	l net.Listener
+}
+
+// newService opens all that can fail before the first connection is taken.
+func newService(cfg *Config, b *built, log *slog.Logger) (_ *service, err error) {
+	s := &service{cfg: cfg, built: b, log: log}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if err := usableDir(cfg.StateDir); err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	if s.store, err = openQuarantine(cfg.Quarantine, log); err != nil {
+		return nil, fmt.Errorf("quarantine: %w", err)
+	}
+	s.mail, err = milter.New(milter.Options{Config: cfg.Milter, Judge: b.engine(s.store), Logger: log, Spool: cfg.spool()})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.mail.Listen(); err != nil {
+		return nil, err
+	}
+	return s, s.listenWeb()
+}
+
+// usableDir makes the directory and sees that files can be made in it.
+func usableDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".writable-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+func openQuarantine(cfg quarantine.Config, log *slog.Logger) (*quarantine.Store, error) {
+	index, err := sqlindex.Open(cfg.IndexFile())
+	if err != nil {
+		return nil, err
+	}
+	blobs, err := blob.Open(cfg.BlobDir())
+	if err != nil {
+		return nil, errors.Join(err, index.Close())
+	}
+	s, err := quarantine.New(quarantine.Options{Config: cfg, Index: index, Blobs: blobs, Log: log})
+	if err != nil {
+		return nil, errors.Join(err, index.Close(), blobs.Close())
+	}
+	return s, nil
+}
+
+// listenWeb opens the API's socket, for this user only, and the TCP listener, which tells
+// nothing but whether all is well.
+func (s *service) listenWeb() error {
+	opt := api.Options{Store: s.store, Ready: s.ready, Log: s.log}
+	unix, err := api.ListenUnix(s.cfg.API.Socket)
+	if err != nil {
+		return err
+	}
+	s.web = append(s.web, &webServer{http.Server{Handler: api.New(opt)}, unix})
+	tcp, err := net.Listen("tcp", s.cfg.API.Address())
+	if err != nil {
+		return err
+	}
+	s.web = append(s.web, &webServer{http.Server{Handler: api.NewPublic(opt)}, tcp})
+	return nil
+}
+
+// ready tells whether the service can do all of its work.
+func (s *service) ready(ctx context.Context) []api.Check {
+	checks := []api.Check{{Name: "policy", OK: true, Detail: s.built.policy.Load().Version}}
+	if s.built.clamd == nil {
+		return append(checks, api.Check{Name: "clamd", OK: true, Detail: "none found and none configured: no message is scanned for malware"})
+	}
+	c := api.Check{Name: "clamd", OK: true}
+	engine, database, err := s.built.clamd.Version(ctx)
+	if c.Detail = engine + " " + database; err != nil {
+		c.OK, c.Detail = false, err.Error()
+	}
+	return append(checks, c)
+}
+
+// run serves until ctx ends, then drains.
+func (s *service) run(ctx context.Context) error {
+	defer s.close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	defer cancel()
+	tasks.Go(func() { s.store.Run(ctx) })
+	tasks.Go(func() { s.reloads(ctx) })
+	failed := make(chan error, 1+len(s.web))
+	for _, w := range s.web {
+		tasks.Go(func() {
+			if err := w.Serve(w.l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("api: %w", err)
+			}
+		})
+	}
+	tasks.Go(func() {
+		if err := s.mail.Serve(); err != nil {
+			failed <- err
+		}
+	})
+	s.started()
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	return errors.Join(err, s.drain())
+}
+
+func (s *service) started() {
+	if s.built.clamd == nil {
+		s.log.Warn("NO CLAMD: none is configured and none was found at its usual sockets, so no message is scanned for malware")
+	}
+	s.log.Info("started", "version", version(), "milter", fmt.Sprint(s.mail.Addrs()), "api", s.cfg.API.Address(),
+		"socket", s.cfg.API.Socket, "policy", s.built.policy.Load().Version)
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // not run by systemd: nobody to tell
+}
+
+// reloads reads the policy anew on SIGHUP and when its file changes.
+func (s *service) reloads(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	watch.Go(func() {
+		if err := s.built.policy.Watch(ctx); err != nil {
+			s.log.Warn("changes of the policy file are not noticed; use SIGHUP", "error", err)
+		}
+	})
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			_ = s.built.policy.Reload() // logs what came of it
+		}
+	}
+}
+
+// drain ends what was begun and takes nothing new.
+func (s *service) drain() error {
+	s.log.Info("stopping: messages in work are finished first")
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	errs := []error{s.mail.Shutdown(ctx)}
+	for _, w := range s.web {
+		errs = append(errs, w.Shutdown(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// close gives back what newService opened.
+func (s *service) close() {
+	for _, w := range s.web {
+		w.Close()
+		w.l.Close()
+	}
+	if s.mail != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.mail.Shutdown(ctx)
+	}
+	if s.store != nil {
+		if err := s.store.Close(); err != nil {
+			s.log.Error("close quarantine", "error", err)
+		}
+	}
+}

@@ -1,0 +1,167 @@
+// Package engine takes one message from its first byte to its verdict: parse, examine,
+// decide, hold. It is the only place that knows the order of these.
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"rastel/policy"
+	"rastel/policy/quarantine"
+	"rastel/sanitize/eml"
+	"rastel/scanners"
+)
+
+// A Quarantine keeps messages. *quarantine.Store is one.
+type Quarantine interface {
+	// Hold stores the message; it is durable when Hold returns nil.
+	Hold(ctx context.Context, it *quarantine.Item, r io.Reader) error
+	// Verify tells whether the token was made by Release for this message, so that it must
+	// not be held again.
+	Verify(ctx context.Context, token string, env *eml.Envelope, raw io.Reader) (*quarantine.Item, error)
+}
+
+// Options of an Engine.
+type Options struct {
+	Set        *scanners.Set
+	Policy     func() *policy.Policy // the policy in force; called once a message
+	Quarantine Quarantine            // nil: what would be held is refused for now
+	Limits     eml.Limits
+	Logger     *slog.Logger // nil: nothing is logged
+}
+
+// An Engine examines messages and decides about them. It is safe for concurrent use.
+type Engine struct{ opt Options }
+
+// New makes an engine.
+func New(opt Options) *Engine {
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Engine{opt}
+}
+
+// An Examination is all that is known about a message, and what is to be done with it.
+type Examination struct {
+	Message *eml.Message // the caller closes it
+	Report  scanners.Report
+	Verdict *policy.Verdict
+}
+
+// Examine parses and scans a message while its spool is written, and decides. It changes and
+// stores nothing. The error is that of the spool or of ctx.
+func (e *Engine) Examine(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*Examination, error) {
+	p := e.opt.Policy() // once, so that a reload does not change it half-way
+	run := e.opt.Set.Start(ctx)
+	m, findings, err := eml.Parse(ctx, env, s, e.opt.Limits, run.Add)
+	if err != nil {
+		run.Wait()
+		return nil, err
+	}
+	run.Message(m)
+	report := run.Wait()
+	report.Merge(findings)
+	return &Examination{m, report, p.Decide(m, report)}, nil
+}
+
+// Judge does all that Examine does, and holds the message if that is the verdict: a verdict
+// that it returns is one that a crash cannot undo. It implements milter.Judge.
+func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*policy.Verdict, error) {
+	start := time.Now()
+	x, err := e.Examine(ctx, env, s)
+	if err != nil {
+		return nil, err
+	}
+	defer x.Message.Close()
+	if err := e.released(ctx, x); err != nil {
+		return nil, err
+	}
+	if x.Verdict.Action == policy.Quarantine || x.Verdict.Hold {
+		if err := e.hold(ctx, x); err != nil {
+			e.opt.Logger.Error("message could not be held", "queue_id", env.QueueID, "session", env.Session, "error", err)
+			x.Verdict.Action, x.Verdict.Reply = policy.TempFail, policy.Reply{}
+		}
+	}
+	e.log(x, time.Since(start))
+	return x.Verdict, nil
+}
+
+// released lets a message through that an administrator has released, and takes the token off
+// any message that has one: it must not be seen outside.
+func (e *Engine) released(ctx context.Context, x *Examination) error {
+	m := x.Message
+	var tokens []eml.Edit
+	var item *quarantine.Item
+	for f := range m.Root.Header.All(quarantine.TokenField) {
+		tokens = append(tokens, eml.Edit{Part: m.Root, Region: eml.InHeader, Start: f.Start, End: f.End})
+		if item == nil && e.opt.Quarantine != nil {
+			item = e.verify(ctx, m, m.Root.Header.Value(f))
+		}
+	}
+	if len(tokens) == 0 {
+		return nil
+	}
+	edits := tokens
+	if item != nil {
+		x.Verdict = &policy.Verdict{Action: policy.Accept, Rule: "released from quarantine", Policy: x.Verdict.Policy, Trace: x.Verdict.Trace}
+	} else {
+		edits = slices.Concat(x.Verdict.Patch.Edits(), tokens)
+	}
+	patch, err := eml.NewPatch(m, edits)
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", quarantine.TokenField, err)
+	}
+	x.Verdict.Patch = patch
+	return nil
+}
+
+func (e *Engine) verify(ctx context.Context, m *eml.Message, token string) *quarantine.Item {
+	item, err := e.opt.Quarantine.Verify(ctx, token, m.Envelope, io.NewSectionReader(m.Spool, 0, m.Size))
+	if err != nil {
+		e.opt.Logger.Warn("release token not believed", "queue_id", m.Envelope.QueueID, "session", m.Envelope.Session, "error", err)
+		return nil
+	}
+	return item
+}
+
+func (e *Engine) hold(ctx context.Context, x *Examination) error {
+	if e.opt.Quarantine == nil {
+		return fmt.Errorf("there is no quarantine")
+	}
+	m, v := x.Message, x.Verdict
+	it := quarantine.NewItem(m.Envelope)
+	it.Subject, it.From, it.MessageID = m.Root.Header.Text("Subject"), m.Root.Header.Text("From"), m.Root.Header.Get("Message-ID")
+	it.Rule, it.Policy, it.Held = v.Rule, v.Policy, v.Action != policy.Quarantine
+	for _, f := range x.Report.Findings {
+		it.Findings = append(it.Findings, quarantine.Finding{Check: f.Check, Part: f.Part.ID, Detail: f.Detail})
+	}
+	return e.opt.Quarantine.Hold(ctx, it, io.NewSectionReader(m.Spool, 0, m.Size))
+}
+
+// maxLogged is how many checks the log line names.
+const maxLogged = 20
+
+func (e *Engine) log(x *Examination, took time.Duration) {
+	env := x.Message.Envelope
+	parts := 0
+	x.Message.Root.Walk(func(*eml.Part) bool { parts++; return true })
+	e.opt.Logger.Info("verdict", "queue_id", env.QueueID, "session", env.Session, "action", x.Verdict.Action.String(),
+		"rule", x.Verdict.Rule, "findings", checkIDs(x.Report.Findings), "patched", !x.Verdict.Patch.Empty(), "held", x.Verdict.Hold,
+		"size", x.Message.Size, "parts", parts, "duration", took.Round(time.Microsecond), "policy", x.Verdict.Policy)
+}
+
+// checkIDs names what was found, each check once.
+func checkIDs(findings []eml.Finding) string {
+	var ids []string
+	for _, f := range findings {
+		if !slices.Contains(ids, f.Check) && len(ids) < maxLogged {
+			ids = append(ids, f.Check)
+		}
+	}
+	return strings.Join(ids, ",")
+}

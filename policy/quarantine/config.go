@@ -1,0 +1,79 @@
+package quarantine
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+)
+
+// Config says where held messages are kept, for how long, and how they are released. The zero
+// value is usable once Dir is set.
+type Config struct {
+	// Dir is the directory of the index, the messages and the key that release tokens are
+	// made with. Default: "quarantine" in the state directory.
+	Dir string `yaml:"dir"`
+	// Retention is how long a message is kept. Default: 720h (30 days).
+	Retention time.Duration `yaml:"retention"`
+	// Release says how messages are released.
+	Release ReleaseConfig `yaml:"release"`
+}
+
+// ReleaseConfig says to which SMTP server messages are released.
+type ReleaseConfig struct {
+	// SMTP is host:port of the MTA that this filter serves. There is neither TLS nor
+	// authentication, so it should be on this host. Default: 127.0.0.1:25.
+	SMTP string `yaml:"smtp"`
+	// Helo is the argument of EHLO. Default: localhost.
+	Helo string `yaml:"helo"`
+	// Timeout is how long one release may take. Default: 10m, as long as RFC 5321 section
+	// 4.5.3.2.6 lets a server think about the end of a message. At most 20m.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// maxReleaseTime bounds how long an item may be between held and released.
+const maxReleaseTime = 20 * time.Minute
+
+// Validate reports the first value that cannot work.
+func (c Config) Validate() error {
+	if c.Retention < 0 {
+		return fmt.Errorf("quarantine.retention: %v is negative", c.Retention)
+	}
+	if c.Release.Timeout < 0 || c.Release.Timeout > maxReleaseTime {
+		return fmt.Errorf("quarantine.release.timeout: %v is not from 0 to %v", c.Release.Timeout, maxReleaseTime)
+	}
+	if !sendable(c.Release.Helo) {
+		return fmt.Errorf("quarantine.release.helo: %q is no host name", c.Release.Helo)
+	}
+	if c.Release.SMTP == "" {
+		return nil
+	}
+	if _, port, err := net.SplitHostPort(c.Release.SMTP); err != nil || port == "" {
+		return fmt.Errorf("quarantine.release.smtp: %q is not host:port", c.Release.SMTP)
+	}
+	return nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.Retention == 0 {
+		c.Retention = 30 * 24 * time.Hour
+	}
+	if c.Release.SMTP == "" {
+		c.Release.SMTP = "127.0.0.1:25"
+	}
+	if c.Release.Helo == "" {
+		c.Release.Helo = "localhost"
+	}
+	if c.Release.Timeout == 0 {
+		c.Release.Timeout = 10 * time.Minute
+	}
+	return c
+}
+
+// IndexFile is where the index belongs.
+func (c Config) IndexFile() string { return filepath.Join(c.Dir, "index.db") }
+
+// BlobDir is where the messages belong.
+func (c Config) BlobDir() string { return filepath.Join(c.Dir, "messages") }
+
+func (c Config) keyFile() string { return filepath.Join(c.Dir, "release.key") }

@@ -1,0 +1,152 @@
+package quarantine
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/oklog/ulid/v2"
+
+	"rastel/sanitize/eml"
+)
+
+// A State is what has become of an item.
+type State string
+
+const (
+	Held      State = "held"      // waits for somebody to decide
+	Releasing State = "releasing" // is being sent; falls back to held when its lease ends
+	Released  State = "released"  // the server has taken it with a 250
+	Deleted   State = "deleted"   // somebody deleted the message; the record stays
+	Expired   State = "expired"   // nobody decided in time; the message is gone, the record stays
+)
+
+// States are all states, in the order of an item's life.
+var States = []State{Held, Releasing, Released, Deleted, Expired}
+
+// Limits of one item. What the envelope needs is never cut, because a release needs it whole:
+// a message with more than this cannot be held, and Hold returns ErrTooLarge. What is only
+// shown to people is cut.
+const (
+	maxAddress    = 4 << 10 // RFC 5321 section 4.5.3.1.3 asks for 256, Postfix reads lines of 2048
+	maxRecipients = 10_000
+	maxArgs       = 100
+	maxText       = 1 << 10
+	maxFindings   = 200
+)
+
+// A Finding is what a scanner saw in a held message, as text.
+type Finding struct {
+	Check  string `json:"check"`
+	Part   string `json:"part"`
+	Detail string `json:"detail"`
+}
+
+// An Item is the record of one held message. Everything that came from the sender is stored as
+// it came, control characters and invalid UTF-8 included: escaping is for whoever prints it.
+// Times have a resolution of one millisecond.
+type Item struct {
+	ID      string    `json:"id"` // a ULID, so the order of ids is the order of time
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires"` // when the message is removed
+
+	QueueID    string     `json:"queue_id"`
+	Session    string     `json:"session"`
+	Client     netip.Addr `json:"client"`
+	ClientName string     `json:"client_name"`
+	Helo       string     `json:"helo"`
+	AuthUser   string     `json:"auth_user"`
+	Sender     string     `json:"sender"`
+	SenderArgs []string   `json:"sender_args"`
+	Recipients []string   `json:"recipients"`
+
+	Subject   string `json:"subject"`
+	From      string `json:"from"` // the header field, not the envelope
+	MessageID string `json:"message_id"`
+
+	Rule     string    `json:"rule"`
+	Policy   string    `json:"policy"` // the version that decided
+	Reason   string    `json:"reason"`
+	Findings []Finding `json:"findings"`
+	Held     bool      `json:"held"` // a copy: the message itself was delivered
+
+	Size   int64  `json:"size"`   // bytes of the raw message
+	SHA256 string `json:"sha256"` // of the raw message, in hexadecimal
+	Stored bool   `json:"stored"` // whether the message is still there, not only its record
+
+	State     State     `json:"state"`
+	Changed   time.Time `json:"changed"` // when State was last set
+	ChangedBy string    `json:"changed_by"`
+	Note      string    `json:"note"` // why, such as the error of the last release
+
+	ReleaseTo []string  `json:"release_to"` // recipients of the last release
+	Lease     time.Time `json:"-"`          // until when a release may run
+	Attempt   string    `json:"-"`          // tells one release from the next
+	Digest    string    `json:"-"`          // what DigestOf gave for the raw message
+	Key       string    `json:"-"`          // equal for the same message in the same envelope
+}
+
+// NewItem is an item with everything that the envelope tells. The caller adds what the
+// message, the scanners and the policy say.
+func NewItem(env *eml.Envelope) *Item {
+	return &Item{
+		QueueID: env.QueueID, Session: env.Session,
+		Client: env.Client, ClientName: env.ClientName, Helo: env.Helo, AuthUser: env.AuthUser,
+		Sender: env.Sender, SenderArgs: slices.Clone(env.SenderArgs), Recipients: slices.Clone(env.Recipients),
+	}
+}
+
+// ErrTooLarge is returned by Hold for an envelope that exceeds the limits of an item.
+var ErrTooLarge = errors.New("envelope exceeds what the quarantine stores")
+
+// checkEnvelope refuses what could not be released as it came.
+func (it *Item) checkEnvelope() error {
+	if len(it.Recipients) > maxRecipients || len(it.SenderArgs) > maxArgs {
+		return fmt.Errorf("%w: %d recipients, %d arguments", ErrTooLarge, len(it.Recipients), len(it.SenderArgs))
+	}
+	for _, s := range slices.Concat(it.Recipients, it.SenderArgs, []string{it.Sender}) {
+		if len(s) > maxAddress {
+			return fmt.Errorf("%w: an address or argument of %d bytes", ErrTooLarge, len(s))
+		}
+	}
+	return nil
+}
+
+// cut shortens what is only there to be shown.
+func (it *Item) cut() {
+	for _, s := range []*string{
+		&it.QueueID, &it.Session, &it.ClientName, &it.Helo, &it.AuthUser,
+		&it.Subject, &it.From, &it.MessageID, &it.Rule, &it.Policy, &it.Reason, &it.ChangedBy, &it.Note,
+	} {
+		*s = cutText(*s)
+	}
+	it.Findings = slices.Clone(it.Findings[:min(len(it.Findings), maxFindings)])
+	for i, f := range it.Findings {
+		it.Findings[i] = Finding{Check: cutText(f.Check), Part: cutText(f.Part), Detail: cutText(f.Detail)}
+	}
+}
+
+// cutText cuts s to maxText bytes, not within a character.
+func cutText(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	n := maxText
+	for i := 0; i < utf8.UTFMax-1 && !utf8.RuneStart(s[n]); i++ {
+		n--
+	}
+	return s[:n]
+}
+
+// ValidID reports whether s has the form of an item's id: 26 characters of Crockford's
+// base 32, upper case. Anything else must not reach a file name or a query.
+func ValidID(s string) bool {
+	id, err := ulid.ParseStrict(s)
+	return err == nil && id.String() == s
+}
+
+// millis is t as it is stored.
+func millis(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -1,0 +1,134 @@
+package quarantine
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+const (
+	// leaseMargin is what a release may take beyond its timeout to note how it ended.
+	leaseMargin = 2 * recordTime
+	// maxActor is how long the name of who did something may be.
+	maxActor = 200
+)
+
+// ReleaseRequest says how an item is to be released.
+type ReleaseRequest struct {
+	Recipients []string `json:"recipients,omitempty"` // instead of those of the envelope; nil means those
+	By         string   `json:"by,omitempty"`         // who wants it
+}
+
+// Release sends a held message by SMTP, with the envelope it came with and as it was held, and
+// returns the item as it stands then. It is all or nothing: if the server refuses one
+// recipient, nobody gets the message, and it stays held with the error as its Note.
+//
+// The item is released only once the server has answered 250. If the connection is lost before
+// that answer, the server may have taken the message (RFC 5321 section 4.2.5): it stays
+// held, and says so, because twice is better than never.
+//
+// The error is ErrNotFound, ErrState if it is not held or another release is under way, a
+// *SendError if the message could not be sent, or that of the index.
+func (s *Store) Release(ctx context.Context, id string, req ReleaseRequest) (*Item, error) {
+	if !ValidID(id) {
+		return nil, ErrNotFound
+	}
+	it, err := s.beginRelease(ctx, id, req)
+	if err != nil {
+		return nil, err
+	}
+	sctx, cancel := context.WithTimeout(ctx, s.cfg.Release.Timeout)
+	defer cancel()
+	sent := s.send(sctx, it)
+	done, err := s.endRelease(ctx, it, sent)
+	if err != nil {
+		s.log.Error("note how a release ended", "id", id, "sent", sent == nil, "error", err)
+		return done, errors.Join(sent, fmt.Errorf("note how the release ended: %w", err))
+	}
+	if sent != nil {
+		s.log.Warn("release", "id", id, "by", done.ChangedBy, "state", done.State, "error", sent)
+		return done, sent
+	}
+	s.log.Info("release", "id", id, "by", done.ChangedBy, "recipients", len(it.ReleaseTo), "state", done.State)
+	return done, nil
+}
+
+// beginRelease makes the item ours. Update runs one at a time, so of two releasers one finds
+// it held and the other releasing.
+func (s *Store) beginRelease(ctx context.Context, id string, req ReleaseRequest) (*Item, error) {
+	return s.index.Update(ctx, id, func(it *Item) error {
+		if err := s.settled(it); err != nil {
+			return err
+		}
+		if it.State != Held || !it.Stored {
+			return fmt.Errorf("%w: it is %s", ErrState, it.State)
+		}
+		to := it.Recipients
+		if req.Recipients != nil {
+			to = slices.Clone(req.Recipients)
+		}
+		if err := checkRecipients(to); err != nil {
+			return err
+		}
+		it.ReleaseTo, it.Attempt = to, rand.Text()
+		it.Lease = millis(s.now().Add(s.cfg.Release.Timeout + leaseMargin))
+		s.mark(it, Releasing, req.By, "")
+		return nil
+	})
+}
+
+// settled takes an item back whose release was cut off by a crash, and refuses one that is
+// being released.
+func (s *Store) settled(it *Item) error {
+	if it.State != Releasing {
+		return nil
+	}
+	if s.now().Before(it.Lease) {
+		return fmt.Errorf("%w: it is being released, at the latest until %s", ErrState, it.Lease.Format(time.RFC3339))
+	}
+	s.mark(it, Held, it.ChangedBy, "the release was cut off; the message may have been delivered")
+	it.Lease, it.Attempt = time.Time{}, ""
+	return nil
+}
+
+// endRelease notes how it ended, also when ctx has ended.
+func (s *Store) endRelease(ctx context.Context, mine *Item, sent error) (*Item, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
+	return s.index.Update(ctx, mine.ID, func(it *Item) error {
+		if it.State != Releasing || it.Attempt != mine.Attempt {
+			return fmt.Errorf("%w: the release took longer than its lease", ErrState)
+		}
+		it.Lease, it.Attempt = time.Time{}, ""
+		if sent == nil {
+			s.mark(it, Released, it.ChangedBy, "")
+		} else {
+			s.mark(it, Held, it.ChangedBy, sent.Error())
+		}
+		return nil
+	})
+}
+
+// mark sets the state, and who set it and why.
+func (s *Store) mark(it *Item, state State, by, note string) {
+	it.State, it.Changed = state, millis(s.now())
+	it.ChangedBy, it.Note = by[:min(len(by), maxActor)], cutText(note)
+}
+
+// ErrRecipient is returned by Release for recipients that no message can be sent to.
+var ErrRecipient = errors.New("not an address that a message can be released to")
+
+func checkRecipients(list []string) error {
+	if len(list) == 0 || len(list) > maxRecipients {
+		return fmt.Errorf("%w: %d recipients", ErrRecipient, len(list))
+	}
+	for _, r := range list {
+		if r == "" || len(r) > maxAddress || !sendable(r) {
+			return fmt.Errorf("%w: %.200q", ErrRecipient, r)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+package sqlindex
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"rastel/policy/quarantine"
+)
+
+var insert = "INSERT INTO items (" + columns + ", sender_keys, recipient_keys, search) VALUES (" +
+	strings.Repeat("?, ", strings.Count(columns, ",")+3) + "?)"
+
+// Put implements quarantine.Index.
+func (x *Index) Put(ctx context.Context, it *quarantine.Item, since time.Time) (*quarantine.Item, error) {
+	var stored *quarantine.Item
+	err := x.transact(ctx, func(tx *sql.Tx) error {
+		old, err := scan(tx.QueryRowContext(ctx, "SELECT "+columns+` FROM items
+			WHERE envelope_key = ? AND state = 'held' AND created >= ? ORDER BY id LIMIT 1`, it.Key, millis(since)))
+		switch {
+		case err == nil:
+			stored = old
+			return keepLonger(ctx, tx, old, it.Expires)
+		case !errors.Is(err, sql.ErrNoRows):
+			return err
+		}
+		copied := *it
+		stored = &copied
+		_, err = tx.ExecContext(ctx, insert, append(values(it), keys(it)...)...)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("write index: %w", err)
+	}
+	return stored, nil
+}
+
+func keepLonger(ctx context.Context, tx *sql.Tx, it *quarantine.Item, expires time.Time) error {
+	if !expires.After(it.Expires) {
+		return nil
+	}
+	it.Expires = expires
+	_, err := tx.ExecContext(ctx, "UPDATE items SET expires = ? WHERE id = ?", millis(expires), it.ID)
+	return err
+}
+
+// Get implements quarantine.Index.
+func (x *Index) Get(ctx context.Context, id string) (*quarantine.Item, error) {
+	return get(ctx, x.read, id)
+}
+
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func get(ctx context.Context, q querier, id string) (*quarantine.Item, error) {
+	it, err := scan(q.QueryRowContext(ctx, "SELECT "+columns+" FROM items WHERE id = ?", id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, quarantine.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read index: %w", err)
+	}
+	return it, nil
+}
+
+// Update implements quarantine.Index.
+func (x *Index) Update(ctx context.Context, id string, change func(*quarantine.Item) error) (*quarantine.Item, error) {
+	var it *quarantine.Item
+	err := x.transact(ctx, func(tx *sql.Tx) error {
+		var err error
+		if it, err = get(ctx, tx, id); err != nil {
+			return err
+		}
+		state, attempt := it.State, it.Attempt
+		if err := change(it); err != nil {
+			return err
+		}
+		return save(ctx, tx, it, state, attempt)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return it, nil
+}
+
+// save writes what an update may change. The transaction alone keeps others out in SQLite; the
+// condition does so where transactions run at a time.
+func save(ctx context.Context, tx *sql.Tx, it *quarantine.Item, state quarantine.State, attempt string) error {
+	res, err := tx.ExecContext(ctx, `UPDATE items SET expires = ?, stored = ?, state = ?, changed = ?,
+		changed_by = ?, note = ?, release_to = ?, lease = ?, attempt = ?
+		WHERE id = ? AND state = ? AND attempt = ?`,
+		millis(it.Expires), number(it.Stored), string(it.State), millis(it.Changed),
+		it.ChangedBy, it.Note, encodeList(it.ReleaseTo), millis(it.Lease), it.Attempt,
+		it.ID, string(state), attempt)
+	if err != nil {
+		return fmt.Errorf("write index: %w", err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(fmt.Errorf("%w: it was changed meanwhile", quarantine.ErrState), err)
+	}
+	return nil
+}
+
+// transact runs do in a transaction of the writer.
+func (x *Index) transact(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := x.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // after a Commit it does nothing
+	if err := do(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// List implements quarantine.Index.
+func (x *Index) List(ctx context.Context, f quarantine.Filter) ([]quarantine.Item, error) {
+	where, args := conditions(f)
+	rows, err := x.read.QueryContext(ctx, "SELECT "+columns+" FROM items WHERE "+where+" ORDER BY id DESC LIMIT ?", append(args, f.Limit)...)
+	if err != nil {
+		return nil, fmt.Errorf("read index: %w", err)
+	}
+	defer rows.Close()
+	var items []quarantine.Item
+	for rows.Next() {
+		it, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("read index: %w", err)
+		}
+		items = append(items, *it)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read index: %w", err)
+	}
+	return items, nil
+}
+
+// conditions are those of a filter, as SQL.
+func conditions(f quarantine.Filter) (string, []any) {
+	where, args := []string{"1 = 1"}, []any{}
+	add := func(on bool, condition string, arg any) {
+		if on {
+			where, args = append(where, condition), append(args, arg)
+		}
+	}
+	add(f.State != "", "state = ?", string(f.State))
+	add(f.Sender != "", `sender_keys LIKE ? ESCAPE '\'`, addressPattern(f.Sender))
+	add(f.Recipient != "", `recipient_keys LIKE ? ESCAPE '\'`, addressPattern(f.Recipient))
+	add(f.Text != "", `search LIKE ? ESCAPE '\'`, "%"+literal(f.Text)+"%")
+	add(!f.Since.IsZero(), "created >= ?", millis(f.Since))
+	add(!f.Due.IsZero(), "stored = 1 AND expires <= ?", millis(f.Due))
+	add(f.Cursor != "", "id < ?", f.Cursor)
+	return strings.Join(where, " AND "), args
+}
+
+// addressPattern matches a whole address of a key column, or the end of one for "@domain".
+func addressPattern(s string) string {
+	if strings.HasPrefix(s, "@") {
+		return "%" + literal(s) + "\n%"
+	}
+	return "%\n" + literal(s) + "\n%"
+}
+
+// literal is s as part of a LIKE pattern that matches just it.
+func literal(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(fold(s))
+}

@@ -1,0 +1,123 @@
+package clamd
+
+import (
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Config says which clamd is asked, and for what. The zero value is usable: it asks the clamd
+// of this machine at one of its usual sockets.
+//
+// clamd's own limits matter as much as these. A file beyond its MaxFileSize, MaxScanSize,
+// MaxRecursion or MaxFiles counts as clean unless clamd.conf says "AlertExceedsMax yes", and
+// an encrypted one unless it says "AlertEncrypted yes".
+type Config struct {
+	// Addresses of clamd, "unix:/path" or "tcp:host:port". The one that answered last is asked
+	// first; the others are for when it cannot be reached. Empty means the usual sockets.
+	Addresses []string `yaml:"addresses"`
+	// Raw says when clamd is given the whole raw message besides its decoded parts: "ambiguous"
+	// (the default), where mail clients may read it in several ways, or "always".
+	Raw string `yaml:"raw"`
+	// StreamMax is the largest content in bytes that clamd is asked about; what is larger is
+	// reported as clamd/limit. It should be the smaller of clamd's StreamMaxLength and
+	// MaxFileSize. The default is 100 MiB, which is clamd's own for both.
+	StreamMax int64 `yaml:"stream_max"`
+	// Timeout is how long one scan may take, waiting for its turn included. Default 60s.
+	Timeout time.Duration `yaml:"timeout"`
+	// Concurrency is how many scans run at a time, first come first served; more than clamd
+	// has MaxThreads only wait there. The default is the number of processors.
+	Concurrency int `yaml:"concurrency"`
+}
+
+const (
+	rawAmbiguous = "ambiguous"
+	rawAlways    = "always"
+
+	defaultStreamMax = 100 << 20
+	defaultTimeout   = 60 * time.Second
+
+	// maxAddresses bounds how many daemons are tried within connectTimeout.
+	maxAddresses = 16
+)
+
+// usualAddresses are where distributions put clamd's socket: Debian, Fedora, clamd's example.
+func usualAddresses() []string {
+	return []string{
+		"unix:/run/clamav/clamd.ctl",
+		"unix:/var/run/clamav/clamd.ctl",
+		"unix:/run/clamd.scan/clamd.sock",
+		"unix:/tmp/clamd.socket",
+	}
+}
+
+func (c Config) withDefaults() Config {
+	if len(c.Addresses) == 0 {
+		c.Addresses = usualAddresses()
+	}
+	if c.Raw == "" {
+		c.Raw = rawAmbiguous
+	}
+	if c.StreamMax == 0 {
+		c.StreamMax = defaultStreamMax
+	}
+	if c.Timeout == 0 {
+		c.Timeout = defaultTimeout
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = runtime.GOMAXPROCS(0)
+	}
+	return c
+}
+
+// Validate reports the first setting that makes no sense, by its name in the file.
+func (c Config) Validate() error {
+	if len(c.Addresses) > maxAddresses {
+		return fmt.Errorf("addresses: more than %d", maxAddresses)
+	}
+	for _, a := range c.Addresses {
+		if _, err := parseAddress(a); err != nil {
+			return fmt.Errorf("addresses: %w", err)
+		}
+	}
+	if c.Raw != "" && c.Raw != rawAmbiguous && c.Raw != rawAlways {
+		return fmt.Errorf("raw: %q is neither %q nor %q", c.Raw, rawAmbiguous, rawAlways)
+	}
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"stream_max", c.StreamMax}, {"timeout", int64(c.Timeout)}, {"concurrency", int64(c.Concurrency)},
+	} {
+		if f.value < 0 {
+			return fmt.Errorf("%s: must not be negative", f.name)
+		}
+	}
+	return nil
+}
+
+// An address is where a clamd listens, in the terms of package net.
+type address struct{ network, host string }
+
+// String is how the configuration writes it.
+func (a address) String() string { return a.network + ":" + a.host }
+
+func parseAddress(s string) (address, error) {
+	network, host, _ := strings.Cut(s, ":")
+	a := address{network, host}
+	switch network {
+	case "unix":
+		if !strings.HasPrefix(host, "/") {
+			return a, fmt.Errorf("%q: a socket needs its whole path, as in unix:/run/clamav/clamd.ctl", s)
+		}
+	case "tcp":
+		if h, port, err := net.SplitHostPort(host); err != nil || h == "" || port == "" {
+			return a, fmt.Errorf("%q: want a host and a port, as in tcp:127.0.0.1:3310", s)
+		}
+	default:
+		return a, fmt.Errorf("%q: want unix:/path or tcp:host:port", s)
+	}
+	return a, nil
+}
