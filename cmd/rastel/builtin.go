@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"rastel/policy"
 	"rastel/policy/engine"
@@ -37,17 +38,22 @@ type built struct {
 // build makes everything that serve, scan and explain have in common.
 func build(cfg *Config, log *slog.Logger) (*built, error) {
 	b := &built{cfg: cfg, log: log}
-	list := builtin(cfg)
-	var err error
-	if b.clamd, err = findClamd(cfg.Clamd, log); err != nil {
+	scanner, err := findClamd(cfg.Clamd, log)
+	if err != nil {
 		return nil, err
 	}
-	if b.clamd != nil {
-		list = append(list, scanners.Named{Name: "clamd", Scanner: b.clamd, Waits: true})
-	}
-	b.set = scanners.NewSet(scanners.Options{Budget: cfg.budget(), Spool: cfg.spool(), Logger: log}, list...)
-	b.policy, err = policy.NewLive(cfg.Policy, policy.Options{Checks: knownChecks(cfg), Editor: editor{}}, log)
+	b.assemble(scanner)
+	b.policy, err = policy.NewLive(cfg.Policy, policyOptions(cfg), log)
 	return b, err
+}
+
+// assemble makes the set of scanners; c is nil if there is no clamd.
+func (b *built) assemble(c *clamd.Scanner) {
+	list := builtin(b.cfg)
+	if b.clamd = c; c != nil {
+		list = append(list, scanners.Named{Name: "clamd", Scanner: c, Waits: true})
+	}
+	b.set = scanners.NewSet(scanners.Options{Budget: b.cfg.budget(), Spool: b.cfg.spool(), Logger: b.log}, list...)
 }
 
 // findClamd uses the configured clamd, or one at its usual sockets, or none: a clamd that was
@@ -63,11 +69,16 @@ func findClamd(cfg *clamd.Config, log *slog.Logger) (*clamd.Scanner, error) {
 	return clamd.New(clamd.Config{Addresses: []string{addr}}, log)
 }
 
+// policyOptions are what a policy may name and what it can have done.
+func policyOptions(cfg *Config) policy.Options {
+	return policy.Options{Checks: knownChecks(cfg), Editor: editor{}}
+}
+
 // knownChecks are all checks that a policy may name, whether their scanner runs or not: the
 // same policy must load with and without clamd.
 func knownChecks(cfg *Config) []eml.Check {
 	list := builtin(cfg)
-	checks := append(eml.Checks(), clamd.Checks()...)
+	checks := append(slices.Clone(eml.Checks()), (&clamd.Scanner{}).Checks()...)
 	return append(checks, scanners.NewSet(scanners.Options{}, list...).Checks()...)
 }
 

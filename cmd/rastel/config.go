@@ -7,13 +7,16 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 
 	"rastel/cmd/rastel/api"
 	"rastel/milter"
+	"rastel/policy"
 	"rastel/policy/quarantine"
+	"rastel/sanitize"
 	"rastel/sanitize/eml"
 	"rastel/scanners"
 	"rastel/scanners/clamd"
@@ -31,6 +34,7 @@ type Config struct {
 	Policy string `yaml:"policy"`
 
 	Milter     milter.Config     `yaml:"milter"`
+	Sanitize   sanitize.Config   `yaml:"sanitize"`
 	API        api.Config        `yaml:"api"`
 	Clamd      *clamd.Config     `yaml:"clamd"` // nil: used if one is found at its usual sockets
 	Quarantine quarantine.Config `yaml:"quarantine"`
@@ -110,7 +114,7 @@ func defaultStateDir() string {
 }
 
 func (c *Config) validate() error {
-	errs := []error{c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Log.validate()}
+	errs := []error{c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.Log.validate()}
 	if c.Clamd != nil {
 		errs = append(errs, c.Clamd.Validate())
 	}
@@ -169,6 +173,36 @@ func decodeStrict(name string, data []byte, v any) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
+}
+
+// didYouMean is a hint at the known word that was probably meant, if there is one.
+func didYouMean(word string, known []string) string {
+	if near := policy.Nearest(word, known); near != "" {
+		return fmt.Sprintf("; did you mean %q?", near)
+	}
+	return ""
+}
+
+// yamlKeys are all keys of a configuration and of what is in it.
+func yamlKeys(v any) []string {
+	var keys []string
+	var walk func(t reflect.Type)
+	walk = func(t reflect.Type) {
+		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+			t = t.Elem()
+		}
+		if t.Kind() != reflect.Struct {
+			return
+		}
+		for i := range t.NumField() {
+			if key, ok := t.Field(i).Tag.Lookup("yaml"); ok {
+				keys = append(keys, key)
+				walk(t.Field(i).Type)
+			}
+		}
+	}
+	walk(reflect.TypeOf(v))
+	return keys
 }
 
 // position is "line:column" of a YAML error, as far as it is known.

@@ -83,7 +83,7 @@ type service struct {
 
 // A webServer is one listener with what answers on it.
 type webServer struct {
-	http.Server
+	*http.Server
 	l net.Listener
 }
 
@@ -147,12 +147,12 @@ func (s *service) listenWeb() error {
 	if err != nil {
 		return err
 	}
-	s.web = append(s.web, &webServer{http.Server{Handler: api.New(opt)}, unix})
+	s.web = append(s.web, &webServer{api.NewServer(api.New(opt), s.log), unix})
 	tcp, err := net.Listen("tcp", s.cfg.API.Address())
 	if err != nil {
 		return err
 	}
-	s.web = append(s.web, &webServer{http.Server{Handler: api.NewPublic(opt)}, tcp})
+	s.web = append(s.web, &webServer{api.NewServer(api.NewPublic(opt), s.log), tcp})
 	return nil
 }
 

@@ -96,18 +96,14 @@ func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*p
 func (e *Engine) released(ctx context.Context, x *Examination) error {
 	m := x.Message
 	var tokens []eml.Edit
-	var item *quarantine.Item
 	for f := range m.Root.Header.All(quarantine.TokenField) {
 		tokens = append(tokens, eml.Edit{Part: m.Root, Region: eml.InHeader, Start: f.Start, End: f.End})
-		if item == nil && e.opt.Quarantine != nil {
-			item = e.verify(ctx, m, m.Root.Header.Value(f))
-		}
 	}
 	if len(tokens) == 0 {
 		return nil
 	}
 	edits := tokens
-	if item != nil {
+	if e.verified(ctx, m) {
 		x.Verdict = &policy.Verdict{Action: policy.Accept, Rule: "released from quarantine", Policy: x.Verdict.Policy, Trace: x.Verdict.Trace}
 	} else {
 		edits = slices.Concat(x.Verdict.Patch.Edits(), tokens)
@@ -120,13 +116,17 @@ func (e *Engine) released(ctx context.Context, x *Examination) error {
 	return nil
 }
 
-func (e *Engine) verify(ctx context.Context, m *eml.Message, token string) *quarantine.Item {
-	item, err := e.opt.Quarantine.Verify(ctx, token, m.Envelope, io.NewSectionReader(m.Spool, 0, m.Size))
+// verified reports whether the first token of the message is genuine; others do not count.
+func (e *Engine) verified(ctx context.Context, m *eml.Message) bool {
+	if e.opt.Quarantine == nil {
+		return false
+	}
+	token := m.Root.Header.Get(quarantine.TokenField)
+	_, err := e.opt.Quarantine.Verify(ctx, token, m.Envelope, io.NewSectionReader(m.Spool, 0, m.Size))
 	if err != nil {
 		e.opt.Logger.Warn("release token not believed", "queue_id", m.Envelope.QueueID, "session", m.Envelope.Session, "error", err)
-		return nil
 	}
-	return item
+	return err == nil
 }
 
 func (e *Engine) hold(ctx context.Context, x *Examination) error {

@@ -10,6 +10,7 @@ import (
 const (
 	expireEvery = 10 * time.Minute
 	sweepEvery  = 24 * time.Hour
+	pageSize    = 100 // items that are in memory at a time
 )
 
 // Delete removes the message of an item; the record stays. The error is ErrNotFound, ErrState
@@ -115,7 +116,7 @@ func (s *Store) expire(ctx context.Context, id string, now time.Time) (bool, err
 
 // each calls do for all items that match, newest first.
 func (s *Store) each(ctx context.Context, f Filter, do func(*Item) error) error {
-	f.Limit = MaxLimit
+	f.Limit = pageSize
 	for {
 		items, err := s.index.List(ctx, f)
 		if err != nil {

@@ -17,4 +17,5 @@ const (
 	MaxRecipients = maxRecipients
 	MaxText       = maxText
 	MaxFindings   = maxFindings
+	PageSize      = pageSize
 )

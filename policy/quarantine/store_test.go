@@ -2,6 +2,7 @@ package quarantine_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -312,14 +313,19 @@ func TestRetryMovesTheTimeOfExpiry(t *testing.T) {
 
 func TestExpireWorksThroughMoreThanOnePage(t *testing.T) {
 	s := newStore(t, quarantine.Config{Retention: time.Hour})
-	n := quarantine.MaxLimit + 7
-	for i := range n {
-		it := quarantine.Item{ID: ulidAt(s.now.Add(time.Duration(i))), Created: s.now, Expires: s.now, Stored: true, State: quarantine.Held, Key: ulidAt(s.now)}
+	n := quarantine.PageSize + 7
+	for i := range 2 * n {
+		it := quarantine.Item{ID: ulidAt(s.now), Created: s.now, Expires: s.now, Stored: true, State: quarantine.Held, Key: ulidAt(s.now)}
+		if i%2 == 0 { // these stay, so the page after them must be another
+			it.State, it.Lease = quarantine.Releasing, s.now.Add(time.Hour)
+		}
 		if _, err := s.index.Put(t.Context(), &it, s.now); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got, err := s.Expire(t.Context(), s.now); got != n || err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if got, err := s.Expire(ctx, s.now); got != n || err != nil {
 		t.Errorf("Expire = %d, %v; want %d", got, err, n)
 	}
 }

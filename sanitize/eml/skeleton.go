@@ -3,6 +3,7 @@ package eml
 import (
 	"context"
 	"io"
+	"strings"
 )
 
 // maxSkeletonText is the largest text that goes into the skeleton.
@@ -11,7 +12,7 @@ const maxSkeletonText = 256 << 10
 // InSkeleton reports whether Skeleton holds the decoded content of the part, so that a scanner
 // that was given the skeleton need not be given the part.
 func (p *Part) InSkeleton() bool {
-	if !p.leaf || p.member || p.Size > maxSkeletonText {
+	if !p.leaf || p.member || p.Reading != "" || p.Size > maxSkeletonText || strings.HasPrefix(p.MediaType, "message/") {
 		return false
 	}
 	switch p.Type {

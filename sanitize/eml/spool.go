@@ -51,6 +51,9 @@ func NewSpool(opt SpoolOptions) *Spool {
 	return s
 }
 
+// Options are those the spool was made with, for another that is to be kept likewise.
+func (s *Spool) Options() SpoolOptions { return s.opt }
+
 // Write appends p. It returns ErrSpoolFull, with nothing written, if the spool would exceed
 // its Max, and any error of the file, such as a full disk.
 func (s *Spool) Write(p []byte) (int, error) {

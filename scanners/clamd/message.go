@@ -68,7 +68,9 @@ func (s *Scanner) ScanMessage(ctx context.Context, m *eml.Message) ([]eml.Findin
 
 // whole examines what write writes as a mail.
 func (s *Scanner) whole(ctx context.Context, m *eml.Message, write func(io.Writer) error) ([]eml.Finding, error) {
-	sp := eml.NewSpool(eml.SpoolOptions{Max: s.cfg.StreamMax})
+	opt := m.Spool.Options()
+	opt.Max = s.cfg.StreamMax
+	sp := eml.NewSpool(opt)
 	defer sp.Close()
 	_, err := io.WriteString(sp, mailMark)
 	if err == nil {

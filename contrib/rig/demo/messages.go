@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"rastel/contrib/rig"
 )
 
 // A sample is one message of the demonstration and what the default policy makes of it.
@@ -18,11 +20,6 @@ type sample struct {
 	name    string
 	raw     []byte
 	outcome string // "delivered", "defanged" or "quarantined"
-}
-
-// eicar is the EICAR test file, put together here so that no scanner takes this source for it.
-func eicar() []byte {
-	return []byte(`X5O!P%@AP[4\PZX54(P^)7CC)7}` + "$EICAR-STANDARD-" + "ANTIVIRUS-TEST-FILE!$H+H*")
 }
 
 // program is the beginning of a Windows program that does nothing: enough to be one by content.
@@ -36,7 +33,7 @@ func program() []byte {
 
 // samples are the messages of the demonstration.
 func samples(dir string) ([]sample, error) {
-	zipped, err := zipOf("eicar.com", eicar())
+	zipped, err := zipOf("eicar.com", rig.EICAR())
 	if err != nil {
 		return nil, err
 	}
@@ -44,11 +41,11 @@ func samples(dir string) ([]sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	tgz, err := tarGzOf("eicar.com", eicar())
+	tgz, err := tarGzOf("eicar.com", rig.EICAR())
 	if err != nil {
 		return nil, err
 	}
-	sevenZip, err := sevenZipOf(dir, "a.7z", "eicar.com", eicar())
+	sevenZip, err := sevenZipOf(dir, "a.7z", "eicar.com", rig.EICAR())
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +61,7 @@ func samples(dir string) ([]sample, error) {
 		{"plain text", plain(), "delivered"},
 		{"newsletter", newsletter(), "delivered"},
 		{"photo", attachment("photo.png", "image/png", []byte("\x89PNG\r\n\x1a\n0123456789")), "delivered"},
-		{"EICAR", attachment("eicar.com", "application/octet-stream", eicar()), "quarantined"},
+		{"EICAR", attachment("eicar.com", "application/octet-stream", rig.EICAR()), "quarantined"},
 		{"EICAR in zip", attachment("a.zip", "application/zip", zipped), "quarantined"},
 		{"EICAR in tar.gz", attachment("a.tar.gz", "application/gzip", tgz), "quarantined"},
 		{"EICAR in 7z", attachment("a.7z", "application/x-7z-compressed", sevenZip), "quarantined"},

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"rastel/policy"
+	"rastel/policy/engine"
+	"rastel/sanitize/eml"
+)
+
+// A testCase is a case file: a header that says what is expected and why, an empty line, and a
+// raw message to the end of the file. Line ends of the message are CRLF, or all LF, which
+// stands for CRLF.
+//
+//	why: the attack, and its source
+//	expect: accept, patched      the action; "patched", "unchanged", "held"
+//	finding: html/script 1.2     must be found there; may be repeated
+//	same: 1.1 header             these bytes come out as they went in: header, body or all
+//	gone: text                   is not in what is delivered
+//	stays: text                  is in what is delivered
+type testCase struct {
+	file                             string
+	why                              string
+	expect, finding, same, gone, has []string
+	raw                              []byte
+}
+
+func readCase(name string) (*testCase, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	c := &testCase{file: filepath.Base(name)}
+	r := bufio.NewReader(bytes.NewReader(data))
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return nil, fmt.Errorf("%s: no message: %w", name, err)
+		}
+		if line = strings.TrimRight(line, "\r\n"); line == "" {
+			break
+		}
+		if err := c.set(line); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if c.why == "" || len(c.expect) == 0 {
+		return nil, fmt.Errorf("%s: why and expect are needed", name)
+	}
+	c.raw, err = io.ReadAll(r)
+	if !bytes.Contains(c.raw, []byte("\r\n")) {
+		c.raw = bytes.ReplaceAll(c.raw, []byte("\n"), []byte("\r\n"))
+	}
+	return c, err
+}
+
+func (c *testCase) set(line string) error {
+	key, value, ok := strings.Cut(line, ": ")
+	if !ok {
+		return fmt.Errorf("line %q is not key: value", line)
+	}
+	switch key {
+	case "why":
+		c.why = value
+	case "expect":
+		c.expect = strings.Split(value, ", ")
+	case "finding":
+		c.finding = append(c.finding, value)
+	case "same":
+		c.same = append(c.same, value)
+	case "gone":
+		c.gone = append(c.gone, value)
+	case "stays":
+		c.has = append(c.has, value)
+	default:
+		return fmt.Errorf("unknown key %q", key)
+	}
+	return nil
+}
+
+// TestCases runs every file in testdata/cases through the engine with the default policy.
+func TestCases(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/cases/*.case")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	e := defaultEngine(t)
+	for _, name := range files {
+		c, err := readCase(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(strings.TrimSuffix(c.file, ".case"), func(t *testing.T) { c.run(t, e) })
+	}
+}
+
+// defaultEngine is the engine as scan has it, without clamd.
+func defaultEngine(t *testing.T) *engine.Engine {
+	t.Helper()
+	cfg, err := loadConfig("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &built{cfg: cfg, log: slog.New(slog.DiscardHandler)}
+	b.assemble(nil)
+	if b.policy, err = policy.NewLive("", policyOptions(cfg), b.log); err != nil {
+		t.Fatal(err)
+	}
+	return b.engine(nil)
+}
+
+func (c *testCase) run(t *testing.T, e *engine.Engine) {
+	x, out := deliver(t, e, c.raw)
+	var found []string
+	for _, f := range x.Report.Findings {
+		found = append(found, f.Check+" "+f.Part.ID)
+	}
+	got := []string{x.Verdict.Action.String()}
+	if x.Verdict.Patch.Empty() {
+		got = append(got, "unchanged")
+	} else {
+		got = append(got, "patched")
+	}
+	if x.Verdict.Hold {
+		got = append(got, "held")
+	}
+	for _, want := range c.expect {
+		if !slices.Contains(got, want) {
+			t.Errorf("%s\ngot %v by rule %q, want %v; findings %q", c.why, got, x.Verdict.Rule, c.expect, found)
+		}
+	}
+	for _, f := range c.finding {
+		if !slices.Contains(found, f) {
+			t.Errorf("%s\nfindings %q lack %q", c.why, found, f)
+		}
+	}
+	c.checkDelivered(t, e, x, out)
+}
+
+// checkDelivered checks what would be delivered, and that it is not changed a second time.
+func (c *testCase) checkDelivered(t *testing.T, e *engine.Engine, x *engine.Examination, out []byte) {
+	for _, s := range c.gone {
+		if bytes.Contains(out, []byte(s)) {
+			t.Errorf("%s\n%q is still delivered:\n%s", c.why, s, out)
+		}
+	}
+	for _, s := range c.has {
+		if !bytes.Contains(out, []byte(s)) {
+			t.Errorf("%s\n%q is not delivered:\n%s", c.why, s, out)
+		}
+	}
+	if x.Verdict.Action != policy.Accept {
+		return
+	}
+	again, twice := deliver(t, e, out)
+	if !bytes.Equal(out, twice) || again.Verdict.Action != policy.Accept {
+		t.Errorf("%s\na second pass gives %s and changes\n%s\nto\n%s", c.why, again.Verdict.Action, out, twice)
+	}
+	for _, s := range c.same {
+		id, what, _ := strings.Cut(s, " ")
+		if before, after := bytesOf(x.Message, id, what), bytesOf(again.Message, id, what); !bytes.Equal(before, after) {
+			t.Errorf("%s\n%s became %q, was %q", c.why, s, after, before)
+		}
+	}
+}
+
+// deliver examines raw and gives what would be delivered; nothing if it is not accepted.
+func deliver(t *testing.T, e *engine.Engine, raw []byte) (*engine.Examination, []byte) {
+	t.Helper()
+	x, done, err := examine(context.Background(), e, &scanOptions{deadline: 1e12}, bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(done)
+	if x.Verdict.Action != policy.Accept {
+		return x, nil
+	}
+	if x.Verdict.Patch.Empty() {
+		return x, raw
+	}
+	var out bytes.Buffer
+	if _, err := x.Verdict.Patch.WriteTo(&out); err != nil {
+		t.Fatal(err)
+	}
+	return x, out.Bytes()
+}
+
+func bytesOf(m *eml.Message, id, what string) []byte {
+	var b []byte
+	m.Root.Walk(func(p *eml.Part) bool {
+		if p.ID != id {
+			return true
+		}
+		switch what {
+		case "header":
+			b = p.Header.Bytes()
+		case "body":
+			b, _ = io.ReadAll(p.RawBody())
+		default:
+			b, _ = io.ReadAll(p.Raw())
+		}
+		return false
+	})
+	return b
+}

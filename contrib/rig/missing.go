@@ -1,0 +1,87 @@
+package rig
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+)
+
+// What this package has needs for, for [Missing].
+const (
+	NeedPostfix  = "postfix"
+	NeedSendmail = "sendmail"
+	NeedClamd    = "clamd"
+	NeedSamples  = "samples" // no server: what Samples needs
+)
+
+// Missing says what is not there for these needs, all of them if none is named, and which
+// Debian package has it. Nothing is missing if it is empty.
+func Missing(needs ...string) []string {
+	var missing []string
+	for _, n := range []struct {
+		name  string
+		check func() []string
+	}{
+		{NeedPostfix, missingPostfix}, {NeedSendmail, missingSendmail}, {NeedClamd, missingClamd},
+		{NeedSamples, func() []string { return missingPrograms("7zip", "7zz") }},
+	} {
+		if len(needs) == 0 || slices.Contains(needs, n.name) {
+			missing = append(missing, n.check()...)
+		}
+	}
+	slices.Sort(missing)
+	return slices.Compact(missing)
+}
+
+// require is Missing as an error.
+func require(need string) error {
+	if m := Missing(need); len(m) > 0 {
+		return fmt.Errorf("missing: %q", m)
+	}
+	return nil
+}
+
+func missingPostfix() []string {
+	return append(missingRoot(), missingPrograms("postfix", "postfix", "postconf")...)
+}
+
+func missingClamd() []string { return missingPrograms("clamav-daemon", "clamd") }
+
+func missingSendmail() []string {
+	m := append(missingRoot(), missingPrograms("m4", "m4")...)
+	root := SendmailDir()
+	for _, f := range []string{sendmailDaemon, sendmailCF} {
+		if _, err := os.Stat(filepath.Join(root, f)); err != nil {
+			m = append(m, "sendmail in "+root+": Debian packages sendmail-bin and sendmail-cf, unpacked by contrib/test because they exclude postfix")
+			break
+		}
+	}
+	return m
+}
+
+func missingRoot() []string {
+	if os.Geteuid() != 0 {
+		return []string{"root: the MTAs change to users of their own"}
+	}
+	return nil
+}
+
+func missingPrograms(pkg string, programs ...string) []string {
+	var m []string
+	for _, p := range programs {
+		if _, err := program(p); err != nil {
+			m = append(m, p+": Debian package "+pkg)
+		}
+	}
+	return m
+}
+
+// program finds a program, also where users other than root do not look.
+func program(name string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	return exec.LookPath(filepath.Join("/usr/sbin", name))
+}

@@ -1,0 +1,225 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// A change is one item of a rule's "do" list.
+type change struct {
+	kind     *changeKind
+	patterns []*pattern // of defang: the checks whose findings it fixes; nil means those of the condition
+	text     string     // of strip: why; of tag_subject: the tag
+	name     string     // of add_header
+	value    string     // of add_header
+}
+
+// A changeKind is a word of "do" lists.
+type changeKind struct {
+	word
+	example string // of its argument; empty if it takes none
+	// perPart says that it acts on a part, so that a rule for messages cannot have it.
+	perPart bool
+	// parse reads the argument; nil if it takes none. The argument is nil where it was left
+	// out, if that is allowed.
+	parse    func(s *source, c *change, arg ast.Node, vocab *vocabulary)
+	required bool // the argument must be there
+}
+
+// The words of "do" lists.
+const (
+	wordDefang = "defang"
+	wordStrip  = "strip"
+	wordRename = "rename"
+	wordHeader = "add_header"
+	wordTag    = "tag_subject"
+	wordHold   = "hold"
+)
+
+var changeKinds = []changeKind{
+	{
+		word:    word{wordDefang, "Make the findings harmless in place, by the fixes that the scanners gave: those of the checks that the condition asks for (all, if it asks for none), or of the check or list of checks given here. In a rule for messages, in all parts. Where a finding has no fix, or is in an archive, the whole attachment is stripped instead, as the trace tells."},
+		example: `"html/*"`, parse: (*source).defang,
+	},
+	{
+		word:    word{wordStrip, "Replace the part by a notice, which tells the reason given here (if none is given, the name of the rule). Of a member, the attachment that carries it is replaced."},
+		example: `"Programs are not accepted by mail."`, perPart: true, parse: (*source).stripReason,
+	},
+	{
+		word:    word{wordRename, "Give the part a name that no desktop opens by a double click. Of a member, whose name cannot be changed, the attachment that carries it is stripped."},
+		perPart: true,
+	},
+	{
+		word:    word{wordHeader, "Add a field behind all others, unless the same is there already. Fields that a message has once (From, Subject, ...) and those of MIME cannot be added."},
+		example: `{name: X-Filtered, value: "yes"}`, required: true, parse: (*source).addHeader,
+	},
+	{
+		word:    word{wordTag, "Put a text before the subject, unless it is there already (also behind `Re:` and the like)."},
+		example: `"[suspicious]"`, required: true, parse: (*source).tag,
+	},
+	{
+		word: word{wordHold, "Keep a copy of the original in quarantine, even though the message goes on."},
+	},
+}
+
+func changeName(k *changeKind) string { return k.name }
+
+// maxChanges is how many items a "do" list may have.
+const maxChanges = 50
+
+// changes reads the "do" list of a rule.
+func (s *source) changes(n ast.Node, r *rule, vocab *vocabulary) []change {
+	items := s.list(n, "\"do\"")
+	if len(items) > maxChanges {
+		s.errorf(nodePlace(n), "more than %d changes in a rule", maxChanges)
+		return nil
+	}
+	var out []change
+	for _, item := range items {
+		if c, ok := s.change(item, r, vocab); ok {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// change reads one item: a word, or a word with its argument.
+func (s *source) change(n ast.Node, r *rule, vocab *vocabulary) (change, bool) {
+	at, arg := n, ast.Node(nil)
+	if m, ok := n.(*ast.MappingNode); ok {
+		if len(m.Values) != 1 {
+			s.errorf(nodePlace(n), "one change is one word; write each as an item of its own")
+			return change{}, false
+		}
+		at, arg = m.Values[0].Key, m.Values[0].Value
+	}
+	v, ok := s.scalar(at, "a change")
+	if !ok {
+		return change{}, false
+	}
+	c := change{kind: find(changeKinds, v.text, changeName)}
+	switch k := c.kind; {
+	case k == nil:
+		s.errorf(v.at, "%s", unknown("change", v.text, changeNames()))
+	case k.perPart && !r.perPart:
+		s.errorf(v.at, "%q is for rules with \"for: part\" only", k.name)
+	case arg == nil && k.required:
+		s.errorf(v.at, "%q needs an argument: %s: %s", k.name, k.name, k.example)
+	case arg != nil && k.parse == nil:
+		s.errorf(nodePlace(arg), "%q takes no argument", k.name)
+	case arg != nil:
+		k.parse(s, &c, arg, vocab)
+	}
+	return c, c.kind != nil
+}
+
+func changeNames() []string {
+	out := make([]string, len(changeKinds))
+	for i := range changeKinds {
+		out[i] = changeKinds[i].name
+	}
+	return out
+}
+
+func (s *source) defang(c *change, arg ast.Node, vocab *vocabulary) {
+	items := []ast.Node{arg}
+	if l, ok := arg.(*ast.SequenceNode); ok {
+		items = l.Values
+	}
+	if len(items) == 0 {
+		s.errorf(nodePlace(arg), "an empty list of checks")
+	}
+	for _, item := range items {
+		v, ok := s.scalar(item, "a check")
+		if !ok {
+			continue
+		}
+		p, wrong := vocab.pattern(v.text)
+		if wrong != "" {
+			s.errorf(v.at, "%s", wrong)
+		}
+		c.patterns = append(c.patterns, p)
+	}
+}
+
+// maxReason is how long the reason in a notice may be.
+const maxReason = 1000
+
+func (s *source) stripReason(c *change, arg ast.Node, _ *vocabulary) {
+	v, ok := s.scalar(arg, "the reason")
+	c.text = strings.TrimSpace(v.text)
+	if ok && (c.text == "" || len(c.text) > maxReason) {
+		s.errorf(v.at, "the reason must be from 1 to %d bytes", maxReason)
+	}
+}
+
+// maxTag is how long a tag may be in bytes, so that it fits one encoded word.
+const maxTag = 40
+
+func (s *source) tag(c *change, arg ast.Node, _ *vocabulary) {
+	v, ok := s.scalar(arg, "the tag")
+	c.text = strings.TrimSpace(v.text)
+	if ok && (c.text == "" || len(c.text) > maxTag || !printable(c.text) || strings.Contains(c.text, "=?")) {
+		s.errorf(v.at, "the tag must be from 1 to %d bytes of printable characters on one line", maxTag)
+	}
+}
+
+// Limits of a field that is added. Its line stays below the 998 characters of RFC 5322
+// section 2.1.1, also when it is encoded.
+const (
+	maxFieldName  = 70
+	maxFieldValue = 400
+)
+
+func (s *source) addHeader(c *change, arg ast.Node, _ *vocabulary) {
+	m, ok := s.mapping(arg, "a field", fieldKeys)
+	if !ok {
+		return
+	}
+	for _, key := range names(fieldKeys) {
+		if m[key] == nil {
+			s.errorf(nodePlace(arg), "the field has no %q", key)
+			return
+		}
+	}
+	name, ok := s.scalar(m["name"], "the name of a field")
+	if ok {
+		s.fieldName(name)
+	}
+	value, ok := s.scalar(m["value"], "the value of a field")
+	c.name, c.value = name.text, strings.TrimSpace(value.text)
+	if ok && (len(c.value) > maxFieldValue || !printable(c.value) || strings.Contains(c.value, "=?")) {
+		s.errorf(value.at, "the value must be at most %d bytes of printable characters on one line", maxFieldValue)
+	}
+}
+
+// ownFields are those that a message has at most once (RFC 5322 section 3.6), or that tell
+// where it has been: with a second one clients would show different things.
+var ownFields = []string{
+	"date", "from", "sender", "reply-to", "to", "cc", "bcc", "message-id", "in-reply-to", "references", "subject",
+	"mime-version", "received", "return-path",
+}
+
+func (s *source) fieldName(v scalar) {
+	lower := strings.ToLower(v.text)
+	switch {
+	case !isFieldName(v.text):
+		s.errorf(v.at, "%.80q is no name of a header field", v.text)
+	case slices.Contains(ownFields, lower), strings.HasPrefix(lower, "content-"), strings.HasPrefix(lower, "resent-"):
+		s.errorf(v.at, "a field %q cannot be added: the message's own would no longer be certain", v.text)
+	}
+}
+
+// String is the change as the trace tells it.
+func (c *change) String() string {
+	switch {
+	case c.name != "":
+		return fmt.Sprintf("%s %s", c.kind.name, c.name)
+	case c.kind.name == wordTag:
+		return fmt.Sprintf("%s %q", c.kind.name, c.text)
+	}
+	return c.kind.name
+}

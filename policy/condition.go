@@ -1,0 +1,301 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/vm"
+)
+
+// Limits of a condition.
+const (
+	maxCondition = 8 << 10   // bytes of its text
+	maxNodes     = 2000      // of its syntax tree
+	maxMemory    = 1_000_000 // items of all lists and texts that one evaluation makes
+	// maxRounds is how often the loops of all conditions together may go round for one
+	// message. A message may have thousands of parts, so a loop in a loop over them, which
+	// is quick on every message of a test, would be a way to stop the filter.
+	maxRounds = 2_000_000
+)
+
+var errRounds = fmt.Errorf("loops go round more than %d times", maxRounds)
+
+// A condition is a compiled expression.
+type condition struct {
+	program  *vm.Program
+	patterns []*pattern // of the checks that it asks for, in order
+}
+
+// holds evaluates the condition. It needs a machine of its own for each goroutine.
+func (c *condition) holds(machine *vm.VM, f *facts) (bool, error) {
+	machine.MemoryBudget = maxMemory
+	v, err := machine.Run(c.program, f)
+	if err != nil {
+		return false, oneLine(err)
+	}
+	b, ok := v.(bool)
+	if !ok {
+		return false, errors.New("the condition is neither true nor false")
+	}
+	return b, nil
+}
+
+// oneLine takes the excerpt of the expression out of an error of the machine.
+func oneLine(err error) error {
+	var e *file.Error
+	if errors.As(err, &e) {
+		return errors.New(e.Message)
+	}
+	return err
+}
+
+// condition compiles an expression; perPart says that it is asked for each part. Errors are
+// added to those of the source.
+func (s *source) condition(v scalar, perPart bool, vocab *vocabulary) *condition {
+	if len(v.text) > maxCondition {
+		s.errorf(v.at, "the condition has more than %d bytes", maxCondition)
+		return nil
+	}
+	r := &resolver{source: s, text: v, perPart: perPart, vocabulary: vocab, condition: &condition{}}
+	before := len(s.errs)
+	var err error
+	r.condition.program, err = expr.Compile(v.text, append(language(), expr.Patch(r))...)
+	var e *file.Error
+	switch {
+	case len(s.errs) > before: // found while names were resolved; what the compiler says of them is noise
+		return nil
+	case errors.As(err, &e):
+		s.errorf(s.locate(v, e.From), "%s", plain(e.Message))
+		return nil
+	case err != nil:
+		s.errorf(v.at, "%s", plain(err.Error()))
+		return nil
+	}
+	return r.condition
+}
+
+// language is what the compiler has to know: all names, as the resolver spells them.
+func language() []expr.Option {
+	opts := []expr.Option{
+		expr.Env(&facts{}), expr.AsBool(), expr.WarnOnAny(), expr.MaxNodes(maxNodes), expr.DisableAllBuiltins(),
+		expr.Function(loopName, countRound, new(func(*facts) bool)),
+		expr.Function(partName, func(args ...any) (any, error) { return args[0].(*facts).part, nil }, new(func(*facts) *part)),
+	}
+	for _, name := range builtinNames() {
+		opts = append(opts, expr.EnableBuiltin(name))
+	}
+	for _, t := range []struct {
+		of        string
+		facts     []fact
+		functions []function
+	}{{ofMessage, messageFacts, messageFunctions}, {ofPart, partFacts, partFunctions}, {ofFinding, findingFacts, nil}} {
+		for _, f := range t.facts {
+			opts = append(opts, expr.Function(t.of+f.name, f.call, f.signature))
+		}
+		for _, f := range t.functions {
+			opts = append(opts, expr.Function(t.of+f.name, f.call, f.signature))
+		}
+	}
+	return opts
+}
+
+// The names of our functions, as the compiler sees them. Nobody can write these in a
+// condition, where a dot stands between two names.
+const (
+	ofMessage = "message."
+	ofPart    = "part."
+	ofFinding = "finding."
+	loopName  = "loop."
+	partName  = "the.part"
+)
+
+// countRound is called in each round of a loop.
+func countRound(args ...any) (any, error) {
+	f := args[0].(*facts)
+	if f.steps++; f.steps > maxRounds {
+		return false, errRounds
+	}
+	return true, nil
+}
+
+// plain puts a message of the compiler into the words of this package.
+func plain(msg string) string {
+	msg = strings.NewReplacer(
+		"[]*policy.part", "list of parts", "*policy.part", "part",
+		"[]*policy.finding", "list of findings", "*policy.finding", "finding",
+		"*policy.facts", "message", "[]*policy.pattern", "checks",
+		"expected bool, but got", "the condition must be true or false, but is",
+	).Replace(msg)
+	return strings.Join(strings.Fields(msg), " ")
+}
+
+// A resolver turns the names of a condition into calls of our functions: "subject" becomes
+// message.subject(facts), and "part.has("x/y")" becomes part.has(part, patterns). So facts
+// are worked out only when they are asked for, without reflection, and every word is checked
+// before the first message comes.
+type resolver struct {
+	source     *source
+	text       scalar
+	perPart    bool
+	vocabulary *vocabulary
+	condition  *condition
+}
+
+func (r *resolver) errorf(n ast.Node, format string, args ...any) {
+	r.source.errorf(r.source.locate(r.text, n.Location().From), format, args...)
+}
+
+// Visit resolves one node; those below it have been resolved before.
+func (r *resolver) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.IdentifierNode:
+		r.identifier(node, n)
+	case *ast.MemberNode:
+		r.member(node, n)
+	case *ast.CallNode:
+		r.call(node, n)
+	case *ast.BuiltinNode:
+		r.builtin(node, n)
+	case *ast.PredicateNode:
+		n.Node = &ast.SequenceNode{Nodes: []ast.Node{calling(loopName, env()), n.Node}}
+	case *ast.BinaryNode:
+		r.comparison(n)
+	case *ast.VariableDeclaratorNode:
+		r.errorf(n, "conditions have no variables")
+	}
+}
+
+func env() ast.Node { return &ast.IdentifierNode{Value: "$env"} }
+
+func calling(name string, args ...ast.Node) *ast.CallNode {
+	return &ast.CallNode{Callee: &ast.IdentifierNode{Value: name}, Arguments: args}
+}
+
+// called is the name of our function that a resolved node calls; empty if it calls none.
+func called(n ast.Node) string {
+	if c, ok := n.(*ast.CallNode); ok {
+		if id, ok := c.Callee.(*ast.IdentifierNode); ok {
+			return id.Value
+		}
+	}
+	return ""
+}
+
+func (r *resolver) identifier(node *ast.Node, n *ast.IdentifierNode) {
+	switch {
+	case n.Value == "part" && r.perPart:
+		ast.Patch(node, calling(partName, env()))
+	case n.Value == "part":
+		r.errorf(n, "%q is known in rules with \"for: part\" only", n.Value)
+	case find(messageFacts, n.Value, factName) != nil:
+		ast.Patch(node, calling(ofMessage+n.Value, env()))
+	case find(messageFunctions, n.Value, functionName) != nil:
+		return // what calls it comes next
+	default:
+		r.errorf(n, "%s", unknown("name", n.Value, slices.Concat(allNames(messageFacts, messageFunctions), builtinNames(), []string{"part"})))
+	}
+}
+
+func (r *resolver) member(node *ast.Node, n *ast.MemberNode) {
+	p, ok := n.Property.(*ast.StringNode)
+	switch {
+	case !ok: // the item of a list
+	case find(partFunctions, p.Value, functionName) != nil:
+		return // what calls it comes next
+	case find(partFacts, p.Value, factName) != nil:
+		ast.Patch(node, calling(ofPart+p.Value, n.Node))
+	case find(findingFacts, p.Value, factName) != nil:
+		ast.Patch(node, calling(ofFinding+p.Value, n.Node))
+	default:
+		r.errorf(p, "%s", unknown("name", p.Value, append(allNames(partFacts, partFunctions), allNames(findingFacts, nil)...)))
+	}
+}
+
+func (r *resolver) call(node *ast.Node, n *ast.CallNode) {
+	switch callee := n.Callee.(type) {
+	case *ast.IdentifierNode:
+		if f := find(messageFunctions, callee.Value, functionName); f != nil {
+			r.function(node, n, ofMessage, f, env())
+		}
+	case *ast.MemberNode:
+		p, ok := callee.Property.(*ast.StringNode)
+		if !ok {
+			r.errorf(n, "this is no function")
+		} else if f := find(partFunctions, p.Value, functionName); f != nil {
+			r.function(node, n, ofPart, f, callee.Node)
+		}
+	default:
+		r.errorf(n, "this is no function")
+	}
+}
+
+// builtin takes count("check"), which the language has as count(list, condition) too.
+func (r *resolver) builtin(node *ast.Node, n *ast.BuiltinNode) {
+	if n.Name != "count" || len(n.Arguments) != 1 {
+		return
+	}
+	if _, ok := n.Arguments[0].(*ast.StringNode); ok {
+		c := calling("count", n.Arguments...)
+		c.SetLocation(n.Location())
+		r.function(node, c, ofMessage, find(messageFunctions, "count", functionName), env())
+	}
+}
+
+// function resolves a call of one of our functions that is about what.
+func (r *resolver) function(node *ast.Node, n *ast.CallNode, of string, f *function, what ast.Node) {
+	if len(n.Arguments) < f.min || len(n.Arguments) > f.max {
+		r.errorf(n, "%s(%s) with %d arguments", f.name, f.args, len(n.Arguments))
+		return
+	}
+	texts := make([]string, len(n.Arguments))
+	for i, a := range n.Arguments {
+		s, ok := a.(*ast.StringNode)
+		if !ok {
+			r.errorf(a, "the argument of %s must be a text in quotes", f.name)
+			return
+		}
+		texts[i] = s.Value
+	}
+	prepared, wrong := f.prepare(r.vocabulary, texts)
+	for i, msg := range wrong {
+		if msg != "" {
+			r.errorf(n.Arguments[i], "%s", msg)
+		}
+	}
+	if p, ok := prepared.([]*pattern); ok {
+		r.condition.patterns = append(r.condition.patterns, p...)
+	}
+	ast.Patch(node, calling(of+f.name, what, &ast.ConstantNode{Value: prepared}))
+}
+
+// comparison checks the words with which a type or a check is compared.
+func (r *resolver) comparison(n *ast.BinaryNode) {
+	if !slices.Contains([]string{"==", "!=", "in"}, n.Operator) {
+		return
+	}
+	for _, side := range [][2]ast.Node{{n.Left, n.Right}, {n.Right, n.Left}} {
+		switch called(side[0]) {
+		case ofPart + "type":
+			r.words(side[1], "type", r.vocabulary.types)
+		case ofFinding + "check":
+			r.words(side[1], "check", r.vocabulary.checks)
+		}
+	}
+}
+
+func (r *resolver) words(n ast.Node, what string, known []string) {
+	list := []ast.Node{n}
+	if a, ok := n.(*ast.ArrayNode); ok {
+		list = a.Nodes
+	}
+	for _, n := range list {
+		if s, ok := n.(*ast.StringNode); ok && len(known) > 0 && !slices.Contains(known, s.Value) {
+			r.errorf(s, "%s", unknown(what, s.Value, known))
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package policy
+
+import (
+	"encoding/hex"
+	"path"
+	"slices"
+	"strings"
+
+	"rastel/sanitize/eml"
+	"rastel/scanners"
+)
+
+// facts are what the conditions of one policy see of one message. They are worked out when
+// they are asked for.
+type facts struct {
+	msg        *eml.Message
+	findings   []*finding
+	unexamined []eml.Unexamined
+	parts      []*part
+	part       *part // the part that a condition is asked for
+	texts      map[string][]string
+	steps      int // rounds of loops in conditions, see maxRounds
+}
+
+// A part is what conditions see of a part.
+type part struct {
+	*eml.Part
+	findings   []*finding
+	unexamined []eml.Unexamined
+	short      []string // names as patterns are compared with
+	named      bool     // short is known
+}
+
+// A finding is what conditions see of a finding.
+type finding struct {
+	*eml.Finding
+	part *part
+}
+
+func newFacts(m *eml.Message, r scanners.Report) *facts {
+	f := &facts{msg: m, unexamined: r.Unexamined}
+	m.Root.Walk(func(p *eml.Part) bool {
+		f.parts = append(f.parts, &part{Part: p})
+		return true
+	})
+	if len(r.Findings) == 0 && len(r.Unexamined) == 0 {
+		return f
+	}
+	index := make(map[*eml.Part]*part, len(f.parts))
+	for _, p := range f.parts {
+		index[p.Part] = p
+	}
+	for i := range r.Findings {
+		p := f.lookup(index, r.Findings[i].Part)
+		x := &finding{&r.Findings[i], p}
+		p.findings = append(p.findings, x)
+		f.findings = append(f.findings, x)
+	}
+	for _, u := range r.Unexamined {
+		p := f.lookup(index, u.Part)
+		p.unexamined = append(p.unexamined, u)
+	}
+	return f
+}
+
+// lookup gives the part of a finding. One that is not in the tree is added, so that no rule
+// passes it over.
+func (f *facts) lookup(index map[*eml.Part]*part, p *eml.Part) *part {
+	if p == nil {
+		p = f.msg.Root
+	}
+	known, ok := index[p]
+	if !ok {
+		known = &part{Part: p}
+		index[p] = known
+		f.parts = append(f.parts, known)
+	}
+	return known
+}
+
+// header gives the decoded values of all fields of that name. They are kept: a rule for parts
+// asks for the same ones again and again.
+func (f *facts) header(name string) []string {
+	name = strings.ToLower(name)
+	if v, ok := f.texts[name]; ok {
+		return v
+	}
+	h := &f.msg.Root.Header
+	var values []string
+	for field := range h.All(name) {
+		values = append(values, eml.DecodeWords(h.Value(field)))
+	}
+	if f.texts == nil {
+		f.texts = map[string][]string{}
+	}
+	f.texts[name] = values
+	return values
+}
+
+func (f *facts) first(name string) string {
+	if v := f.header(name); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+func (f *facts) client() string {
+	if c := f.msg.Envelope.Client; c.IsValid() {
+		return c.Unmap().String()
+	}
+	return ""
+}
+
+// domain is what follows the last @ of an address, in lower case.
+func domain(address string) string {
+	if i := strings.LastIndexByte(address, '@'); i >= 0 {
+		return strings.ToLower(address[i+1:])
+	}
+	return ""
+}
+
+// base is the file name that a client makes of a name: without directories, blanks and dots
+// at the end, which Windows drops, in lower case.
+func base(name string) string {
+	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
+		name = name[i+1:]
+	}
+	return strings.ToLower(strings.TrimRight(name, ". \t\r\n\x00"))
+}
+
+// bases are the names of the part as patterns are compared with.
+func (p *part) bases() []string {
+	if !p.named {
+		p.named = true
+		for _, n := range p.Names {
+			p.short = append(p.short, base(n))
+		}
+	}
+	return p.short
+}
+
+// extensions are what follows the last dot of each name.
+func (p *part) extensions() []string {
+	var out []string
+	for _, n := range p.bases() {
+		if e := path.Ext(n); len(e) > 1 {
+			out = append(out, e[1:])
+		}
+	}
+	return out
+}
+
+func (p *part) sha256() string {
+	if !p.Leaf() {
+		return ""
+	}
+	return hex.EncodeToString(p.SHA256[:])
+}
+
+// is reports whether the content is of one of these types or groups.
+func (p *part) is(words []string) bool { return slices.ContainsFunc(words, p.Is) }
+
+// isNamed reports whether a name is like one of the patterns.
+func (p *part) isNamed(globs []string) bool {
+	for _, n := range p.bases() {
+		for _, g := range globs {
+			if ok, err := path.Match(g, n); ok && err == nil {
+				return true
+			}
+		}
+	}
+	return false
+}

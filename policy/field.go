@@ -1,0 +1,137 @@
+package policy
+
+import (
+	"bytes"
+	"fmt"
+	"mime"
+	"slices"
+	"strings"
+	"unicode"
+
+	"rastel/sanitize/eml"
+)
+
+// fieldEdit puts a field behind all others of the message, unless the same is there already.
+// It reports false if it is.
+func fieldEdit(root *eml.Part, name, value string) (eml.Edit, bool) {
+	for f := range root.Header.All(name) {
+		if eml.DecodeWords(root.Header.Value(f)) == value {
+			return eml.Edit{}, false
+		}
+	}
+	return appended(root, name+": "+encoded(value)), true
+}
+
+// appended puts a line behind all fields.
+func appended(root *eml.Part, line string) eml.Edit {
+	end := int64(len(root.Header.Bytes()))
+	return eml.Edit{Part: root, Region: eml.InHeader, Start: end, End: end, Text: []byte(line + "\r\n")}
+}
+
+// encoded gives a text as it stands in a header field: in encoded words (RFC 2047), each on a
+// line of its own, if it is not ASCII.
+func encoded(s string) string {
+	if ascii(s) {
+		return s
+	}
+	return strings.ReplaceAll(mime.BEncoding.Encode("utf-8", s), "?= =?", "?=\r\n =?")
+}
+
+// tagSubject puts tags before the subject. Of several Subject fields each gets them, for mail
+// clients show the first or the last. The edits are those that are made otherwise: one that
+// replaces a Subject field is given the tags, for a second edit of the same bytes would be
+// dropped.
+func tagSubject(root *eml.Part, tags []string, edits []eml.Edit) []eml.Edit {
+	h := &root.Header
+	none := true
+	for f := range h.All("Subject") {
+		none = false
+		line := h.Raw(f)
+		i := slices.IndexFunc(edits, func(e eml.Edit) bool {
+			return e.Part == root && e.Region == eml.InHeader && e.Start == f.Start && e.End == f.End && isSubject(e.Text)
+		})
+		if i >= 0 {
+			line = edits[i].Text
+		}
+		_, value, _ := bytes.Cut(line, []byte(":"))
+		text, ok := tagged(f.Name, value, tags)
+		switch {
+		case !ok:
+		case i >= 0:
+			edits[i].Text = text
+		default:
+			edits = append(edits, eml.Edit{Part: root, Region: eml.InHeader, Start: f.Start, End: f.End, Text: text})
+		}
+	}
+	if none {
+		edits = append(edits, appended(root, "Subject: "+encoded(strings.Join(tags, " "))))
+	}
+	return edits
+}
+
+// isSubject reports whether text is one Subject field.
+func isSubject(text []byte) bool {
+	name, _, ok := bytes.Cut(text, []byte(":"))
+	return ok && strings.EqualFold(string(name), "Subject")
+}
+
+// maxLine is how long a line of a header should be at most (RFC 5322 section 2.1.1).
+const maxLine = 78
+
+// tagged gives the field with those tags before its value that it does not have yet; it
+// reports false if it has all. The value itself stays as it is, byte for byte.
+func tagged(name string, value []byte, tags []string) ([]byte, bool) {
+	tags = missing(tags, eml.DecodeWords(string(unfolded(value))))
+	if len(tags) == 0 {
+		return nil, false
+	}
+	rest := cleaned(bytes.Trim(value, " \t\r\n"))
+	lead := strings.Join(tags, " ")
+	if !ascii(lead) && bytes.HasPrefix(rest, []byte("=?")) {
+		lead += " " // the blank between two encoded words is not shown (RFC 2047 section 6.2)
+	}
+	line := fmt.Sprintf("%s: %s", name, encoded(lead))
+	first, _, _ := bytes.Cut(rest, []byte("\r\n"))
+	switch {
+	case len(rest) == 0:
+	case len(line)+1+len(first) > maxLine:
+		line += "\r\n "
+	default:
+		line += " "
+	}
+	return append([]byte(line), append(rest, "\r\n"...)...), true
+}
+
+// missing are the tags that the subject does not begin with. What mail clients put before a
+// subject in replies does not count, or each reply would add another tag.
+func missing(tags []string, subject string) []string {
+	var out []string
+	for _, tag := range tags {
+		subject = withoutPrefixes(subject)
+		if rest, ok := strings.CutPrefix(subject, tag); ok {
+			subject = rest
+		} else {
+			out = append(out, tag)
+		}
+	}
+	return out
+}
+
+// maxPrefix is how long "Re", "Fwd" or what other languages have for it may be.
+const maxPrefix = 5
+
+// withoutPrefixes takes "Re:", "AW:", "Fwd:" and the like off the beginning.
+func withoutPrefixes(s string) string {
+	for {
+		s = strings.TrimLeftFunc(s, unicode.IsSpace)
+		word, rest, ok := strings.Cut(s, ":")
+		if !ok || word == "" || len(word) > maxPrefix || strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsLetter(r) }) {
+			return s
+		}
+		s = rest
+	}
+}
+
+func unfolded(v []byte) []byte {
+	return bytes.TrimSpace(bytes.NewReplacer(v))
+}

@@ -1,0 +1,234 @@
+package policy
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"rastel/sanitize/eml"
+)
+
+// A fact is a name in conditions that stands for a value.
+type fact struct {
+	name, doc string
+	call      func(args ...any) (any, error) // args[0] is what the fact is about: *facts, *part or *finding
+	signature any                            // a pointer to a function type, for the type checker
+}
+
+// fill makes a fact from the function that gives its value.
+func fill[S, V any](name, doc string, value func(S) V) fact {
+	return fact{
+		name: name, doc: doc, signature: new(func(S) V),
+		call: func(args ...any) (any, error) { return value(args[0].(S)), nil },
+	}
+}
+
+// result tells for people what the value is.
+func (f *fact) result() string {
+	switch t := reflect.TypeOf(f.signature).Elem().Out(0); t {
+	case reflect.TypeFor[string]():
+		return "text"
+	case reflect.TypeFor[int]():
+		return "number"
+	case reflect.TypeFor[bool]():
+		return "true or false"
+	case reflect.TypeFor[[]string]():
+		return "list of texts"
+	case reflect.TypeFor[*part]():
+		return "part"
+	case reflect.TypeFor[[]*part]():
+		return "list of parts"
+	case reflect.TypeFor[[]*finding]():
+		return "list of findings"
+	default:
+		return t.String()
+	}
+}
+
+var messageFacts = []fact{
+	fill("sender", "The envelope sender (MAIL FROM) as given; empty for a bounce.", func(f *facts) string { return f.msg.Envelope.Sender }),
+	fill("sender_domain", "What follows its @, in lower case.", func(f *facts) string { return domain(f.msg.Envelope.Sender) }),
+	fill("recipients", "The envelope recipients (RCPT TO) as given.", func(f *facts) []string { return f.msg.Envelope.Recipients }),
+	fill("client", "The IP address of the SMTP client; empty if it has none.", (*facts).client),
+	fill("client_name", "Its name as the MTA verified it.", func(f *facts) string { return f.msg.Envelope.ClientName }),
+	fill("helo", "The argument of HELO or EHLO.", func(f *facts) string { return f.msg.Envelope.Helo }),
+	fill("tls", "The TLS version, such as `TLSv1.3`; empty without TLS.", func(f *facts) string { return f.msg.Envelope.TLS }),
+	fill("auth_user", "The authenticated user; empty without authentication.", func(f *facts) string { return f.msg.Envelope.AuthUser }),
+	fill("queue_id", "The queue ID, as far as the MTA has told it.", func(f *facts) string { return f.msg.Envelope.QueueID }),
+	fill("subject", "The first Subject field, decoded. Anyone can write anything there.", func(f *facts) string { return f.first("Subject") }),
+	fill("from", "The first From field, decoded. Anyone can write anything there.", func(f *facts) string { return f.first("From") }),
+	fill("size", "Bytes of the message as it came in.", func(f *facts) int { return int(f.msg.Size) }),
+	fill("parts", "All parts: the message, its entities, members of archives.", func(f *facts) []*part { return f.parts }),
+	fill("findings", "All findings.", func(f *facts) []*finding { return f.findings }),
+}
+
+var partFacts = []fact{
+	fill("id", "`1` is the message, `1.2` its second entity, `1.2/3` the third member of the archive in that.", func(p *part) string { return p.ID }),
+	fill("type", "What the content is by its own bytes: one of the types below.", func(p *part) string { return p.Type }),
+	fill("media_type", "The declared type such as `text/html`, in lower case; empty for a member.", func(p *part) string { return p.MediaType }),
+	fill("disposition", "`inline`, `attachment` or what else is declared, in lower case.", func(p *part) string { return p.Disposition }),
+	fill("names", "Every file name that some mail client would show, decoded.", func(p *part) []string { return p.Names }),
+	fill("ext", "What follows the last dot of each name, in lower case.", (*part).extensions),
+	fill("size", "Bytes of the decoded content.", func(p *part) int { return int(p.Size) }),
+	fill("depth", "How many archives and attached messages are around it; 0 for the message's own entities.", func(p *part) int { return p.Depth }),
+	fill("member", "Whether it came out of an archive, or of a message that is a file.", func(p *part) bool { return p.Member() }),
+	fill("sha256", "Of the decoded content, in hexadecimal; empty if there is none.", (*part).sha256),
+	fill("findings", "The findings in this part.", func(p *part) []*finding { return p.findings }),
+}
+
+var findingFacts = []fact{
+	fill("check", "The ID of the check.", func(f *finding) string { return f.Check }),
+	fill("detail", "What was seen, for people; of `clamd/malware` the signature.", func(f *finding) string { return f.Detail }),
+	fill("part", "The part that it is in.", func(f *finding) *part { return f.part }),
+	fill("fixable", "Whether `defang` can make it harmless in place.", func(f *finding) bool { return len(f.Fix) > 0 }),
+}
+
+// A function is a name in conditions that is called with texts. They stand in the policy in
+// quotes and are checked when it is loaded: one that is misspelt makes a rule that never
+// applies, and nobody notices.
+type function struct {
+	fact
+	args     string // for the reference
+	min, max int    // number of texts
+	// prepare turns the texts into what call takes as its second argument. The second result
+	// says what is wrong with each; nil if nothing is.
+	prepare func(v *vocabulary, texts []string) (any, []string)
+}
+
+// maxTexts is how many texts a function takes at most.
+const maxTexts = 200
+
+// ask makes a function; arg checks and prepares one text.
+func ask[S, A, V any](name, doc, args string, least, most int, arg func(v *vocabulary, text string) (A, string), value func(S, []A) V) function {
+	f := function{args: args, min: least, max: most}
+	f.fact = fact{
+		name: name, doc: doc, signature: new(func(S, []A) V),
+		call: func(args ...any) (any, error) { return value(args[0].(S), args[1].([]A)), nil },
+	}
+	f.prepare = func(v *vocabulary, texts []string) (any, []string) {
+		list, wrong := make([]A, len(texts)), make([]string, len(texts))
+		for i, text := range texts {
+			list[i], wrong[i] = arg(v, text)
+		}
+		return list, wrong
+	}
+	return f
+}
+
+var messageFunctions = []function{
+	ask("has", "Whether there is a finding of one of these checks. `*` stands for any letters: `has(\"html/*\")`.",
+		`"check", ...`, 1, maxTexts, (*vocabulary).pattern, func(f *facts, p []*pattern) bool { return hasAny(f.findings, p) }),
+	ask("count", "How many findings of that check there are.",
+		`"check"`, 1, 1, (*vocabulary).pattern, func(f *facts, p []*pattern) int { return countAny(f.findings, p) }),
+	ask("unexamined", "Whether something could not be examined: `temporary` (a scanner is down; later it may be possible), `permanent` (encrypted, beyond a limit), or `any` of these, which it also means without an argument.",
+		`"kind"`, 0, 1, (*vocabulary).kind, func(f *facts, k []string) bool { return isUnexamined(f.unexamined, k) }),
+	ask("header", "The first field of that name, decoded; empty if there is none.",
+		`"Name"`, 1, 1, (*vocabulary).field, func(f *facts, n []string) string { return f.first(n[0]) }),
+	ask("headers", "All fields of that name, decoded.",
+		`"Name"`, 1, 1, (*vocabulary).field, func(f *facts, n []string) []string { return f.header(n[0]) }),
+}
+
+var partFunctions = []function{
+	ask("has", "As `has`, of findings in this part only.",
+		`"check", ...`, 1, maxTexts, (*vocabulary).pattern, func(p *part, list []*pattern) bool { return hasAny(p.findings, list) }),
+	ask("count", "As `count`, of findings in this part only.",
+		`"check"`, 1, 1, (*vocabulary).pattern, func(p *part, list []*pattern) int { return countAny(p.findings, list) }),
+	ask("unexamined", "As `unexamined`, of this part only.",
+		`"kind"`, 0, 1, (*vocabulary).kind, func(p *part, k []string) bool { return isUnexamined(p.unexamined, k) }),
+	ask("is", "Whether the content is, by its own bytes, of one of these types or groups of types.",
+		`"type", ...`, 1, maxTexts, (*vocabulary).group, (*part).is),
+	ask("named", "Whether one of its names, without directories and regardless of case, is like one of these: `part.named(\"*.exe\", \"invoice*\")`. `*` stands for any characters, `?` for one, `[a-z]` for one of these.",
+		`"pattern", ...`, 1, maxTexts, (*vocabulary).glob, (*part).isNamed),
+}
+
+func hasAny(findings []*finding, patterns []*pattern) bool {
+	return slices.ContainsFunc(findings, func(f *finding) bool { return matchAny(patterns, f.Check) })
+}
+
+func countAny(findings []*finding, patterns []*pattern) int {
+	n := 0
+	for _, f := range findings {
+		if matchAny(patterns, f.Check) {
+			n++
+		}
+	}
+	return n
+}
+
+func isUnexamined(list []eml.Unexamined, kinds []string) bool {
+	if len(kinds) == 0 || kinds[0] == "any" {
+		return len(list) > 0
+	}
+	temporary := kinds[0] == "temporary"
+	return slices.ContainsFunc(list, func(u eml.Unexamined) bool { return u.Temporary == temporary })
+}
+
+// find gives the entry of a table with that name; nil if there is none.
+func find[T any](table []T, name string, nameOf func(*T) string) *T {
+	for i := range table {
+		if nameOf(&table[i]) == name {
+			return &table[i]
+		}
+	}
+	return nil
+}
+
+func factName(f *fact) string         { return f.name }
+func functionName(f *function) string { return f.name }
+
+// allNames are those of tables of facts and functions, for messages.
+func allNames(facts []fact, functions []function) []string {
+	var out []string
+	for i := range facts {
+		out = append(out, facts[i].name)
+	}
+	for i := range functions {
+		out = append(out, functions[i].name)
+	}
+	return out
+}
+
+// builtins are the functions of the expression language that conditions may use: those that
+// always give the same for the same, and cost little.
+var builtins = []word{
+	{"any(list, condition)", "Whether the condition holds for one item. In it, `.fact` is a fact of the item and `#` the item itself: `any(parts, .type == \"pe\")`."},
+	{"all(list, condition)", "Whether it holds for every item."},
+	{"none(list, condition)", "Whether it holds for no item."},
+	{"one(list, condition)", "Whether it holds for exactly one."},
+	{"filter(list, condition)", "The items for which it holds."},
+	{"count(list, condition)", "How many these are."},
+	{"find(list, condition)", "The first of these."},
+	{"map(list, expression)", "What the expression gives for each item."},
+	{"sum(list, expression)", "The sum of that."},
+	{"len(x)", "The length of a text or list."},
+	{"lower(text)", "In lower case."},
+	{"upper(text)", "In upper case."},
+	{"trim(text)", "Without blanks around it."},
+	{"split(text, separator)", "The list of what is between the separators."},
+	{"join(list, separator)", "The reverse."},
+	{"replace(text, old, new)", "With all of old replaced."},
+	{"indexOf(text, other)", "Where other begins in text, from 0; -1 if nowhere."},
+	{"int(text)", "The number that is written there. What is none makes the rule fail."},
+	{"min(a, b)", "The smaller number."},
+	{"max(a, b)", "The larger number."},
+	{"abs(a)", "The number without its sign."},
+}
+
+func builtinNames() []string {
+	var out []string
+	for _, b := range builtins {
+		name, _, _ := strings.Cut(b.name, "(")
+		out = append(out, name)
+	}
+	return out
+}
+
+// operators of conditions, for the reference.
+var operators = []word{
+	{"and or not", "And `&& || !`."},
+	{"== != < <= > >=", "Texts are compared as they are: `lower(sender) == \"a@example.org\"`."},
+	{"in, not in", "Whether an item is in a list: `\"exe\" in part.ext`, `sender_domain in [\"example.org\", \"example.net\"]`."},
+	{"contains startsWith endsWith", "Of texts."},
+	{"matches", "A regular expression (RE2), checked when the policy is loaded: `subject matches \"(?i)invoice\"`."},
+	{"+ - * / % ??  a ? b : c", "Sums, and either of two values."},
+}

@@ -1,0 +1,220 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// Limits of rules.
+const (
+	maxRules = 1000
+	maxName  = 100 // bytes of a rule's name
+	maxReply = 200 // bytes of a reply's text; a reply line has at most 512 (RFC 5321 section 4.5.3.1.5)
+)
+
+// A rule is one line of a policy, ready to be asked.
+type rule struct {
+	name      string
+	perPart   bool
+	condition *condition
+	then      Action // Undecided if it has no final action
+	reply     Reply
+	do        []change
+	// unmatched is what the trace says when the condition does not hold.
+	unmatched string
+}
+
+// rules reads the whole file.
+func (s *source) rules(vocab *vocabulary) []*rule {
+	doc := s.parse()
+	if doc == nil {
+		return nil
+	}
+	m, ok := s.mapping(doc, "a policy", fileKeys)
+	if !ok {
+		return nil
+	}
+	if m["rules"] == nil {
+		s.errorf(nodePlace(doc), "there are no rules")
+		return nil
+	}
+	items := s.list(m["rules"], "rules")
+	if len(s.errs) == 0 && (len(items) == 0 || len(items) > maxRules) {
+		s.errorf(nodePlace(m["rules"]), "there must be from 1 to %d rules", maxRules)
+		return nil
+	}
+	var out []*rule
+	for _, item := range items {
+		if r := s.rule(item, vocab); r != nil {
+			if slices.ContainsFunc(out, func(o *rule) bool { return o.name == r.name }) {
+				s.errorf(nodePlace(item), "a second rule is called %q", r.name)
+			}
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// rule reads one rule; nil if so little of it can be read that more messages would not help.
+func (s *source) rule(n ast.Node, vocab *vocabulary) *rule {
+	m, ok := s.mapping(n, "a rule", ruleKeys)
+	if !ok {
+		return nil
+	}
+	r := &rule{}
+	s.ruleName(r, n, m["name"])
+	r.perPart = s.oneOf(m["for"], "scope", scopes) == "part"
+	if m["when"] == nil {
+		s.errorf(nodePlace(n), "a rule has no %q", "when")
+	} else if v, ok := s.scalar(m["when"], "a condition"); ok {
+		r.condition = s.condition(v, r.perPart, vocab)
+		r.unmatched = fmt.Sprintf("not true: %s", short(v.text, maxShown))
+	}
+	r.then = finalActions[s.oneOf(m["then"], "action", finals)]
+	if m["do"] != nil {
+		r.do = s.changes(m["do"], r, vocab)
+	}
+	s.ruleReply(r, m["reply"])
+	if m["then"] == nil && m["do"] == nil {
+		s.errorf(nodePlace(n), "a rule has neither %q nor %q", "then", "do")
+	}
+	return r
+}
+
+func (s *source) ruleName(r *rule, rule, n ast.Node) {
+	if n == nil {
+		s.errorf(nodePlace(rule), "a rule has no %q", "name")
+		return
+	}
+	v, ok := s.scalar(n, "a name")
+	r.name = strings.TrimSpace(v.text)
+	if ok && (r.name == "" || len(r.name) > maxName || !printable(r.name)) {
+		s.errorf(v.at, "a name must be from 1 to %d printable characters on one line", maxName)
+	}
+}
+
+// oneOf gives the word of a table that a node holds; empty if there is no node.
+func (s *source) oneOf(n ast.Node, what string, known []word) string {
+	if n == nil {
+		return ""
+	}
+	v, ok := s.scalar(n, "this "+what)
+	if ok && !slices.Contains(names(known), v.text) {
+		s.errorf(v.at, "%s", unknown(what, v.text, names(known)))
+	}
+	return v.text
+}
+
+// ruleReply reads what the sender is told.
+func (s *source) ruleReply(r *rule, n ast.Node) {
+	if n == nil {
+		return
+	}
+	m, ok := s.mapping(n, "a reply", replyKeys)
+	if !ok {
+		return
+	}
+	class := map[Action]int{TempFail: 4, Reject: 5}[r.then]
+	if class == 0 {
+		s.errorf(nodePlace(n), "a reply is for \"then: tempfail\" and \"then: reject\" only")
+		return
+	}
+	r.reply = Reply{Code: 451, Enhanced: "4.7.1"}
+	if class == 5 {
+		r.reply = Reply{Code: 550, Enhanced: "5.7.1"}
+	}
+	s.replyCode(&r.reply, class, m["code"])
+	s.replyEnhanced(&r.reply, class, m["enhanced"])
+	s.replyText(&r.reply, m["text"])
+}
+
+// replyCode reads a code of the action's class. Only those of the mail system (the second
+// digit is 5, RFC 5321 section 4.2.1): 421 would end the session, 354 would begin another.
+func (s *source) replyCode(r *Reply, class int, n ast.Node) {
+	if n == nil {
+		return
+	}
+	v, ok := s.scalar(n, "a code")
+	if !ok {
+		return
+	}
+	code, err := strconv.Atoi(v.text)
+	if lo := class*100 + 50; err != nil || code < lo || code > lo+9 {
+		s.errorf(v.at, "the code must be from %d to %d", lo, lo+9)
+		return
+	}
+	r.Code = code
+}
+
+func (s *source) replyEnhanced(r *Reply, class int, n ast.Node) {
+	if n == nil {
+		return
+	}
+	v, ok := s.scalar(n, "an enhanced status code")
+	if !ok {
+		return
+	}
+	if !isEnhanced(v.text, class) {
+		s.errorf(v.at, "the enhanced status code must be like %d.7.1 (RFC 3463)", class)
+		return
+	}
+	r.Enhanced = v.text
+}
+
+// isEnhanced reports whether s is a status code of that class: class "." subject "." detail,
+// the last two of at most three digits (RFC 3463 section 2).
+func isEnhanced(s string, class int) bool {
+	fields := strings.Split(s, ".")
+	if len(fields) != 3 || fields[0] != strconv.Itoa(class) {
+		return false
+	}
+	for _, f := range fields[1:] {
+		n, err := strconv.Atoi(f)
+		if err != nil || len(f) > 3 || n < 0 || strconv.Itoa(n) != f {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *source) replyText(r *Reply, n ast.Node) {
+	if n == nil {
+		return
+	}
+	v, ok := s.scalar(n, "a text")
+	if !ok {
+		return
+	}
+	text := strings.TrimSpace(v.text)
+	if text == "" || len(text) > maxReply || !printable(text) || !ascii(text) {
+		s.errorf(v.at, "the text must be from 1 to %d printable ASCII characters on one line", maxReply)
+		return
+	}
+	r.Text = text
+}
+
+// printable reports whether s is on one line and holds nothing that a terminal obeys.
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+func ascii(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
+}
+
+// maxShown is how much of a condition the trace shows.
+const maxShown = 200
+
+// short is a text on one line, of at most n characters.
+func short(s string, n int) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > n {
+		return string(r[:n]) + "..."
+	}
+	return s
+}

@@ -1,0 +1,140 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"rastel/sanitize/eml"
+)
+
+// A vocabulary is what may stand in the quotes of a condition.
+type vocabulary struct {
+	checks []string // IDs, sorted; empty if they are not known
+	types  []string // words of eml.Types
+	groups []string // the same, and their groups
+}
+
+func newVocabulary(checks []eml.Check) *vocabulary {
+	v := &vocabulary{types: slices.Sorted(maps.Keys(eml.Types))}
+	for _, c := range checks {
+		v.checks = append(v.checks, c.ID)
+	}
+	slices.Sort(v.checks)
+	v.checks = slices.Compact(v.checks)
+	v.groups = slices.Clone(v.types)
+	for _, g := range eml.Types {
+		v.groups = append(v.groups, g...)
+	}
+	slices.Sort(v.groups)
+	v.groups = slices.Compact(v.groups)
+	return v
+}
+
+// A pattern is a check ID, or several by "*".
+type pattern struct {
+	text string
+	glob bool
+}
+
+func (p *pattern) match(check string) bool {
+	if !p.glob {
+		return p.text == check
+	}
+	ok, err := path.Match(p.text, check)
+	return ok && err == nil // errors were reported on load
+}
+
+func matchAny(patterns []*pattern, check string) bool {
+	for _, p := range patterns {
+		if p.match(check) {
+			return true
+		}
+	}
+	return false
+}
+
+// pattern takes the argument of has. The second result, here as below, says what is wrong.
+func (v *vocabulary) pattern(text string) (*pattern, string) {
+	p := &pattern{text: text, glob: strings.ContainsAny(text, `*?[\`)}
+	if text == "*" {
+		p.text = "*/*" // everything; to path.Match "*" ends at a slash
+	}
+	if _, err := path.Match(p.text, ""); err != nil {
+		return p, fmt.Sprintf("%.80q is no pattern", text)
+	}
+	if len(v.checks) == 0 || slices.ContainsFunc(v.checks, p.match) {
+		return p, ""
+	}
+	if p.glob {
+		return p, fmt.Sprintf("no check is like %.80q%s", text, orNear(v.nearestArea(text)))
+	}
+	return p, unknown("check", text, v.checks)
+}
+
+// nearestArea is the pattern with the area ("html") that was probably meant.
+func (v *vocabulary) nearestArea(text string) string {
+	area, what, _ := strings.Cut(text, "/")
+	var areas []string
+	for _, c := range v.checks {
+		a, _, _ := strings.Cut(c, "/")
+		areas = append(areas, a)
+	}
+	near := nearest(area, slices.Compact(areas))
+	if near == "" || what == "" {
+		return ""
+	}
+	return near + "/" + what
+}
+
+func orNear(near string) string {
+	if near == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", near)
+}
+
+func (v *vocabulary) kind(text string) (string, string) {
+	return text, oneOf("kind", text, names(kinds))
+}
+
+func (v *vocabulary) group(text string) (string, string) {
+	return text, oneOf("type", text, v.groups)
+}
+
+func (v *vocabulary) glob(text string) (string, string) {
+	text = strings.ToLower(text)
+	if _, err := path.Match(text, ""); err != nil {
+		return text, fmt.Sprintf("%.80q is no pattern", text)
+	}
+	if strings.ContainsAny(text, `/`) {
+		return text, fmt.Sprintf("%.80q holds a slash, but names are compared without directories", text)
+	}
+	return text, ""
+}
+
+func (v *vocabulary) field(text string) (string, string) {
+	if !isFieldName(text) {
+		return text, fmt.Sprintf("%.80q is no name of a header field", text)
+	}
+	return text, ""
+}
+
+func oneOf(what, text string, known []string) string {
+	if slices.Contains(known, text) {
+		return ""
+	}
+	return unknown(what, text, known)
+}
+
+// isFieldName reports whether a header field may be called so (RFC 5322 section 2.2).
+func isFieldName(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == ':' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxFieldName
+}

@@ -1,0 +1,60 @@
+package policy
+
+// A word is something that a policy file may hold, with what it means. The tables of words
+// are what files are checked against and what the reference is written from.
+type word struct{ name, doc string }
+
+func names(list []word) []string {
+	out := make([]string, len(list))
+	for i, w := range list {
+		out[i] = w.name
+	}
+	return out
+}
+
+var fileKeys = []word{
+	{"rules", "The rules, in the order in which they are asked."},
+}
+
+var ruleKeys = []word{
+	{"name", "What the rule is called in the log, the trace and the quarantine. Each name once."},
+	{"for", "`message` (the default): the condition is asked once. `part`: it is asked for every part of the message, members of archives included, and the rule acts on the parts for which it holds."},
+	{"when", "The condition: an expression that is true or false."},
+	{"then", "The final action, if the rule has one."},
+	{"reply", "What the sender is told, for `then: reject` and `then: tempfail`."},
+	{"do", "A list of changes, made in this order if the message is delivered."},
+}
+
+var scopes = []word{
+	{"message", ""},
+	{"part", ""},
+}
+
+var finals = []word{
+	{"accept", "Deliver, with the changes that this rule and the rules before it made."},
+	{"quarantine", "Hold the message; the sender is told nothing, the recipients get nothing."},
+	{"discard", "Delete the message and tell nobody. Nothing is held unless a rule says `hold`."},
+	{"tempfail", "Refuse for now (4xx); the sender tries again."},
+	{"reject", "Refuse for good (5xx); the sender tells its author."},
+}
+
+var finalActions = map[string]Action{
+	"accept": Accept, "quarantine": Quarantine, "discard": Discard, "tempfail": TempFail, "reject": Reject,
+}
+
+var replyKeys = []word{
+	{"code", "The reply code (RFC 5321 section 4.2): 450 to 459 for `tempfail`, 550 to 559 for `reject`. Default: 451 or 550."},
+	{"enhanced", "The enhanced status code (RFC 3463), of the same class. Default: 4.7.1 or 5.7.1."},
+	{"text", "What the sender can do about it, in ASCII, at most 200 characters. Default: that of the action."},
+}
+
+var fieldKeys = []word{
+	{"name", "The name of the field."},
+	{"value", "Its value, on one line, at most 400 bytes."},
+}
+
+var kinds = []word{
+	{"any", ""},
+	{"temporary", ""},
+	{"permanent", ""},
+}

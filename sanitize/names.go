@@ -1,0 +1,190 @@
+package sanitize
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"rastel/sanitize/eml"
+)
+
+// Names judges attachments by every name that some mail client would show for them. The fix of
+// its findings is another name; members of containers have none, for nobody can rename them.
+type Names struct{ Config Config }
+
+var nameChecks = []eml.Check{
+	{ID: "name/executable", Doc: "The name has an extension that a desktop runs at a double click."},
+	{ID: "name/double-extension", Doc: "The name of a program looks like that of a document."},
+	{ID: "name/hidden", Doc: "The name hides its extension behind blanks, invisible characters or a change of direction."},
+	{ID: "name/clsid", Doc: "The name ends in a class identifier, which Windows obeys and does not show."},
+	{ID: "name/path", Doc: "The name is a path that leads out of the directory in which a file is saved."},
+	{ID: "name/control", Doc: "The name holds control characters."},
+	{ID: "name/long", Doc: "The name is longer than file systems allow."},
+	{ID: "name/reserved", Doc: "The name is that of a device in Windows."},
+}
+
+// Checks are those that Scan may report.
+func (Names) Checks() []eml.Check { return nameChecks }
+
+// Scan looks at the names of a part; its content does not matter.
+func (s Names) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
+	var out []eml.Finding
+	for _, name := range p.Names {
+		for _, t := range nameTests {
+			if detail := t.test(s.Config, name); detail != "" {
+				out = addOnce(out, eml.Finding{Check: t.check, Part: p, Detail: fmt.Sprintf("%.200q: %s", name, detail)})
+			}
+		}
+	}
+	if len(out) > 0 && !p.Member() {
+		fix := Rename(p, SafeName(p.Names))
+		for i := range out {
+			out[i].Fix = fix
+		}
+	}
+	return out, nil
+}
+
+// addOnce adds a finding unless there is one of that check already: ten names of one part tell
+// no more than the first.
+func addOnce(list []eml.Finding, f eml.Finding) []eml.Finding {
+	for i := range list {
+		if list[i].Check == f.Check {
+			return list
+		}
+	}
+	return append(list, f)
+}
+
+// nameTests say, for people, what is wrong with a name; nothing if nothing is.
+var nameTests = []struct {
+	check string
+	test  func(Config, string) string
+}{
+	{"name/executable", testExecutable},
+	{"name/double-extension", testDouble},
+	{"name/hidden", testHidden},
+	{"name/clsid", testCLSID},
+	{"name/path", testPath},
+	{"name/control", testControl},
+	{"name/long", testLong},
+	{"name/reserved", testReserved},
+}
+
+func testExecutable(c Config, name string) string {
+	for _, f := range forms(name) {
+		if why := c.executable(extension(f)); why != "" {
+			return fmt.Sprintf("%s (%s)", why, extension(f))
+		}
+	}
+	return ""
+}
+
+func testDouble(c Config, name string) string {
+	for _, f := range forms(name) {
+		last := extension(f)
+		if c.executable(last) == "" {
+			continue
+		}
+		stem := trimName(strings.TrimSuffix(f[:strings.LastIndexByte(f, '.')], "."))
+		if first := extension(stem); documents[first] {
+			return fmt.Sprintf("shown as %s, opened as %s", first, last)
+		}
+	}
+	return ""
+}
+
+// maxBlanks is how many blanks in a row a name may have; more push its end out of sight.
+const maxBlanks = 7
+
+func testHidden(_ Config, name string) string {
+	blanks := 0
+	for i, r := range name {
+		switch {
+		case isBidi(r):
+			return fmt.Sprintf("changes direction (U+%04X)", r)
+		case isInvisible(r) && inExtension(name, i):
+			return fmt.Sprintf("an invisible character (U+%04X)", r)
+		case unicode.IsSpace(r):
+			if blanks++; blanks > maxBlanks {
+				return "many blanks in a row"
+			}
+			continue
+		}
+		blanks = 0
+	}
+	return ""
+}
+
+// inExtension reports whether byte i of a name is in its extension. Elsewhere joiners are part
+// of how some scripts, and emoji, are written.
+func inExtension(name string, i int) bool {
+	stop := strings.LastIndexByte(name, '.')
+	return stop >= 0 && i > stop
+}
+
+// clsid is a class identifier as an extension; Windows opens the file with that class.
+var clsid = regexp.MustCompile(`\.\{[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\}`)
+
+func testCLSID(_ Config, name string) string {
+	for _, f := range forms(name) {
+		if m := clsid.FindString(f); m != "" {
+			return "opened by the class " + m[1:]
+		}
+	}
+	return ""
+}
+
+// testPath does not mind directories as such: members of archives have them, and some clients
+// write a date with slashes.
+func testPath(_ Config, name string) string {
+	s := strings.ReplaceAll(fold(percentDecode(clip(name))), `\`, "/")
+	switch {
+	case strings.HasPrefix(s, "/"):
+		return "an absolute path"
+	case len(s) > 2 && s[1] == ':' && s[2] == '/' && s[0] >= 'a' && s[0] <= 'z':
+		return "a path on a drive"
+	}
+	for dir := range strings.SplitSeq(s, "/") {
+		if strings.TrimRight(dir, " ") == ".." {
+			return "a path to a parent directory"
+		}
+	}
+	return ""
+}
+
+// testControl lets a tab pass, for a fold in a header field leaves one, and C1 controls, for a
+// wrongly declared charset makes those of dashes and quotes.
+func testControl(_ Config, name string) string {
+	for _, r := range name {
+		if r != '\t' && r < ' ' || r == 0x7f {
+			return fmt.Sprintf("a control character (U+%04X)", r)
+		}
+	}
+	return ""
+}
+
+func testLong(c Config, name string) string {
+	base := name[strings.LastIndexAny(name, `/\`)+1:]
+	if len(base) <= c.nameLength() {
+		return ""
+	}
+	return fmt.Sprintf("%d bytes", len(base))
+}
+
+// devices are the names that Windows takes for devices, whatever extension follows (Naming
+// Files, Paths, and Namespaces). COM¹ is COM1 in NFKC.
+var devices = set(`con prn aux nul conin$ conout$ com0 com1 com2 com3 com4 com5 com6 com7 com8 com9
+	lpt0 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9`)
+
+func testReserved(_ Config, name string) string {
+	for _, f := range forms(name) {
+		stem, _, _ := strings.Cut(f, ".")
+		if devices[strings.TrimRight(stem, " ")] {
+			return "a device in Windows"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,225 @@
+package sanitize
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+
+	"rastel/sanitize/eml"
+)
+
+const (
+	defangedName = "DEFANGED-"
+	// maxSafeName is how many bytes of the original name are kept, so that the whole stays well
+	// below what a header line, a file system and a mail client's list have room for.
+	maxSafeName = 100
+	// maxSafeExtension is how long an extension may be that is kept besides; longer ones are taken for
+	// a part of the name. A class identifier that was defanged is as long as they come.
+	maxSafeExtension = 60
+)
+
+// SafeName is the name that Rename should give to a part with these names: it tells what the
+// worst of them was, can be saved anywhere, and no desktop runs it. It is its own safe name.
+func SafeName(names []string) string {
+	name := worstName(names)
+	stem := plainName(name)
+	ext := cmp.Or(riskyExtension(name), riskyExtension(stem))
+	if len(stem) >= len(defangedName) && strings.EqualFold(stem[:len(defangedName)], defangedName) {
+		stem = stem[len(defangedName):]
+	}
+	if ext != "" {
+		if i := strings.LastIndexByte(stem, '.'); i >= 0 {
+			stem = stem[:i]
+		}
+		ext = "." + defangedName + plainName(ext)
+	} else if i := strings.LastIndexByte(stem, '.'); i > 0 && len(stem)-i <= maxSafeExtension {
+		stem, ext = stem[:i], stem[i:]
+	}
+	stem = strings.Trim(shorten(stem, maxSafeName), "._")
+	if stem == "" {
+		stem = "attachment"
+	}
+	safe := defangedName + stem + ext
+	if riskyExtension(safe) != "" { // shortening has uncovered it
+		safe += ".DEFANGED"
+	}
+	return safe
+}
+
+// worstName is the first name that a desktop runs, or else the first.
+func worstName(names []string) string {
+	for _, n := range names {
+		if riskyExtension(n) != "" {
+			return n
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return names[0]
+}
+
+// riskyExtension is the extension by which a name is dangerous to open; empty if it is not.
+func riskyExtension(name string) string {
+	for _, f := range forms(name) {
+		ext := extension(f)
+		if executables[ext] != "" || htmlExtensions[ext] || clsid.MatchString(f) {
+			return shorten(ext, maxSafeName)
+		}
+	}
+	return ""
+}
+
+// plainName keeps letters, digits, stops and hyphens of the last element of a path, and puts one
+// underscore for each run of anything else.
+func plainName(name string) string {
+	name = norm.NFKC.String(clip(name))
+	name, _, _ = strings.Cut(name[strings.LastIndexAny(name, `/\`)+1:], "\x00")
+	var b strings.Builder
+	gap := false
+	for _, r := range name {
+		switch {
+		case isInvisible(r):
+		case unicode.IsLetter(r) && r != unicode.ReplacementChar, unicode.IsDigit(r), unicode.IsMark(r), r == '.', r == '-':
+			b.WriteRune(r)
+			gap = false
+		case !gap:
+			b.WriteByte('_')
+			gap = true
+		}
+	}
+	return strings.Trim(b.String(), "._ ")
+}
+
+// shorten cuts text to at most n bytes, between characters.
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xc0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}
+
+// Rename makes the edits that give a part another name, wherever a client may find one: in
+// Content-Disposition and Content-Type, in every form of RFC 2231 and in repeated fields. For
+// a member it renames the carrier. What of these fields does not concern the name is kept,
+// except dates and sizes, and media types that name a program.
+func Rename(p *eml.Part, name string) []eml.Edit {
+	p = p.Carrier()
+	h := &p.Header
+	types, dispositions := slices.Collect(h.All("Content-Type")), slices.Collect(h.All("Content-Disposition"))
+	var edits []eml.Edit
+	if len(types) > 1 || len(types) == 1 && (hasName(p.Params) || programTypes[p.MediaType]) {
+		edits = replaceFields(edits, p, types, typeField(p, name))
+	}
+	if len(dispositions) > 0 {
+		return replaceFields(edits, p, dispositions, dispositionField(p, name))
+	}
+	if len(edits) == 0 {
+		end := int64(len(h.Bytes()))
+		edits = append(edits, eml.Edit{Part: p, Region: eml.InHeader, Start: end, End: end, Text: dispositionField(p, name)})
+	}
+	return edits
+}
+
+// replaceFields puts text in the place of the first field and deletes the others.
+func replaceFields(edits []eml.Edit, p *eml.Part, fields []eml.Field, text []byte) []eml.Edit {
+	for _, f := range fields {
+		edits = append(edits, eml.Edit{Part: p, Region: eml.InHeader, Start: f.Start, End: f.End, Text: text})
+		text = nil
+	}
+	return edits
+}
+
+func hasName(params map[string]string) bool {
+	_, name := params["name"]
+	_, filename := params["filename"]
+	return name || filename
+}
+
+// programTypes are media types by which a client runs a file, whatever its name.
+var programTypes = set(`application/x-msdownload application/x-msdos-program application/x-msi application/x-ms-installer
+	application/hta application/x-hta application/java-archive application/x-java-archive application/x-java-jnlp-file
+	application/javascript application/x-javascript application/ecmascript text/javascript text/vbscript text/scriptlet
+	application/vnd.microsoft.portable-executable application/x-dosexec application/x-executable application/x-sh
+	application/x-bat application/bat application/x-com application/x-pif application/x-ms-shortcut application/x-ms-application
+	application/x-ms-xbap application/x-chm application/vnd.ms-htmlhelp application/vnd.android.package-archive`)
+
+func typeField(p *eml.Part, name string) []byte {
+	media := p.MediaType
+	if programTypes[media] || !isMediaType(media) {
+		media = "application/octet-stream"
+	}
+	b := append([]byte("Content-Type: "), media...)
+	for _, k := range slices.Sorted(maps.Keys(p.Params)) {
+		if v := p.Params[k]; k != "name" && k != "filename" && isToken(k) && len(v) <= maxParam {
+			b = appendParam(b, k, v)
+		}
+	}
+	return append(appendParam(b, "name", name), "\r\n"...)
+}
+
+func dispositionField(p *eml.Part, name string) []byte {
+	word := "attachment"
+	if p.Disposition == "inline" {
+		word = "inline"
+	}
+	b := append([]byte("Content-Disposition: "), word...)
+	return append(appendParam(b, "filename", name), "\r\n"...)
+}
+
+// maxParam is the longest value of another parameter that is carried over.
+const maxParam = 500
+
+// appendParam writes a parameter on a line of its own: as a quoted string (RFC 2045 section 5.1),
+// and where it is not ASCII also in the extended form (RFC 2231 section 4).
+func appendParam(b []byte, key, value string) []byte {
+	b = append(append(b, ";\r\n\t"...), key...)
+	b = append(b, `="`...)
+	for _, r := range value {
+		switch {
+		case r < ' ' || r >= 0x7f:
+			b = append(b, '_')
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		default:
+			b = append(b, byte(r))
+		}
+	}
+	b = append(b, '"')
+	if isPlain(value) {
+		return b
+	}
+	b = append(append(b, ";\r\n\t"...), key...)
+	return appendPercent(append(b, "*=UTF-8''"...), value)
+}
+
+// appendPercent encodes all but letters, digits and a few marks (attribute-char of RFC 5987).
+func appendPercent(b []byte, s string) []byte {
+	const hex = "0123456789ABCDEF"
+	for i := range len(s) {
+		c := s[i]
+		if c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '-' || c == '.' || c == '_' {
+			b = append(b, c)
+		} else {
+			b = append(b, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	return b
+}
+
+func isMediaType(s string) bool {
+	kind, sub, ok := strings.Cut(s, "/")
+	return ok && isToken(kind) && isToken(sub) && len(s) <= maxParam
+}
+
+// isToken reports whether s is a token (RFC 2045 section 5.1).
+func isToken(s string) bool {
+	return s != "" && isPlain(s) && !strings.ContainsAny(s, " ()<>@,;:\\\"/[]?=*")
+}
