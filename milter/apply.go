@@ -189,7 +189,9 @@ func count(fields []string, name string) int {
 }
 
 // editField sends one edit. The MTA's own Received stands before the fields that we know, and
-// insertion counts it.
+// insertion counts it. Sendmail also counts fields of its own that it may never write, so
+// there a field that is inserted farther down than the top lands higher than on Postfix; at
+// the top, and appended, it is where it should be on both.
 func (s *session) editField(e eml.FieldEdit, m *milter.Modifier) error {
 	value := wireValue(e.Value, s.leadingSpace())
 	switch e.Op {

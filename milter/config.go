@@ -3,7 +3,6 @@ package milter
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -26,9 +25,9 @@ type Config struct {
 	// are taken, such as "192.0.2.0/28". Whoever can connect can have messages examined in
 	// the name of anybody.
 	Allow []string `yaml:"allow"`
-	// SocketMode are the permissions of unix sockets, octal. The MTA must be able to write.
-	// Default: "0660".
-	SocketMode string `yaml:"socket_mode"`
+	// SocketMode are the permissions of unix sockets. The MTA must be able to write.
+	// Default: 0660.
+	SocketMode FileMode `yaml:"socket_mode"`
 	// SocketOwner is the name or number of the user who owns unix sockets. Default: our own.
 	SocketOwner string `yaml:"socket_owner"`
 	// SocketGroup is the name or number of their group. Default: our own.
@@ -56,7 +55,7 @@ type Config struct {
 
 const (
 	defaultListen           = "127.0.0.1:6785"
-	defaultSocketMode       = "0660"
+	defaultSocketMode       = 0o660
 	defaultMaxConnections   = 4096
 	defaultMaxMessageSize   = 256 << 20
 	defaultIdleTimeout      = 2 * time.Hour
@@ -71,7 +70,7 @@ func (c Config) withDefaults() Config {
 	if len(c.Listen) == 0 {
 		c.Listen = []string{defaultListen}
 	}
-	if c.SocketMode == "" {
+	if c.SocketMode == 0 {
 		c.SocketMode = defaultSocketMode
 	}
 	if c.MaxConnections == 0 {
@@ -108,8 +107,8 @@ func (c Config) Validate() error {
 	if _, err := parseAllow(c.Allow); err != nil {
 		errs = append(errs, err)
 	}
-	if _, err := c.socketMode(); err != nil {
-		errs = append(errs, err)
+	if c.SocketMode > maxFileMode {
+		errs = append(errs, fmt.Errorf("milter.socket_mode: %w", errFileMode))
 	}
 	for _, v := range []struct {
 		key string
@@ -130,17 +129,23 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// socketMode is SocketMode as a number. Bits other than permissions are refused.
-func (c Config) socketMode() (fs.FileMode, error) {
-	text := c.SocketMode
-	if text == "" {
-		text = defaultSocketMode
-	}
+// A FileMode is the permissions of a file. In YAML it is octal however it is written: YAML
+// itself takes 660 for a decimal number.
+type FileMode uint32
+
+const maxFileMode = 0o777
+
+var errFileMode = errors.New("not an octal permission such as 0660")
+
+// UnmarshalYAML implements goccy/go-yaml's BytesUnmarshaler.
+func (m *FileMode) UnmarshalYAML(b []byte) error {
+	text := strings.Trim(strings.TrimSpace(string(b)), `"'`)
 	n, err := strconv.ParseUint(strings.TrimPrefix(text, "0o"), 8, 32)
-	if err != nil || n > 0o777 {
-		return 0, fmt.Errorf("milter.socket_mode: %q is no octal permission such as \"0660\"", c.SocketMode)
+	if err != nil || n == 0 || n > maxFileMode {
+		return fmt.Errorf("%.20q is %w", text, errFileMode)
 	}
-	return fs.FileMode(n), nil
+	*m = FileMode(n)
+	return nil
 }
 
 // An address is one entry of Config.Listen.

@@ -81,7 +81,7 @@ func newConn(srv *Server, nc net.Conn) *conn {
 }
 
 // Read gives the library its next bytes. However the session ends, the library is told
-// io.EOF: it would print any other error, and we know more about it.
+// io.EOF: it would print any other error by package log, and we know more about it.
 func (c *conn) Read(p []byte) (int, error) {
 	if len(c.cur) == 0 && c.held != nil {
 		c.cur, c.held = c.held, nil
@@ -348,6 +348,7 @@ func (c *conn) gone() bool {
 func (c *conn) Close() error {
 	var err error
 	c.closeOnce.Do(func() {
+		_ = c.flush() // answers from before the end; nobody may be there any more
 		err = c.Conn.Close()
 		c.session.end()
 		c.logEnd()

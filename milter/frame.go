@@ -83,7 +83,9 @@ func (c *conn) intercept(code byte, data []byte) (forward bool, err error) {
 		s.reset()
 		c.greeted = false
 		return false, nil
-	case codeBody, codeEOH, codeEOM, codeData, codeQuit:
+	case codeEOM:
+		return true, s.lastChunk(data)
+	case codeBody, codeEOH, codeData, codeQuit:
 		return true, nil
 	}
 	return false, errors.New("unknown command")

@@ -36,7 +36,7 @@ func TestAnswersWithWhatTheMTAOffers(t *testing.T) {
 			t.Errorf("%+v: got %v, want accept", tt, final)
 		}
 		if got := j.messages(); len(got) != 1 || got[0].raw != first.raw() {
-			t.Errorf("%+v: got %q, want %q", tt, got, first.raw())
+			t.Errorf("%+v: got %+v, want %q", tt, got, first.raw())
 		}
 	}
 }
@@ -185,6 +185,21 @@ func TestBadFieldsSpoilTheirMessageOnly(t *testing.T) {
 	}
 }
 
+func TestExaminesBodyThatComesWithTheEnd(t *testing.T) {
+	j := accept()
+	m := start(t, Config{}, j).mta()
+	m.hello()
+	m.envelope(first)
+	m.data(first)
+	m.send(rawFrame('E', "last\r\n"))
+	if _, final := m.outcome(); final.code != 'a' {
+		t.Errorf("got %v, want accept", final)
+	}
+	if got, want := j.messages()[0].raw, first.raw()+"last\r\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestAnswersUnknownSMTPCommands(t *testing.T) {
 	m := start(t, Config{}, accept()).mta()
 	m.hello()
@@ -254,6 +269,19 @@ func runScript(t testing.TB, j Judge, b []byte, step int) []byte {
 	return nc.out.Bytes()
 }
 
+// codes are those of all whole frames, and what follows them.
+func codes(b []byte) (list string, rest []byte) {
+	for len(b) >= 5 {
+		n := int(binary.BigEndian.Uint32(b))
+		if n == 0 || n > len(b)-4 {
+			break
+		}
+		list += string(b[4:5])
+		b = b[4+n:]
+	}
+	return list, b
+}
+
 // FuzzSession feeds a session with anything. What it answers must be whole frames, must not
 // depend on how the bytes arrive, and no more messages may be accepted than ends of messages
 // were sent. Every message that the judge takes for complete has the end of its header.
@@ -275,17 +303,13 @@ func FuzzSession(f *testing.F) {
 			return &policy.Verdict{Action: policy.Accept}, nil
 		})}
 		out := runScript(t, j, b, len(b)+1)
-		accepted := 0
-		for rest := out; len(rest) > 0; {
-			if len(rest) < 5 || int(binary.BigEndian.Uint32(rest)) > len(rest)-4 || binary.BigEndian.Uint32(rest) == 0 {
-				t.Fatalf("answer ends in no frame: %q", rest)
-			}
-			if rest[4] == 'a' {
-				accepted++
-			}
-			rest = rest[4+binary.BigEndian.Uint32(rest):]
+		answers, rest := codes(out)
+		if len(rest) > 0 {
+			t.Fatalf("answer ends in no frame: %q", rest)
 		}
-		if n := bytes.Count(b, []byte{0, 0, 0, 1, 'E'}); accepted > n {
+		commands, _ := codes(b)
+		accepted := strings.Count(answers, "a")
+		if n := strings.Count(commands, "E"); accepted > n {
 			t.Errorf("%d messages were accepted, %d ended", accepted, n)
 		}
 		complete := 0

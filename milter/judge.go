@@ -7,7 +7,7 @@ import (
 	"rastel/sanitize/eml"
 )
 
-// A Judge decides about messages. The session calls it when the header of a message begins;
+// A Judge decides about messages. The session calls it with the first bytes of a message;
 // the spool is written meanwhile, and closed after Judge has returned and its verdict was
 // carried out.
 //

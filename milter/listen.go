@@ -72,10 +72,6 @@ func (c Config) listen(a address) (net.Listener, error) {
 // listenUnix makes a socket that never has more permissions than it should: between bind and
 // chmod only we may connect.
 func (c Config) listenUnix(path string) (net.Listener, error) {
-	mode, err := c.socketMode()
-	if err != nil {
-		return nil, err
-	}
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
@@ -88,14 +84,14 @@ func (c Config) listenUnix(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.handOver(path, mode); err != nil {
+	if err := c.handOver(path); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
 // handOver gives the socket its owner, then its permissions.
-func (c Config) handOver(path string, mode fs.FileMode) error {
+func (c Config) handOver(path string) error {
 	uid, gid := -1, -1
 	if c.SocketOwner != "" {
 		u, err := lookupID(c.SocketOwner, userID)
@@ -114,7 +110,7 @@ func (c Config) handOver(path string, mode fs.FileMode) error {
 	if err := os.Chown(path, uid, gid); err != nil {
 		return err
 	}
-	return os.Chmod(path, mode)
+	return os.Chmod(path, fs.FileMode(c.SocketMode))
 }
 
 // lookupID takes a number as it is and looks up a name.

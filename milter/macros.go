@@ -8,11 +8,8 @@ import (
 // macroStages are the commands that macros come before, in the order of an SMTP session.
 const macroStages = "CHMRTLNBE"
 
-// Stages at which something begins.
-const (
-	stageConnect = 0
-	stageMail    = 2
-)
+// stageMail is the place of MAIL, with which a message begins.
+const stageMail = 2
 
 // The macros that we use, by their place in macroNames.
 const (

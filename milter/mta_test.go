@@ -336,8 +336,8 @@ func (l *pipeListener) dial(t *testing.T) net.Conn {
 	return ours
 }
 
-// A rig is a running server and a way to it.
-type rig struct {
+// A harness is a running server and a way to it.
+type harness struct {
 	t    *testing.T
 	srv  *Server
 	dial func() net.Conn
@@ -363,7 +363,7 @@ func (l *logBuffer) String() string {
 }
 
 // start serves on pipes.
-func start(t *testing.T, cfg Config, j Judge) *rig {
+func start(t *testing.T, cfg Config, j Judge) *harness {
 	t.Helper()
 	l := newPipeListener()
 	r := serve(t, Options{Config: cfg, Judge: j, Listeners: []net.Listener{l}})
@@ -372,7 +372,7 @@ func start(t *testing.T, cfg Config, j Judge) *rig {
 }
 
 // startTCP serves on a socket.
-func startTCP(t *testing.T, cfg Config, j Judge) *rig {
+func startTCP(t *testing.T, cfg Config, j Judge) *harness {
 	t.Helper()
 	cfg.Listen = []string{"inet:127.0.0.1:0"}
 	r := serve(t, Options{Config: cfg, Judge: j})
@@ -388,9 +388,9 @@ func startTCP(t *testing.T, cfg Config, j Judge) *rig {
 }
 
 // serve runs a server until the test ends, and then wants it to end at once.
-func serve(t *testing.T, opt Options) *rig {
+func serve(t *testing.T, opt Options) *harness {
 	t.Helper()
-	r := &rig{t: t, log: &logBuffer{}}
+	r := &harness{t: t, log: &logBuffer{}}
 	opt.Logger = slog.New(slog.NewTextHandler(r.log, nil))
 	srv, err := New(opt)
 	if err != nil {
@@ -414,7 +414,7 @@ func serve(t *testing.T, opt Options) *rig {
 }
 
 // mta connects.
-func (r *rig) mta() *mta {
+func (r *harness) mta() *mta {
 	c := r.dial()
 	r.t.Cleanup(func() { c.Close() })
 	return &mta{t: r.t, c: c, r: bufio.NewReader(c)}
@@ -431,7 +431,7 @@ func always(v policy.Verdict) *recorder {
 }
 
 // serveSpool serves on pipes with a spool of its own.
-func serveSpool(t *testing.T, spool eml.SpoolOptions, j Judge) *rig {
+func serveSpool(t *testing.T, spool eml.SpoolOptions, j Judge) *harness {
 	t.Helper()
 	l := newPipeListener()
 	r := serve(t, Options{Judge: j, Spool: spool, Listeners: []net.Listener{l}})

@@ -54,7 +54,7 @@ func settleReply(action policy.Action, r policy.Reply) policy.Reply {
 	if !validEnhanced(r.Enhanced, def.Enhanced[0]) {
 		r.Enhanced = def.Enhanced
 	}
-	if strings.TrimSpace(r.Text) == "" {
+	if len(replyLines(r.Text)) == 0 {
 		r.Text = def.Text
 	}
 	return r
@@ -79,23 +79,28 @@ func validEnhanced(s string, class byte) bool {
 func replyLines(text string) []string {
 	var lines []string
 	for line := range strings.Lines(text) {
-		var b strings.Builder
-		for _, r := range strings.TrimSpace(line) {
-			c := printable(r)
-			if b.Len()+len(c) > maxReplyText {
-				lines = append(lines, b.String())
-				b.Reset()
+		for line != "" && len(lines) < maxReplyLines {
+			var clean string
+			if clean, line = cutReply(line); clean != "" {
+				lines = append(lines, clean)
 			}
-			b.WriteString(c)
-		}
-		if b.Len() > 0 {
-			lines = append(lines, b.String())
-		}
-		if len(lines) >= maxReplyLines {
-			return lines[:maxReplyLines]
 		}
 	}
 	return lines
+}
+
+// cutReply takes from the text as much as fits a line, and cleans it.
+func cutReply(text string) (line, rest string) {
+	var b strings.Builder
+	for i, r := range text {
+		c := printable(r)
+		if b.Len()+len(c) > maxReplyText {
+			rest = text[i:]
+			break
+		}
+		b.WriteString(c)
+	}
+	return strings.TrimSpace(b.String()), rest
 }
 
 func printable(r rune) string {

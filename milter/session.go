@@ -125,9 +125,11 @@ func (s *session) RcptTo(string, *milter.Modifier) (resp milter.Response, err er
 // Header implements milter.Milter.
 func (s *session) Header(name, value string, _ *milter.Modifier) (resp milter.Response, err error) {
 	defer s.guard(&resp, s.quiet(milter.OptNoHeaderReply))
-	if t := s.take("header field", inHeader); t != nil {
-		t.field(name, value)
+	t := s.take("header field", inHeader)
+	if t == nil {
+		return nil, nil
 	}
+	t.field(name, value)
 	return s.quiet(milter.OptNoHeaderReply), nil
 }
 
@@ -135,18 +137,22 @@ func (s *session) Header(name, value string, _ *milter.Modifier) (resp milter.Re
 // looked at; it may hold fields of another message.
 func (s *session) Headers(textproto.MIMEHeader, *milter.Modifier) (resp milter.Response, err error) {
 	defer s.guard(&resp, milter.RespTempFail)
-	if t := s.take("end of header", inHeader); t != nil {
-		t.endHeader()
+	t := s.take("end of header", inHeader)
+	if t == nil {
+		return nil, nil
 	}
+	t.endHeader()
 	return milter.RespContinue, nil
 }
 
 // BodyChunk implements milter.Milter.
 func (s *session) BodyChunk(chunk []byte, _ *milter.Modifier) (resp milter.Response, err error) {
 	defer s.guard(&resp, s.quiet(milter.OptNoBodyReply))
-	if t := s.take("body", inBody); t != nil {
-		t.body(chunk)
+	t := s.take("body", inBody)
+	if t == nil {
+		return nil, nil
 	}
+	t.body(chunk)
 	return s.quiet(milter.OptNoBodyReply), nil
 }
 
@@ -201,6 +207,20 @@ func (s *session) badField() error {
 		return errNoTurn
 	}
 	t.tempfail(errBadField)
+	return nil
+}
+
+// lastChunk takes what comes with the end of a message: the protocol lets an MTA send the last
+// of the body there, and the library drops it.
+func (s *session) lastChunk(data []byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	t := s.take("end of message", inBody)
+	if t == nil {
+		return errNoTurn
+	}
+	t.body(data)
 	return nil
 }
 

@@ -61,7 +61,7 @@ var changeKinds = []changeKind{
 		example: `"[suspicious]"`, required: true, parse: (*source).tag,
 	},
 	{
-		word: word{wordHold, "Keep a copy of the original in quarantine, even though the message goes on."},
+		word: word{wordHold, "Keep a copy of the original in quarantine, even if the message goes on. One that is refused for now is not kept: it comes again."},
 	},
 }
 

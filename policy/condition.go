@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -57,6 +58,10 @@ func oneLine(err error) error {
 // condition compiles an expression; perPart says that it is asked for each part. Errors are
 // added to those of the source.
 func (s *source) condition(v scalar, perPart bool, vocab *vocabulary) *condition {
+	if strings.TrimSpace(v.text) == "" {
+		s.errorf(v.at, "the condition is empty")
+		return nil
+	}
 	if len(v.text) > maxCondition {
 		s.errorf(v.at, "the condition has more than %d bytes", maxCondition)
 		return nil
@@ -123,6 +128,9 @@ func countRound(args ...any) (any, error) {
 	return true, nil
 }
 
+// wrongArgument is what the compiler says of "subject.size".
+var wrongArgument = regexp.MustCompile(`cannot use (.+) as argument \(type (.+)\) to call (\S+)`)
+
 // plain puts a message of the compiler into the words of this package.
 func plain(msg string) string {
 	msg = strings.NewReplacer(
@@ -131,6 +139,7 @@ func plain(msg string) string {
 		"*policy.facts", "message", "[]*policy.pattern", "checks",
 		"expected bool, but got", "the condition must be true or false, but is",
 	).Replace(msg)
+	msg = wrongArgument.ReplaceAllString(msg, "$3 is of a $2, not of a $1")
 	return strings.Join(strings.Fields(msg), " ")
 }
 
@@ -225,12 +234,12 @@ func (r *resolver) call(node *ast.Node, n *ast.CallNode) {
 	case *ast.MemberNode:
 		p, ok := callee.Property.(*ast.StringNode)
 		if !ok {
-			r.errorf(n, "this is no function")
+			r.errorf(n, "an item of a list is no function")
 		} else if f := find(partFunctions, p.Value, functionName); f != nil {
 			r.function(node, n, ofPart, f, callee.Node)
 		}
 	default:
-		r.errorf(n, "this is no function")
+		r.errorf(n, "this is a value, not a function")
 	}
 }
 

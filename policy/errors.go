@@ -57,15 +57,21 @@ func (e Errors) sorted() Errors {
 // unknown says that there is no such thing, and which one was probably meant.
 func unknown(what, word string, known []string) string {
 	msg := fmt.Sprintf("unknown %s %.80q", what, word)
-	if near := nearest(word, known); near != "" {
+	if near := Nearest(word, known); near != "" {
 		return fmt.Sprintf("%s; did you mean %q?", msg, near)
+	}
+	if len(known) <= maxListed {
+		return fmt.Sprintf("%s; there are %s", msg, strings.Join(known, ", "))
 	}
 	return msg
 }
 
-// nearest is the known word that is so near to word that it was probably meant; empty if
+// maxListed is how many known words are listed where none is near.
+const maxListed = 8
+
+// Nearest is the known word that is so near to word that it was probably meant; empty if
 // there is none.
-func nearest(word string, known []string) string {
+func Nearest(word string, known []string) string {
 	best, limit := "", max(1, len(word)/3)
 	if len(word) > maxWord {
 		return ""

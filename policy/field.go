@@ -2,7 +2,6 @@ package policy
 
 import (
 	"bytes"
-	"fmt"
 	"mime"
 	"slices"
 	"strings"
@@ -19,7 +18,7 @@ func fieldEdit(root *eml.Part, name, value string) (eml.Edit, bool) {
 			return eml.Edit{}, false
 		}
 	}
-	return appended(root, name+": "+encoded(value)), true
+	return appended(root, field(name, value)), true
 }
 
 // appended puts a line behind all fields.
@@ -28,13 +27,18 @@ func appended(root *eml.Part, line string) eml.Edit {
 	return eml.Edit{Part: root, Region: eml.InHeader, Start: end, End: end, Text: []byte(line + "\r\n")}
 }
 
-// encoded gives a text as it stands in a header field: in encoded words (RFC 2047), each on a
-// line of its own, if it is not ASCII.
-func encoded(s string) string {
-	if ascii(s) {
-		return s
+// field gives a field without its line break. A value that is not ASCII is in encoded words,
+// on lines that are as short as RFC 2047 section 2 wants them.
+func field(name, value string) string {
+	if ascii(value) {
+		return name + ": " + value
 	}
-	return strings.ReplaceAll(mime.BEncoding.Encode("utf-8", s), "?= =?", "?=\r\n =?")
+	value = strings.ReplaceAll(mime.BEncoding.Encode("utf-8", value), "?= =?", "?=\r\n =?")
+	first, _, _ := strings.Cut(value, "\r\n")
+	if len(name)+2+len(first) > maxLine {
+		return name + ":\r\n " + value
+	}
+	return name + ": " + value
 }
 
 // tagSubject puts tags before the subject. Of several Subject fields each gets them, for mail
@@ -64,14 +68,17 @@ func tagSubject(root *eml.Part, tags []string, edits []eml.Edit) []eml.Edit {
 		}
 	}
 	if none {
-		edits = append(edits, appended(root, "Subject: "+encoded(strings.Join(tags, " "))))
+		edits = append(edits, appended(root, leading("Subject", tags, false)))
 	}
 	return edits
 }
 
 // isSubject reports whether text is one Subject field.
 func isSubject(text []byte) bool {
-	name, _, ok := bytes.Cut(text, []byte(":"))
+	name, value, ok := bytes.Cut(text, []byte(":"))
+	for line := range bytes.Lines(bytes.TrimRight(value, "\r\n")) {
+		ok = ok && (line[0] == ' ' || line[0] == '\t')
+	}
 	return ok && strings.EqualFold(string(name), "Subject")
 }
 
@@ -86,15 +93,12 @@ func tagged(name string, value []byte, tags []string) ([]byte, bool) {
 		return nil, false
 	}
 	rest := cleaned(bytes.Trim(value, " \t\r\n"))
-	lead := strings.Join(tags, " ")
-	if !ascii(lead) && bytes.HasPrefix(rest, []byte("=?")) {
-		lead += " " // the blank between two encoded words is not shown (RFC 2047 section 6.2)
-	}
-	line := fmt.Sprintf("%s: %s", name, encoded(lead))
+	line := leading(name, tags, bytes.HasPrefix(rest, []byte("=?")))
+	last := line[strings.LastIndexByte(line, '\n')+1:]
 	first, _, _ := bytes.Cut(rest, []byte("\r\n"))
 	switch {
 	case len(rest) == 0:
-	case len(line)+1+len(first) > maxLine:
+	case len(last)+1+len(first) > maxLine:
 		line += "\r\n "
 	default:
 		line += " "
@@ -132,6 +136,47 @@ func withoutPrefixes(s string) string {
 	}
 }
 
+// unfolded is a value without its line breaks (RFC 5322 section 2.2.3).
 func unfolded(v []byte) []byte {
-	return bytes.TrimSpace(bytes.NewReplacer(v))
+	return bytes.Map(func(r rune) rune {
+		if r == '\r' || r == '\n' {
+			return -1
+		}
+		return r
+	}, v)
+}
+
+// cleaned is a value with folds of CRLF and without bytes that a field cannot hold (RFC 5322
+// section 2.2): the edit would be refused for them.
+func cleaned(v []byte) []byte {
+	lines := bytes.Split(v, []byte("\n"))
+	for i, line := range lines {
+		line = bytes.Clone(bytes.TrimSuffix(line, []byte("\r")))
+		for k, c := range line {
+			if c == 0 || c == '\r' {
+				line[k] = ' '
+			}
+		}
+		lines[i] = line
+	}
+	return bytes.Join(lines, []byte("\r\n"))
+}
+
+// leading are tags as they stand in a field: on lines that are not too long.
+func leading(name string, tags []string, blank bool) string {
+	lead := strings.Join(tags, " ")
+	if !ascii(lead) {
+		if blank {
+			lead += " " // the blank between two encoded words is not shown (RFC 2047 section 6.2)
+		}
+		return field(name, lead)
+	}
+	line, column := name+":", len(name)+1
+	for i, tag := range tags {
+		if i > 0 && column+1+len(tag) > maxLine {
+			line, column = line+"\r\n", 0
+		}
+		line, column = line+" "+tag, column+1+len(tag)
+	}
+	return line
 }

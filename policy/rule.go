@@ -51,7 +51,7 @@ func (s *source) rules(vocab *vocabulary) []*rule {
 	var out []*rule
 	for _, item := range items {
 		if r := s.rule(item, vocab); r != nil {
-			if slices.ContainsFunc(out, func(o *rule) bool { return o.name == r.name }) {
+			if r.name != "" && slices.ContainsFunc(out, func(o *rule) bool { return o.name == r.name }) {
 				s.errorf(nodePlace(item), "a second rule is called %q", r.name)
 			}
 			out = append(out, r)
@@ -68,7 +68,8 @@ func (s *source) rule(n ast.Node, vocab *vocabulary) *rule {
 	}
 	r := &rule{}
 	s.ruleName(r, n, m["name"])
-	r.perPart = s.oneOf(m["for"], "scope", scopes) == "part"
+	scope := s.oneOf(m["for"], "scope", scopes)
+	r.perPart = scope != "" && scope != "message"
 	if m["when"] == nil {
 		s.errorf(nodePlace(n), "a rule has no %q", "when")
 	} else if v, ok := s.scalar(m["when"], "a condition"); ok {

@@ -154,17 +154,27 @@ func (s *source) scalar(n ast.Node, what string) (scalar, bool) {
 	case *ast.BoolNode, *ast.IntegerNode, *ast.FloatNode:
 		v.text = n.GetToken().Value
 	default:
-		s.errorf(v.at, "%s must be a text", what)
+		s.mustBe(n, what, "a text")
 		return v, false
 	}
 	return v, true
+}
+
+// mustBe reports a node of the wrong kind.
+func (s *source) mustBe(n ast.Node, what, kind string) {
+	switch n.(type) {
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		s.errorf(nodePlace(n), "%s must be %s, without anchors, aliases and tags", what, kind)
+	default:
+		s.errorf(nodePlace(n), "%s must be %s", what, kind)
+	}
 }
 
 // list gives the items of a list.
 func (s *source) list(n ast.Node, what string) []ast.Node {
 	l, ok := n.(*ast.SequenceNode)
 	if !ok {
-		s.errorf(nodePlace(n), "%s must be a list", what)
+		s.mustBe(n, what, "a list")
 		return nil
 	}
 	return l.Values
@@ -174,7 +184,7 @@ func (s *source) list(n ast.Node, what string) []ast.Node {
 func (s *source) mapping(n ast.Node, what string, known []word) (map[string]ast.Node, bool) {
 	m, ok := n.(*ast.MappingNode)
 	if !ok {
-		s.errorf(nodePlace(n), "%s must be a mapping", what)
+		s.mustBe(n, what, "a mapping")
 		return nil, false
 	}
 	out := map[string]ast.Node{}
@@ -200,18 +210,21 @@ func (s *source) locate(v scalar, n int) place {
 	text := []rune(v.text)
 	n = min(n, len(text))
 	before, total := solid(text[:n]), solid(text)
+	if total == 0 {
+		return v.at
+	}
 	end := v.at
 	for at, r := range s.written(v) {
 		if unicode.IsSpace(r) {
 			continue
 		}
-		if before == 0 && total > 0 {
+		if before == 0 {
 			return at
 		}
-		before, total = before-1, total-1
 		end = place{at.line, at.column + 1}
+		before, total = before-1, total-1
 		if total == 0 {
-			break
+			break // the error is behind the last character
 		}
 	}
 	return end

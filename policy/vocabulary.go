@@ -82,7 +82,7 @@ func (v *vocabulary) nearestArea(text string) string {
 		a, _, _ := strings.Cut(c, "/")
 		areas = append(areas, a)
 	}
-	near := nearest(area, slices.Compact(areas))
+	near := Nearest(area, slices.Compact(areas))
 	if near == "" || what == "" {
 		return ""
 	}

@@ -30,7 +30,7 @@ var floor = map[string][]string{
 	"rastel/cmd/rastel/api":                   {"*"},
 	"rastel/contrib/rig":                      {}, // the real servers for tests; knows nothing of rastel
 	"rastel/contrib/e2e":                      {"rastel/contrib/rig"},
-	"rastel/contrib/demo":                     {"rastel/contrib/rig"},
+	"rastel/contrib/rig/demo":                 {"rastel/contrib/rig"},
 }
 
 // owners are third-party packages that one package wraps; nothing else may import them.

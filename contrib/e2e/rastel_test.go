@@ -29,7 +29,12 @@ const (
 // A rastel is the program, with a state directory of its own. It can be killed and started
 // again.
 type rastel struct {
-	t      *testing.T
+	t *testing.T
+	*instance
+}
+
+// An instance is what all tests and subtests share that use the same program.
+type instance struct {
 	config string // name of rastel.yaml
 	api    string // host:port
 	log    string // name of the file
@@ -37,25 +42,27 @@ type rastel struct {
 	ended  chan error // of cmd.Wait
 }
 
-// newRastel writes a configuration. The program is not started yet.
-func newRastel(t *testing.T, milter, clamd, release, policy, more string) *rastel {
+// in is the same program, for a subtest.
+func (r *rastel) in(t *testing.T) *rastel { return &rastel{t, r.instance} }
+
+// newRastel writes a configuration for a filter at an address, for the MTA and the clamd of a
+// world. The program is not started yet.
+func newRastel(w *world, milter address, s setup) *rastel {
+	t := w.t
 	t.Helper()
 	dir := t.TempDir()
 	api, err := rig.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rastel{t: t, config: filepath.Join(dir, "rastel.yaml"), api: api, log: filepath.Join(dir, "log")}
-	socket := shortSocket(t)
-	text := fmt.Sprintf("state_dir: %s\nmilter: {listen: [%q]}\napi: {listen: %q, socket: %q}\nquarantine: {release: {smtp: %q}}\n%s\n",
-		filepath.Join(dir, "state"), "inet:"+milter, api, socket, release, more)
-	if !strings.Contains(more, "clamd:") {
-		text += fmt.Sprintf("clamd: {addresses: [%q]}\n", clamd)
-	}
-	if policy != "" {
+	r := &rastel{t, &instance{config: filepath.Join(dir, "rastel.yaml"), api: api, log: filepath.Join(dir, "log")}}
+	text := fmt.Sprintf("state_dir: %q\nmilter: {listen: [%q]}\napi: {listen: %q, socket: %q}\nquarantine: {release: {smtp: %q}}\n",
+		filepath.Join(dir, "state"), milter, api, shortSocket(t), w.mta.SMTP())
+	text += fmt.Sprintf("clamd: {addresses: [%q], timeout: %v}\n", w.clamd.Addr, s.clamdTimeout)
+	if s.policy != "" {
 		name := filepath.Join(dir, "policy.yaml")
-		text += "policy: " + name + "\n"
-		writeFile(t, name, policy)
+		text += fmt.Sprintf("policy: %q\n", name)
+		writeFile(t, name, s.policy)
 	}
 	writeFile(t, r.config, text)
 	t.Cleanup(r.finish)
@@ -71,7 +78,7 @@ func shortSocket(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	return filepath.Join(dir, "api.sock")
+	return filepath.Join(dir, "socket")
 }
 
 func writeFile(t *testing.T, name, text string) {
@@ -91,6 +98,7 @@ func (r *rastel) start() {
 	defer log.Close()
 	r.cmd = exec.Command(program, "serve", "-config", r.config)
 	r.cmd.Stdout, r.cmd.Stderr = log, log
+	r.cmd.Env = environment()
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
@@ -99,6 +107,9 @@ func (r *rastel) start() {
 	go func() { ended <- cmd.Wait() }()
 	r.await(func() error { return get("http://" + r.api + "/readyz") })
 }
+
+// environment tells the race detector not to wait a second at the end of each program.
+func environment() []string { return append(os.Environ(), "GORACE=atexit_sleep_ms=0") }
 
 // await polls until the program is as wanted.
 func (r *rastel) await(f func() error) {
@@ -175,13 +186,19 @@ func (r *rastel) finish() {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		r.t.Error(err)
 	}
-	for _, bad := range []string{"DATA RACE", "panic:", "goroutine 1 ["} {
-		if bytes.Contains(log, []byte(bad)) {
-			r.t.Errorf("the log has %q", bad)
-		}
-	}
+	r.wantNoCrash(log)
 	if r.t.Failed() {
 		r.t.Logf("log of rastel:\n%s", log[max(0, len(log)-20000):])
+	}
+}
+
+// wantNoCrash reports what the Go runtime prints of crashes and races.
+func (r *rastel) wantNoCrash(output []byte) {
+	r.t.Helper()
+	for _, bad := range []string{"DATA RACE", "panic:", "fatal error:"} {
+		if bytes.Contains(output, []byte(bad)) {
+			r.t.Errorf("rastel printed %q", bad)
+		}
 	}
 }
 
@@ -192,11 +209,13 @@ func (r *rastel) run(args ...string) (stdout string, status int) {
 	var out, errOut bytes.Buffer
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = &out, &errOut
+	cmd.Env = environment()
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		r.t.Fatal(err)
 	}
+	r.wantNoCrash(errOut.Bytes())
 	if errOut.Len() > 0 {
 		r.t.Logf("rastel %s: %s", strings.Join(args, " "), errOut.String())
 	}

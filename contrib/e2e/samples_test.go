@@ -41,20 +41,13 @@ func TestSamplesEndAsThePolicySays(t *testing.T) {
 	})
 }
 
-// in is the same world, for a subtest.
-func (w *world) in(t *testing.T) *world {
-	c := *w
-	c.t = t
-	return &c
-}
-
 // wantHeld reports whatever is not as it should be when a message to one recipient was
 // quarantined: held with its envelope, and not delivered.
 func (w *world) wantHeld(to string) {
 	w.t.Helper()
 	w.wantNothing(to)
 	var n int
-	for _, h := range w.rastel.in(w.t).quarantine("held") {
+	for _, h := range w.rastel.quarantine("held") {
 		if strings.Join(h.Recipients, " ") != to {
 			continue
 		}
@@ -66,12 +59,6 @@ func (w *world) wantHeld(to string) {
 	if n != 1 {
 		w.t.Errorf("%d messages to %s in quarantine, want 1", n, to)
 	}
-}
-
-func (r *rastel) in(t *testing.T) *rastel {
-	c := *r
-	c.t = t
-	return &c
 }
 
 // wantBody reports a message that was not delivered with the body that was sent.

@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"testing"
+
+	"rastel/contrib/rig"
 )
 
 // maxPacket is more than any MTA or filter sends at once.
@@ -33,9 +35,9 @@ func (p packet) String() string { return fmt.Sprintf("%c%c", p.way, p.code) }
 // A tap stands between an MTA and the filter, passes on every byte, and knows which packet
 // went by: so a test can do something at an exact point of the conversation.
 type tap struct {
-	addr, filter string
-	listener     net.Listener
-	serving      sync.WaitGroup
+	filter   address
+	listener net.Listener
+	serving  sync.WaitGroup
 
 	mu    sync.Mutex
 	seen  map[string]int // packets by their String
@@ -43,14 +45,38 @@ type tap struct {
 	conns []net.Conn
 }
 
-// startTap starts a tap in front of a filter that need not be there yet.
-func startTap(t *testing.T, filter string) *tap {
+// An address is where a milter listens.
+type address struct{ network, where string } // "tcp" and host:port, or "unix" and a path
+
+// String is the address as MTAs and rastel write it.
+func (a address) String() string {
+	if a.network == "unix" {
+		return "unix:" + a.where
+	}
+	return "inet:" + a.where
+}
+
+// freeAddress is one that nobody listens on.
+func freeAddress(t *testing.T, network string) address {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if network == "unix" {
+		return address{network, shortSocket(t)}
+	}
+	where, err := rig.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &tap{addr: l.Addr().String(), filter: filter, listener: l, seen: map[string]int{}}
+	return address{network, where}
+}
+
+// startTap starts a tap in front of a filter that need not be there yet.
+func startTap(t *testing.T, addr, filter address) *tap {
+	t.Helper()
+	l, err := net.Listen(addr.network, addr.where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &tap{filter: filter, listener: l, seen: map[string]int{}}
 	p.serving.Go(p.accept)
 	t.Cleanup(p.stop)
 	return p
@@ -58,12 +84,18 @@ func startTap(t *testing.T, filter string) *tap {
 
 func (p *tap) stop() {
 	p.listener.Close()
+	p.hangUp()
+	p.serving.Wait()
+}
+
+// hangUp ends all connections.
+func (p *tap) hangUp() {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, c := range p.conns {
 		c.Close()
 	}
-	p.mu.Unlock()
-	p.serving.Wait()
+	p.conns = nil
 }
 
 // onPacket sets what is called with each packet before it is passed on; nil for nothing.
@@ -88,7 +120,7 @@ func (p *tap) accept() {
 		if err != nil {
 			return
 		}
-		filter, err := net.Dial("tcp", p.filter)
+		filter, err := net.Dial(p.filter.network, p.filter.where)
 		if err != nil {
 			mta.Close() // as if nobody listened
 			continue
@@ -129,15 +161,16 @@ func (p *tap) note(k packet) {
 
 // readFrame reads a packet with its length in front.
 func readFrame(r io.Reader) ([]byte, error) {
-	frame := make([]byte, 4)
-	if _, err := io.ReadFull(r, frame); err != nil {
+	var length [4]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
 		return nil, err
 	}
-	n := binary.BigEndian.Uint32(frame)
+	n := binary.BigEndian.Uint32(length[:])
 	if n == 0 || n > maxPacket {
 		return nil, errors.New("not a packet")
 	}
-	frame = append(frame, make([]byte, n)...)
-	_, err := io.ReadFull(r, frame[4:])
+	frame := make([]byte, len(length)+int(n))
+	copy(frame, length[:])
+	_, err := io.ReadFull(r, frame[len(length):])
 	return frame, err
 }

@@ -23,8 +23,8 @@ type setup struct {
 	defaultAction string        // of Postfix, when the filter fails
 	filterTimeout time.Duration // how long the MTA waits for the filter
 	policy        string        // text of a policy; empty means the built-in one
-	config        string        // more lines of rastel.yaml
 	clamd         rig.ClamdOptions
+	clamdTimeout  time.Duration // how long a scan may take; zero means rastel's default
 }
 
 // A world is an MTA with its filter, a clamd, and the sink that everything is delivered to.
@@ -51,19 +51,36 @@ func newWorld(t *testing.T, s setup) *world {
 		w.startMTA(s, "")
 		return w
 	}
-	milter, err := rig.FreeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if w.clamd, err = rig.StartClamd(s.clamd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.stopped("clamd", w.clamd.Stop()) })
-	w.tap = startTap(t, milter)
-	w.startMTA(s, "inet:"+w.tap.addr)
-	w.rastel = newRastel(t, milter, w.clamd.Addr, w.mta.SMTP(), s.policy, s.config)
+	network := s.network()
+	front, milter := freeAddress(t, network), freeAddress(t, network)
+	w.tap = startTap(t, front, milter)
+	w.startMTA(s, front.String())
+	w.rastel = newRastel(w, milter, s)
 	w.rastel.start()
 	return w
+}
+
+// network is that of the milter: Sendmail, which is slow to send small packets by TCP, has unix
+// sockets, and Postfix TCP.
+func (s setup) network() string {
+	if s.mta == rig.NeedSendmail {
+		return "unix"
+	}
+	return "tcp"
+}
+
+// in is the same world, for a subtest.
+func (w *world) in(t *testing.T) *world {
+	c := *w
+	c.t = t
+	if w.rastel != nil {
+		c.rastel = w.rastel.in(t)
+	}
+	return &c
 }
 
 func (w *world) startMTA(s setup, milter string) {
@@ -114,8 +131,8 @@ func (w *world) mustTake(to string, raw []byte) {
 // delivered waits until the MTA has nothing more to hand on, and returns what was delivered.
 func (w *world) delivered() []rig.Delivery {
 	w.t.Helper()
-	if err := rig.WaitEmpty(w.mta, deliveryTimeout); err != nil {
-		w.t.Error(err)
+	if left, err := rig.WaitIdle(w.mta, deliveryTimeout); err != nil || len(left) > 0 {
+		w.t.Errorf("left in the queue: %v, %v, want nothing", left, err)
 	}
 	return w.sink.Deliveries()
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -35,16 +36,23 @@ func (p *Postfix) SMTP() string { return p.Addr }
 // SMTP is the address where it takes mail.
 func (s *Sendmail) SMTP() string { return s.Addr }
 
-// WaitEmpty waits until an MTA has handed on all that it took.
-func WaitEmpty(m MTA, timeout time.Duration) error {
-	return poll(timeout, nil, func() error {
-		q, err := m.Queue()
-		if err == nil && len(q) > 0 {
-			err = fmt.Errorf("%d messages in the queue: %v", len(q), q)
+// WaitIdle waits until an MTA has handed on all that it can. It returns what is left: messages
+// that wait for somebody to let them go, or will never be delivered.
+func WaitIdle(m MTA, timeout time.Duration) (left []Queued, err error) {
+	err = poll(timeout, nil, func() error {
+		if left, err = m.Queue(); err != nil {
+			return err
 		}
-		return err
+		if i := slices.IndexFunc(left, Queued.moving); i >= 0 {
+			return fmt.Errorf("%d messages in the queue, such as %v", len(left), left[i])
+		}
+		return nil
 	})
+	return left, err
 }
+
+// moving reports whether the MTA will do something about the message.
+func (q Queued) moving() bool { return q.Queue != "hold" && q.Queue != "corrupt" && q.Queue != "lost" }
 
 // Queue returns the messages that Postfix has, those included that it will never deliver: in
 // "hold" until someone lets them go, in "corrupt" for ever.

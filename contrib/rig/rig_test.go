@@ -94,8 +94,8 @@ func TestMTAHandsMailToTheSink(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := WaitEmpty(m, deliveryTimeout); err != nil {
-			t.Error(err)
+		if left, err := WaitIdle(m, deliveryTimeout); err != nil || len(left) > 0 {
+			t.Errorf("left in the queue: %v, %v, want nothing", left, err)
 		}
 		d := got[0]
 		slices.Sort(d.Recipients) // Postfix does not keep their order
@@ -118,8 +118,8 @@ func TestMTARefusesForNowWithoutItsMilter(t *testing.T) {
 		if err != nil || !reply.Temporary() {
 			t.Errorf("Send = %v, %v, want 4xx", reply, err)
 		}
-		if err := WaitEmpty(m, deliveryTimeout); err != nil {
-			t.Error(err)
+		if left, err := WaitIdle(m, deliveryTimeout); err != nil || len(left) > 0 {
+			t.Errorf("left in the queue: %v, %v, want nothing", left, err)
 		}
 		if got := s.Deliveries(); len(got) > 0 {
 			t.Errorf("delivered %q, want nothing", got)
@@ -223,5 +223,34 @@ func TestSinkSeesTheEndOnlyAfterCRLF(t *testing.T) {
 				t.Errorf("sent %q, kept %q, want %q", c.sent, got, c.want)
 			}
 		})
+	}
+}
+
+func TestSamplesAreWholeMessages(t *testing.T) {
+	need(t, NeedSamples)
+	samples, err := Samples()
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcomes := map[string]int{}
+	for _, s := range samples {
+		outcomes[s.Outcome]++
+		if bytes.Count(s.Raw, []byte("\n")) != bytes.Count(s.Raw, []byte("\r\n")) || !bytes.Contains(s.Raw, []byte("\r\n\r\n")) {
+			t.Errorf("%s: lines do not end with CRLF, or there is no body:\n%q", s.Name, s.Raw)
+		}
+	}
+	if len(outcomes) != 3 || outcomes[Delivered] < 3 || outcomes[Quarantined] < 9 || outcomes[Defanged] < 1 {
+		t.Errorf("outcomes %v of %d samples", outcomes, len(samples))
+	}
+}
+
+func TestMissingNamesThePackage(t *testing.T) {
+	t.Setenv("RASTEL_SENDMAIL_DIR", t.TempDir())
+	m := Missing(NeedSendmail)
+	if len(m) == 0 || !strings.Contains(m[len(m)-1], "sendmail-bin") {
+		t.Errorf("Missing(sendmail) = %q in an empty directory, want the package sendmail-bin", m)
+	}
+	if _, err := StartSendmail(SendmailOptions{}); err == nil || !strings.Contains(err.Error(), "sendmail-bin") {
+		t.Errorf("StartSendmail = %v in an empty directory, want an error that names the package", err)
 	}
 }

@@ -266,7 +266,7 @@ func (p *parser) encoding(part *Part, values []string) {
 		word := strings.ToLower(strings.TrimSpace(v))
 		e, ok := encodingNames[word]
 		if !ok {
-			e, ok = encodingNames[undecorated(word)]
+			e = encodingNames[undecorated(word)]
 			p.ambiguous(part, "mime/ambiguous-encoding", fmt.Sprintf("the encoding is %.100q", v))
 		}
 		if i == 0 {

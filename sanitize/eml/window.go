@@ -2,6 +2,7 @@ package eml
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"sync"
 )
@@ -59,9 +60,11 @@ func (w *window) fill() bool {
 	}
 	n, err := w.s.readSome(w.mem[w.hi:], w.off+int64(w.hi))
 	w.hi += n
-	if err == io.EOF {
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF):
 		w.eof = true
-	} else if err != nil {
+	default:
 		w.err = err
 	}
 	return n > 0

@@ -19,7 +19,7 @@ const (
 	defaultDictionary = 64 << 20
 	minDictionary     = 1 << 20
 	maxDictionary     = 1 << 30
-	defaultSearch     = 4 << 20
+	defaultSearch     = 8 << 20
 )
 
 // Config of an Expander. The zero value is usable.
@@ -31,7 +31,7 @@ type Config struct {
 
 	// Search is how many bytes at the beginning of a file of another type are searched for an
 	// archive that begins further in, such as behind the program of a self-extracting archive.
-	// Default 4 MiB.
+	// Default 8 MiB, where programs give up too.
 	Search int64 `yaml:"search"`
 }
 
@@ -144,6 +144,8 @@ func (o *opening) typed() error {
 	switch {
 	case o.p.Is("archive"), o.p.Is("image-of-disk"):
 		o.report(o.p, unsupported, o.p.Type+" is not opened")
+	case o.p.Type == "data" && o.isLZMA():
+		return openLZMA(o)
 	case o.p.Type == "data" && namesVolume(o.p.Names):
 		o.report(o.p, multivolume, "a further volume of a split archive, by its name")
 	}

@@ -115,11 +115,11 @@ func (o *opening) isZipMember(off int64) bool {
 		return false
 	}
 	version, date := binary.LittleEndian.Uint16(b[4:]), binary.LittleEndian.Uint16(b[12:])
-	if version > 63 || date>>5&0xf > 12 {
+	if version > 63 || date>>5&0xf > 12 || !o.looksLocal(off) {
 		return false
 	}
 	e := o.zipEntryAt(off)
-	if e.data < 0 || !e.local.plausible(o.p.Size-e.data) {
+	if e.data < 0 || e.local.packed > o.p.Size-e.data {
 		return false
 	}
 	for _, c := range []byte(e.local.name) {

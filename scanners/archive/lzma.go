@@ -65,31 +65,54 @@ func (p *prefixed) ReadByte() (byte, error) {
 	return c, nil
 }
 
-// openLZMA opens a .lzma file: a header of 13 bytes and a stream.
+// lzmaProps are the properties that all programs use unless told otherwise, and the only ones
+// of lzip: lc 3, lp 0, pb 2.
+const lzmaProps = 0x5d
+
+// lzmaProbe is how much of a file is unpacked to see whether it is LZMA.
+const lzmaProbe = 4 << 10
+
+// isLZMA reports whether the part is a .lzma file, which has no signature: the header is one
+// that a program writes and, unless it is the usual one, the stream begins well.
+func (o *opening) isLZMA() bool {
+	head := o.p.Head(lzma.HeaderLen)
+	if !lzma.ValidHeader(head) {
+		return false
+	}
+	if head[0] == lzmaProps {
+		return true
+	}
+	in := o.input(0, o.p.Size)
+	late := &lateReader{open: func() (io.Reader, error) { return o.lzmaAlone(in) }}
+	_, err := io.CopyN(io.Discard, &decoder{r: late}, lzmaProbe)
+	return err == nil || err == io.EOF
+}
+
+// openLZMA opens a .lzma file.
 func openLZMA(o *opening) error {
-	ok, err := o.stream(innerNames(o.p.Names), func(in *bufio.Reader) (io.Reader, error) {
-		var head [lzma.HeaderLen]byte
-		if _, err := io.ReadFull(in, head[:]); err != nil {
-			return nil, err
-		}
-		return o.lzma(in, lzmaStream{
-			props: head[0], dict: binary.LittleEndian.Uint32(head[1:]),
-			size: int64(binary.LittleEndian.Uint64(head[5:])), packed: o.p.Size,
-		})
-	})
+	ok, err := o.stream(innerNames(o.p.Names), o.lzmaAlone)
 	if err != nil || !ok {
 		return err
 	}
 	return o.trailer(o.consumed())
 }
 
+// lzmaAlone decodes a header of 13 bytes and the stream behind it.
+func (o *opening) lzmaAlone(in *bufio.Reader) (io.Reader, error) {
+	var head [lzma.HeaderLen]byte
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return nil, err
+	}
+	return o.lzma(in, lzmaStream{
+		props: head[0], dict: binary.LittleEndian.Uint32(head[1:]),
+		size: int64(binary.LittleEndian.Uint64(head[5:])), packed: o.p.Size,
+	})
+}
+
 // openLzip opens a .lz file (draft-diaz-lzip): members that follow each other.
 func openLzip(o *opening) error {
 	return o.seriesMember(innerNames(o.p.Names), &series{magic: "LZIP", max: maxLzipMembers, open: o.lzip})
 }
-
-// lzipProps are the only properties of LZMA that lzip has: lc 3, lp 0, pb 2.
-const lzipProps = 0x5d
 
 func (o *opening) lzip(in *bufio.Reader) (io.Reader, error) {
 	start := o.consumed()
@@ -105,7 +128,7 @@ func (o *opening) lzip(in *bufio.Reader) (io.Reader, error) {
 	if dict < lzma.MinDictCap || dict > 512<<20 {
 		return nil, fmt.Errorf("%w: dictionary of %d bytes", errCorrupt, dict)
 	}
-	r, err := o.lzma(in, lzmaStream{props: lzipProps, dict: dict, size: unknownSize, packed: o.p.Size - start})
+	r, err := o.lzma(in, lzmaStream{props: lzmaProps, dict: dict, size: unknownSize, packed: o.p.Size - start})
 	return &lzipReader{o: o, in: in, r: r, crc: crc32.NewIEEE(), start: start, version: head[4]}, err
 }
 

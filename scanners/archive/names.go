@@ -22,13 +22,14 @@ const (
 type nameSet []string
 
 func (s *nameSet) add(name string) {
-	if len(name) > maxName {
-		name = name[len(name)-maxName:]
-	}
+	name = clip(name)
 	if name != "" && len(*s) < maxNames && !slices.Contains(*s, name) {
 		*s = append(*s, name)
 	}
 }
+
+// clip cuts what is kept of a name.
+func clip[T string | []byte](name T) T { return name[max(len(name)-maxName, 0):] }
 
 // addRaw adds what programs make of the bytes of a name. Without a declared character set some
 // take them for UTF-8 and some for that of MS-DOS (APPNOTE.TXT appendix D); and some stop at a

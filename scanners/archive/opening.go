@@ -37,6 +37,7 @@ type opening struct {
 	findings []eml.Finding
 	told     map[string]bool // findings about the container itself
 	inflate  io.ReadCloser   // kept for the next member; see zipmethod.go
+	scratch  []byte          // see room
 }
 
 func newOpening(ctx context.Context, cfg Config, p *eml.Part, b *scanners.Budget, yield func(*eml.Part) error) *opening {

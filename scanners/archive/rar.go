@@ -2,6 +2,7 @@ package archive
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"unicode/utf8"
@@ -47,12 +48,15 @@ func (o *opening) rarAt(off int64) error {
 func (o *opening) rarMember(h *rardecode.FileHeader, rr io.Reader) error {
 	var names nameSet
 	names.addRaw(h.Name, utf8.ValidString(h.Name))
+	if h.Version > 0 {
+		names.add(fmt.Sprintf("%s;%d", h.Name, h.Version)) // an older version of the file
+	}
 	switch {
 	case h.IsDir:
 		return o.passed()
 	case h.Encrypted:
 		return o.closed(names, encrypted, "encrypted")
-	case h.LinkType != rardecode.LinkTypeNone && h.UnPackedSize == 0:
+	case h.LinkType != rardecode.LinkTypeNone && h.PackedSize == 0:
 		return o.closed(names, "", "")
 	}
 	_, err := o.member(names, rr)

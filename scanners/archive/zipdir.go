@@ -173,6 +173,9 @@ func (z *zipFile) follow(r zipEndRecord) (bool, error) {
 		return a, err
 	}
 	b, err := z.list(r, byOffset, 0)
+	if b && !a {
+		z.o.report(z.o.p, damaged, "the end record of a zip archive gives a wrong size of the central directory")
+	}
 	if a && b {
 		z.o.report(z.o.p, ambiguous, "the end record of a zip archive leads to two central directories")
 	}
@@ -188,7 +191,7 @@ func (z *zipFile) list(r zipEndRecord, start, base int64) (bool, error) {
 	in := z.o.input(start, r.at-start)
 	n := uint64(0)
 	for ; ; n++ {
-		h, err := readCentral(in)
+		h, err := z.o.readCentral(in)
 		if err != nil {
 			return false, z.o.fatal()
 		}
@@ -216,19 +219,19 @@ func (z *zipFile) isLocal(at int64) bool {
 }
 
 // readCentral reads one entry of a directory; nil if there is no more.
-func readCentral(in io.Reader) (*zipHeader, error) {
+func (o *opening) readCentral(in io.Reader) (*zipHeader, error) {
 	var b [zipCentralLen]byte
 	if _, err := io.ReadFull(in, b[:]); err != nil || string(b[:4]) != "PK\x01\x02" {
 		return nil, nil //nolint:nilerr // whatever it is, the directory ends there
 	}
 	nameLen, extraLen := int(binary.LittleEndian.Uint16(b[28:])), int(binary.LittleEndian.Uint16(b[30:]))
-	rest := make([]byte, nameLen+extraLen+int(binary.LittleEndian.Uint16(b[32:])))
+	rest := o.room(nameLen + extraLen + int(binary.LittleEndian.Uint16(b[32:])))
 	if _, err := io.ReadFull(in, rest); err != nil {
 		return nil, noEOF(err)
 	}
 	h := &zipHeader{
 		flags: binary.LittleEndian.Uint16(b[8:]), method: binary.LittleEndian.Uint16(b[10:]),
-		crc: binary.LittleEndian.Uint32(b[16:]), name: string(rest[:nameLen]),
+		crc: binary.LittleEndian.Uint32(b[16:]), name: string(clip(rest[:nameLen])),
 		packed: int64(binary.LittleEndian.Uint32(b[20:])), size: int64(binary.LittleEndian.Uint32(b[24:])),
 		at: int64(binary.LittleEndian.Uint32(b[42:])), central: true,
 	}

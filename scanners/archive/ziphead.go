@@ -49,13 +49,13 @@ func (o *opening) zipEntryAt(at int64) *zipEntry {
 		return e
 	}
 	nameLen, extraLen := int(binary.LittleEndian.Uint16(b[26:])), int(binary.LittleEndian.Uint16(b[28:]))
-	rest := make([]byte, nameLen+extraLen)
+	rest := o.room(nameLen + extraLen)
 	if n, _ := o.src.ReadAt(rest, at+zipLocalLen); n < len(rest) {
 		return e
 	}
 	h := &zipHeader{
 		flags: binary.LittleEndian.Uint16(b[6:]), method: binary.LittleEndian.Uint16(b[8:]),
-		crc: binary.LittleEndian.Uint32(b[14:]), name: string(rest[:nameLen]),
+		crc: binary.LittleEndian.Uint32(b[14:]), name: string(clip(rest[:nameLen])),
 		packed: int64(binary.LittleEndian.Uint32(b[18:])), size: int64(binary.LittleEndian.Uint32(b[22:])),
 	}
 	h.extra(rest[nameLen:])
@@ -64,6 +64,15 @@ func (o *opening) zipEntryAt(at int64) *zipEntry {
 	}
 	e.local, e.data = h, at+zipLocalLen+int64(len(rest))
 	return e
+}
+
+// room is a buffer of n bytes, until it is asked for again. Headers that lie over one another
+// can each have names and extra fields of 128 KiB.
+func (o *opening) room(n int) []byte {
+	if n > cap(o.scratch) {
+		o.scratch = make([]byte, max(n, 4<<10))
+	}
+	return o.scratch[:n]
 }
 
 // extra reads the extra fields that matter.
@@ -77,7 +86,7 @@ func (h *zipHeader) extra(b []byte) {
 			h.extra64(b[:n])
 		case zipExtraPath:
 			if n > 5 { // version and checksum of the name, which not all programs check
-				h.path = string(b[5:n])
+				h.path = string(clip(b[5:n]))
 			}
 		}
 		b = b[n:]
@@ -101,10 +110,15 @@ func (h *zipHeader) addNames(s *nameSet) {
 	s.addRaw(h.name, h.flags&zipUTF8 != 0)
 }
 
-// plausible tells a local header from four bytes that happen to look like one: some program
-// would read it, and its data, as far as its size is known, fits into the rest of the part.
-func (h *zipHeader) plausible(rest int64) bool {
-	return h.name != "" && h.packed <= rest && (h.method <= 20 || h.method >= 92 && h.method <= 99)
+// looksLocal tells a local header from four bytes that happen to look like one: it has a name,
+// and a method that some program knows. It is asked often, so it reads little.
+func (o *opening) looksLocal(at int64) bool {
+	var b [zipLocalLen]byte
+	if n, _ := o.src.ReadAt(b[:], at); n < len(b) {
+		return false
+	}
+	method, nameLen := binary.LittleEndian.Uint16(b[8:]), binary.LittleEndian.Uint16(b[26:])
+	return nameLen > 0 && (method <= 20 || method >= 92 && method <= 99)
 }
 
 // sameData reports whether two headers say the same about the data of a member. What a local

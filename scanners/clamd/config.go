@@ -28,7 +28,9 @@ type Config struct {
 	// Timeout is how long one scan may take, waiting for its turn included. Default 60s.
 	Timeout time.Duration `yaml:"timeout"`
 	// Concurrency is how many scans run at a time, first come first served; more than clamd
-	// has MaxThreads only wait there. The default is the number of processors.
+	// has MaxThreads only wait there. The default is twice the number of processors: with one
+	// for each, clamd idles while the next content is on its way (measured, 383 against 608
+	// small messages a second on two processors).
 	Concurrency int `yaml:"concurrency"`
 }
 
@@ -67,7 +69,7 @@ func (c Config) withDefaults() Config {
 		c.Timeout = defaultTimeout
 	}
 	if c.Concurrency == 0 {
-		c.Concurrency = runtime.GOMAXPROCS(0)
+		c.Concurrency = 2 * runtime.GOMAXPROCS(0)
 	}
 	return c
 }

@@ -62,7 +62,9 @@ func Part(t testing.TB, content []byte) *eml.Part {
 	t.Helper()
 	raw := "Content-Type: text/html; name=a.html\r\nContent-Transfer-Encoding: binary\r\n\r\n"
 	s := eml.NewSpool(eml.SpoolOptions{})
-	s.Write(append([]byte(raw), content...))
+	if _, err := s.Write(append([]byte(raw), content...)); err != nil {
+		t.Fatal(err)
+	}
 	s.CloseWrite(nil)
 	m, _, err := eml.Parse(context.Background(), &eml.Envelope{}, s, eml.Limits{}, nil)
 	if err != nil {
@@ -128,7 +130,7 @@ func cancelled(t *testing.T, s scanners.Scanner) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		examine(ctx, s, p) // whatever it says, it must come back
+		_, _ = examine(ctx, s, p) // whatever it says, it must come back
 	}()
 	select {
 	case <-done:

@@ -195,7 +195,7 @@ func (d *demo) send(ctx context.Context, s sample) (reply, outcome, rule string,
 	if err != nil {
 		return "", "", "", err
 	}
-	reply = fmt.Sprintf("%.30s", r.String())
+	reply = fmt.Sprintf("%d %.40s", r.Code, strings.Join(r.Lines, " "))
 	if !r.OK() {
 		return reply, "refused", "", nil
 	}

@@ -1,0 +1,149 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"rastel/sanitize/eml"
+	"rastel/scanners"
+)
+
+// TestChanges shows each word of "do" lists: what becomes of threeParts, as old and new text,
+// and what the trace tells.
+func TestChanges(t *testing.T) {
+	const program = "MZ not really"
+	for _, tt := range []struct {
+		name, rules string
+		findings    []string
+		replaced    []string // old, new, old, new, ...
+		did         string
+	}{
+		{
+			"defang applies fixes", `{name: x, for: part, when: 'part.has("html/*")', do: [defang]}`,
+			[]string{"+html/script 1.2"}, []string{"<p>x<script>", "FIXx<script>"}, "defang: 1 edits",
+		},
+		{
+			"defang for messages acts on all parts", `{name: x, when: 'has("html/*")', do: [defang]}`,
+			[]string{"+html/script 1.1", "+html/form 1.2"}, []string{"hello", "FIXlo", "<p>x<script>", "FIXx<script>"}, "defang: 2 edits",
+		},
+		{
+			"defang leaves findings alone that the condition does not ask for", `{name: x, for: part, when: 'part.has("html/*")', do: [defang]}`,
+			[]string{"+html/script 1.2", "clamd/pua 1.2"}, []string{"<p>x<script>", "FIXx<script>"}, "defang: 1 edits",
+		},
+		{
+			"defang takes a check", `{name: x, for: part, when: 'part.has("html/*")', do: [{defang: html/form}]}`,
+			[]string{"+html/script 1.2"}, nil, "defang: 0 edits",
+		},
+		{
+			"defang takes a list", `{name: x, for: part, when: 'part.type == "html"', do: [{defang: [html/form, "html/sc*"]}]}`,
+			[]string{"+html/script 1.2", "clamd/pua 1.2"}, []string{"<p>x<script>", "FIXx<script>"}, "defang: 1 edits",
+		},
+		{
+			"defang of all findings where the condition asks for none", `{name: x, for: part, when: 'part.type == "html"', do: [defang]}`,
+			[]string{"+html/script 1.2"}, []string{"<p>x<script>", "FIXx<script>"}, "defang: 1 edits",
+		},
+		{
+			"defang strips what has no fix", `{name: page, for: part, when: 'part.has("html/*")', do: [defang]}`,
+			[]string{"+html/script 1.2", "html/form 1.2"}, []string{"<p>x<script>y</script></p>", "[stripped: page]"},
+			"defang: 1 edits, and stripped 1 parts with findings that have no fix",
+		},
+		{
+			"defang strips the carrier of a member, whatever its fix", `{name: page, for: part, when: 'part.has("html/*")', do: [defang]}`,
+			[]string{"+html/script 1.3/1"}, []string{program, "[stripped: page]"},
+			"defang: 0 edits, and stripped 1 parts with findings that have no fix",
+		},
+		{
+			"strip", `{name: no programs, for: part, when: 'part.named("*.exe")', do: [strip]}`,
+			nil, []string{program, "[stripped: no programs]"}, "strip 1.3",
+		},
+		{
+			"strip with a reason", `{name: x, for: part, when: 'part.named("*.exe")', do: [{strip: Ask for it.}]}`,
+			nil, []string{program, "[stripped: Ask for it.]"}, "strip 1.3",
+		},
+		{
+			"strip of a member strips its carrier, once", `{name: x, for: part, when: 'part.id startsWith "1.3"', do: [strip]}`,
+			nil, []string{program, "[stripped: x]"}, "strip 1.3|strip: 1.3 is stripped already",
+		},
+		{
+			"strip wins over other changes of the part", `{name: a, for: part, when: 'part.has("html/*")', do: [defang]}, {name: b, for: part, when: 'part.type == "html"', do: [strip]}, {name: c, for: part, when: 'part.has("html/*")', do: [defang]}`,
+			[]string{"+html/script 1.2"}, []string{"<p>x<script>y</script></p>", "[stripped: b]"}, "defang: 1 edits|strip 1.2|defang: 1 edits",
+		},
+		{
+			"rename", `{name: x, for: part, when: 'part.id == "1.3"', do: [rename, rename]}`,
+			nil, []string{`Content-Disposition: attachment; filename="docs/Setup.EXE"`, "Content-Disposition: renamed"}, "rename 1.3|rename: 1.3 is renamed already",
+		},
+		{
+			"rename of a member strips its carrier", `{name: x, for: part, when: 'part.member', do: [rename]}`,
+			nil, []string{program, "[stripped: x]"}, "rename: a name in an archive cannot be changed: rename 1.3",
+		},
+		{
+			"add_header", `{name: x, when: true, do: [{add_header: {name: X-Filtered, value: by rastel}}]}`,
+			nil, []string{"boundary=b\n", "boundary=b\nX-Filtered: by rastel\n"}, "add_header X-Filtered",
+		},
+		{
+			"add_header adds what differs only", `{name: x, when: true, do: [{add_header: {name: x-list, value: two}}, {add_header: {name: X-List, value: three}}]}`,
+			nil, []string{"boundary=b\n", "boundary=b\nX-List: three\n"}, "add_header x-list|add_header X-List",
+		},
+		{
+			"add_header encodes", `{name: x, when: true, do: [{add_header: {name: X-A, value: für}}]}`,
+			nil, []string{"boundary=b\n", "boundary=b\nX-A: =?utf-8?b?ZsO8cg==?=\n"}, "add_header X-A",
+		},
+		{
+			"tag_subject", `{name: x, when: true, do: [{tag_subject: "[X] "}]}, {name: y, when: true, do: [{tag_subject: "[Y]"}]}`,
+			nil, []string{"Subject: =?", "Subject: [X] [Y] =?"}, `tag_subject "[X]"|tag_subject "[Y]"`,
+		},
+		{"hold", `{name: x, when: true, do: [hold]}`, nil, nil, "hold"},
+	} {
+		m := parse(t, threeParts)
+		member(t, m, "1.3", "x.js", "x")
+		v := load(t, "rules: ["+tt.rules+"]").Decide(m, report(t, m, tt.findings...))
+		want := strings.NewReplacer(tt.replaced...).Replace(threeParts)
+		if got := delivered(t, m, v); got != want || v.Action != Accept {
+			t.Errorf("%s: %s\n%swant\n%s\n%s", tt.name, v.Action, got, want, traceOf(v))
+		}
+		var did []string
+		for _, s := range v.Trace[:len(v.Trace)-1] {
+			did = append(did, s.Did...)
+		}
+		if got := strings.Join(did, "|"); got != tt.did {
+			t.Errorf("%s: did %s\nwant %s", tt.name, got, tt.did)
+		}
+		if v.Hold != (tt.name == "hold") {
+			t.Errorf("%s: hold is %v", tt.name, v.Hold)
+		}
+	}
+}
+
+func TestEveryChangeIsTested(t *testing.T) {
+	tested := []string{wordDefang, wordStrip, wordRename, wordHeader, wordTag, wordHold}
+	if got := changeNames(); !slices.Equal(got, tested) {
+		t.Errorf("there are %v, tested are %v", got, tested)
+	}
+}
+
+func TestDecideChangesNeitherMessageNorReport(t *testing.T) {
+	m, r := testFacts(t)
+	before := delivered(t, m, &Verdict{})
+	fix := string(r.Findings[0].Fix[0].Text)
+	load(t, manyChanges).Decide(m, r)
+	if got := delivered(t, m, &Verdict{}); got != before || string(r.Findings[0].Fix[0].Text) != fix {
+		t.Errorf("the message is now\n%s", got)
+	}
+}
+
+// TestHeaderFixesOfAStrippedMessageStay: a stripped message of one part keeps its header, so
+// what is wrong with that is still to be fixed.
+func TestHeaderFixesOfAStrippedMessageStay(t *testing.T) {
+	m := parse(t, "Subject: long\nX: y\n\nbody\n")
+	root := m.Root
+	f := root.Header.Fields[0]
+	r := scanners.Report{Findings: []eml.Finding{
+		{Check: "header/long", Part: root, Fix: []eml.Edit{{Part: root, Region: eml.InHeader, Start: f.Start, End: f.End, Text: []byte("Subject: cut\r\n")}}},
+		{Check: "html/script", Part: root, Fix: []eml.Edit{{Part: root, Region: eml.InContent, Start: 0, End: 1, Text: []byte("!")}}},
+	}}
+	p := load(t, `rules: [{name: x, when: true, do: [defang, {tag_subject: "[X]"}]}, {name: y, for: part, when: true, do: [strip]}]`)
+	if got, want := delivered(t, m, p.Decide(m, r)), "Subject: [X] cut\nX: y\n\n[stripped: y]"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -1,0 +1,236 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/expr-lang/expr/vm"
+
+	"rastel/sanitize/eml"
+	"rastel/scanners"
+)
+
+// The names under which the trace tells what no rule did.
+const (
+	stepDefault = "(default)"
+	stepChanges = "(changes)"
+)
+
+// Limits of a trace, so that a message with thousands of parts does not make it huge.
+const (
+	maxTraced = 20 // parts that one rule tells of
+	maxWhy    = 5  // findings that one step tells of
+)
+
+// Decide gives the verdict about a message of which r is all that is known. It depends on
+// nothing else, and is safe for concurrent use. Neither argument is changed; the patch reads
+// from the spool of the message.
+//
+// The first rule with a final action decides. If there is none, the message is accepted if
+// all of it was examined; otherwise it is refused for now where that may help, and else
+// quarantined. A rule that could not be evaluated might have decided anything, so then the
+// message is refused for now, unless a rule quarantines it.
+func (p *Policy) Decide(m *eml.Message, r scanners.Report) *Verdict {
+	if p == nil || len(p.rules) == 0 {
+		return &Verdict{Action: TempFail, Trace: []Step{{Rule: stepDefault, Final: true, Did: []string{"tempfail"}, Why: "no policy was loaded"}}}
+	}
+	d := &decision{
+		policy: p, facts: newFacts(m, r),
+		verdict: &Verdict{Policy: p.Version, Trace: make([]Step, 0, len(p.rules)+1)},
+		changes: changes{root: m.Root, editor: p.editor},
+	}
+	for _, r := range p.rules {
+		d.ask(r)
+	}
+	d.conclude()
+	return d.verdict
+}
+
+// A decision is one call of Decide.
+type decision struct {
+	policy  *Policy
+	facts   *facts
+	machine vm.VM
+	verdict *Verdict
+	changes changes
+	final   *rule  // the rule that decided
+	failed  string // the first rule that could not be evaluated
+}
+
+func (d *decision) trace(s Step) { d.verdict.Trace = append(d.verdict.Trace, s) }
+
+// ask takes one rule: evaluates it and does what it says.
+func (d *decision) ask(r *rule) {
+	if d.final != nil {
+		d.trace(Step{Rule: r.name, Why: "not reached: decided by " + d.final.name})
+		return
+	}
+	asked := []*part{nil}
+	if r.perPart {
+		asked = d.facts.parts
+	}
+	matched, untraced := 0, 0
+	for _, p := range asked {
+		d.facts.part = p
+		ok, err := r.condition.holds(&d.machine, d.facts)
+		switch {
+		case err != nil:
+			d.couldNot(r, p, err)
+			return
+		case ok:
+			matched++
+			if s := d.apply(r, p); matched <= maxTraced {
+				d.trace(s)
+			} else {
+				untraced++
+			}
+		}
+	}
+	d.settle(r, matched, untraced)
+}
+
+// settle ends a rule after it was asked for the message, or for all parts.
+func (d *decision) settle(r *rule, matched, untraced int) {
+	if matched == 0 {
+		d.trace(Step{Rule: r.name, Why: r.unmatched})
+		return
+	}
+	if untraced > 0 {
+		d.trace(Step{Rule: r.name, Matched: true, Why: fmt.Sprintf("and for %d more parts", untraced)})
+	}
+	if r.then != Undecided {
+		d.final = r
+		last := &d.verdict.Trace[len(d.verdict.Trace)-1]
+		last.Final, last.Did = true, append(last.Did, r.outcome())
+	}
+}
+
+// outcome is the final action as the trace tells it.
+func (r *rule) outcome() string {
+	if r.reply == (Reply{}) {
+		return r.then.String()
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s %d %s %s", r.then, r.reply.Code, r.reply.Enhanced, r.reply.Text))
+}
+
+// couldNot records that a rule could not be evaluated.
+func (d *decision) couldNot(r *rule, p *part, err error) {
+	s := Step{Rule: r.name, Why: fmt.Sprintf("could not be evaluated: %.300q", err)}
+	if p != nil {
+		s.Part = p.ID
+	}
+	d.trace(s)
+	if d.failed == "" {
+		d.failed = r.name
+	}
+}
+
+// apply does what a rule says where its condition holds: for the message, or for the part p.
+func (d *decision) apply(r *rule, p *part) Step {
+	s := Step{Rule: r.name, Matched: true, Why: d.why(r, p)}
+	target := d.facts.parts
+	if p != nil {
+		s.Part = p.ID
+		target = []*part{p}
+	}
+	for i := range r.do {
+		s.Did = append(s.Did, d.changes.make(r, &r.do[i], target))
+	}
+	return s
+}
+
+// why tells which findings made a condition true. What the sender wrote is left out: a trace
+// is shown on terminals.
+func (d *decision) why(r *rule, p *part) string {
+	findings := d.facts.findings
+	if p != nil {
+		findings = p.findings
+	}
+	var seen []string
+	for _, f := range findings {
+		if !matchAny(r.condition.patterns, f.Check) {
+			continue
+		}
+		if len(seen) == maxWhy {
+			seen = append(seen, "...")
+			break
+		}
+		if s := f.Check + " in " + f.part.ID; !slices.Contains(seen, s) {
+			seen = append(seen, s)
+		}
+	}
+	if len(seen) == 0 {
+		return strings.Replace(r.unmatched, "not true: ", "true: ", 1)
+	}
+	return strings.Join(seen, ", ")
+}
+
+// conclude makes the verdict of what the rules came to.
+func (d *decision) conclude() {
+	v := d.verdict
+	if d.final != nil {
+		v.Action, v.Reply, v.Rule = d.final.then, d.final.reply, d.final.name
+	} else {
+		var why string
+		v.Action, why = d.byDefault()
+		d.trace(Step{Rule: stepDefault, Final: true, Did: []string{v.Action.String()}, Why: why})
+	}
+	if d.failed != "" && v.Action != Quarantine {
+		d.overrule(d.failed, TempFail, d.failed+" could not be evaluated")
+	}
+	if v.Action == Accept {
+		d.patch()
+	}
+	v.Hold = d.changes.hold && v.Action != TempFail // or every attempt would leave a copy
+}
+
+// overrule puts another action in place of the one decided.
+func (d *decision) overrule(rule string, a Action, why string) {
+	v := d.verdict
+	for i := range v.Trace {
+		v.Trace[i].Final = false
+	}
+	v.Action, v.Reply, v.Rule, v.Patch = a, Reply{}, rule, nil
+	d.trace(Step{Rule: stepDefault, Final: true, Did: []string{a.String()}, Why: why})
+}
+
+// byDefault is the action if no rule has one, and why. What was stripped does not matter any
+// more.
+func (d *decision) byDefault() (Action, string) {
+	action, why := Accept, "no rule decided, and everything was examined"
+	for _, u := range d.facts.unexamined {
+		switch {
+		case d.changes.isStripped(u.Part):
+		case u.Temporary:
+			return TempFail, "could not be examined for now: part " + d.partID(u.Part)
+		case action == Accept:
+			action, why = Quarantine, "could not be examined: part "+d.partID(u.Part)
+		}
+	}
+	return action, why
+}
+
+func (d *decision) partID(p *eml.Part) string {
+	if p == nil {
+		return d.facts.msg.Root.ID
+	}
+	return p.ID
+}
+
+// patch makes one patch of all changes. A change that cannot be made would let through what
+// it was to take out, and trying again would not help, so the message is quarantined.
+func (d *decision) patch() {
+	rule, err := d.changes.failed, d.changes.err
+	if err == nil {
+		edits := d.changes.edits()
+		if len(edits) == 0 {
+			return
+		}
+		rule = stepChanges
+		d.verdict.Patch, err = eml.NewPatch(d.facts.msg, edits)
+	}
+	if err != nil {
+		d.overrule(rule, Quarantine, fmt.Sprintf("%s could not be carried out: %.300q", rule, err))
+	}
+}

@@ -1,0 +1,143 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// Live is the policy in force, which can be replaced while messages are decided. It is safe
+// for concurrent use.
+type Live struct {
+	path string
+	opt  Options
+	log  *slog.Logger
+
+	current atomic.Pointer[Policy]
+
+	mu   sync.Mutex // held while a file is read and put in force
+	seen string     // what was read last, in force or not
+}
+
+// NewLive loads the policy from a file; an empty path means the policy that is built in. Errors
+// are those of LoadFile. A nil logger logs nothing.
+func NewLive(path string, opt Options, log *slog.Logger) (*Live, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	l := &Live{path: path, opt: opt, log: log}
+	p, err := l.read(true)
+	if err != nil {
+		return nil, err
+	}
+	l.current.Store(p)
+	return l, nil
+}
+
+// read reads the policy. If it is what was read last, it is not read again unless always is
+// set; then there is neither a policy nor an error.
+func (l *Live) read(always bool) (*Policy, error) {
+	name, data, err := defaultName, defaultFile, error(nil)
+	if l.path != "" {
+		name = filepath.Base(l.path)
+		data, err = readFile(l.path)
+	}
+	seen := fmt.Sprint(versionOf(data), err)
+	if !always && seen == l.seen {
+		return nil, nil
+	}
+	if l.seen = seen; err != nil {
+		return nil, err
+	}
+	return Load(name, data, l.opt)
+}
+
+// Load is the policy in force. Whoever decides about a message asks once, so that one policy
+// decides all of it.
+func (l *Live) Load() *Policy { return l.current.Load() }
+
+// Reload reads the file anew and puts it in force. If it cannot be loaded, the policy in force
+// stays, and the error says why. Both are logged.
+func (l *Live) Reload() error { return l.reload(true) }
+
+// reload is Reload. Unless always is set it does nothing if the file is what was read last, so
+// that other changes in its directory are not taken for one, and a broken file is told of
+// once.
+func (l *Live) reload(always bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, err := l.read(always)
+	switch {
+	case err != nil:
+		l.log.Error("policy not loaded, the one before stays in force", "policy", l.Load().Version, "error", err)
+	case p != nil:
+		old := l.current.Swap(p)
+		l.log.Info("policy loaded", "policy", p.Version, "before", old.Version, "rules", len(p.rules))
+	}
+	return err
+}
+
+// settleTime is how long after the last change the file is read: editors write in several
+// steps.
+const settleTime = 200 * time.Millisecond
+
+// Watch reloads the policy when its file changes, until ctx ends; then it returns nil. With
+// the policy that is built in there is nothing to watch, and it only waits. An error means
+// that changes are not noticed.
+func (l *Live) Watch(ctx context.Context) error {
+	if l.path == "" {
+		<-ctx.Done()
+		return nil
+	}
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch policy: %w", err)
+	}
+	defer w.Close()
+	// The directory, because many editors put a new file in the place of the old one, which a
+	// watch of the file would not see; and that of the file behind a symbolic link.
+	dirs := []string{filepath.Dir(l.path)}
+	if real, err := filepath.EvalSymlinks(l.path); err == nil {
+		dirs = append(dirs, filepath.Dir(real))
+	}
+	for _, dir := range dirs {
+		if err := w.Add(dir); err != nil {
+			return fmt.Errorf("watch policy: %w", err)
+		}
+	}
+	_ = l.reload(false) // it may have changed before the watch began; logged
+	return l.follow(ctx, w.Events, w.Errors)
+}
+
+// follow reloads after changes have come to rest.
+func (l *Live) follow(ctx context.Context, events <-chan fsnotify.Event, errs <-chan error) error {
+	quiet := time.NewTimer(0)
+	quiet.Stop()
+	defer quiet.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case _, ok := <-events:
+			if !ok {
+				return fmt.Errorf("watch policy: %w", fsnotify.ErrClosed)
+			}
+			quiet.Reset(settleTime)
+		case err, ok := <-errs:
+			if !ok {
+				return fmt.Errorf("watch policy: %w", fsnotify.ErrClosed)
+			}
+			// Events were lost, so there may have been a change.
+			l.log.Warn("watch policy", "error", err)
+			quiet.Reset(settleTime)
+		case <-quiet.C:
+			_ = l.reload(false) // logged
+		}
+	}
+}

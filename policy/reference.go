@@ -1,0 +1,130 @@
+package policy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"rastel/sanitize/eml"
+)
+
+// WriteReference writes the reference of policies, in Markdown, from the tables that files are
+// checked against.
+func WriteReference(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	fmt.Fprint(b, referenceHead)
+	writeKeys(b)
+	writeChanges(b)
+	writeConditions(b)
+	writeTypes(b)
+	fmt.Fprint(b, "\n## The policy that is built in\n\n```yaml\n", string(defaultFile), "```\n")
+	return b.Flush()
+}
+
+const referenceHead = `# Policies
+
+<!-- Written by policy.WriteReference; go test ./policy -update writes it anew. -->
+
+A policy is a YAML file with a list of rules:
+
+` + "```yaml" + `
+rules:
+  - name: malware
+    when: has("clamd/malware")
+    then: quarantine
+  - name: unsafe html
+    for: part
+    when: part.has("html/*")
+    do: [defang]
+` + "```" + `
+
+The rules are asked in their order. The first one with a final action whose condition holds
+decides; those after it are not asked. Changes add up until then, and are made if the message
+is delivered. If no rule decides, the message is delivered if all of it was examined. If not,
+it is refused for now where trying again may help, and quarantined otherwise; parts that were
+stripped do not count.
+
+A condition that cannot be evaluated (a number is read from a text that holds none) might have
+meant anything: the message is refused for now, unless a rule quarantines it. A change that
+cannot be made quarantines the message.
+
+A file that cannot be loaded never replaces the policy in force. All errors are told at once,
+with line and column. Unknown keys, names, checks and types are errors.
+`
+
+func writeKeys(b io.Writer) {
+	for _, t := range []struct {
+		title string
+		words []word
+	}{{"A rule", ruleKeys}, {"Final actions (`then`)", finals}, {"Replies (`reply`)", replyKeys}} {
+		fmt.Fprintf(b, "\n## %s\n\n", t.title)
+		for _, k := range t.words {
+			fmt.Fprintf(b, "- `%s`: %s\n", k.name, k.doc)
+		}
+	}
+}
+
+func writeChanges(b io.Writer) {
+	fmt.Fprint(b, "\n## Changes (`do`)\n\n")
+	for _, k := range changeKinds {
+		fmt.Fprintf(b, "- `%s`: %s", k.name, k.doc)
+		if k.perPart {
+			fmt.Fprint(b, " Only with `for: part`.")
+		}
+		if k.example != "" {
+			fmt.Fprintf(b, " Example: `%s: %s`.", k.name, k.example)
+		}
+		fmt.Fprintln(b)
+	}
+}
+
+func writeConditions(b io.Writer) {
+	fmt.Fprint(b, "\n## Conditions (`when`)\n\nConditions are expressions of the language [Expr](https://expr-lang.org).\n")
+	fmt.Fprint(b, "\n### Facts about the message\n\n")
+	writeNames(b, "", messageFacts, messageFunctions)
+	fmt.Fprint(b, "\n### Facts about a part\n\n`part` is the part that a rule with `for: part` is asked for. In `any(parts, ...)` and the like the word before the dot is left out.\n\n")
+	writeNames(b, "part.", partFacts, partFunctions)
+	fmt.Fprint(b, "\n### Facts about a finding\n\nFor `any(findings, ...)` and the like.\n\n")
+	writeNames(b, ".", findingFacts, nil)
+	for _, t := range []struct {
+		title string
+		words []word
+	}{{"Operators", operators}, {"General functions", builtins}} {
+		fmt.Fprintf(b, "\n### %s\n\n| | |\n|---|---|\n", t.title)
+		for _, w := range t.words {
+			row(b, w.name, "", w.doc)
+		}
+	}
+	fmt.Fprintf(b, "\nLoops (`any`, `filter`, ...) go round at most %d times for one message, all together.\n", maxRounds)
+}
+
+// writeNames writes a table of names; prefix is what stands before each.
+func writeNames(b io.Writer, prefix string, facts []fact, functions []function) {
+	fmt.Fprint(b, "| name | is a | meaning |\n|---|---|---|\n")
+	for i := range facts {
+		row(b, prefix+facts[i].name, facts[i].result(), facts[i].doc)
+	}
+	for i := range functions {
+		f := &functions[i]
+		row(b, fmt.Sprintf("%s%s(%s)", prefix, f.name, f.args), f.result(), f.doc)
+	}
+}
+
+// row writes a row of a table; without a kind it has two columns.
+func row(b io.Writer, name, kind, doc string) {
+	cell := strings.NewReplacer("|", `\|`).Replace
+	if kind != "" {
+		kind = " " + kind + " |"
+	}
+	fmt.Fprintf(b, "| `%s` |%s %s |\n", cell(name), kind, cell(doc))
+}
+
+func writeTypes(b io.Writer) {
+	fmt.Fprint(b, "\n## Types\n\nFor `part.type` and `part.is`; groups are for `part.is` only.\n\n| type | groups |\n|---|---|\n")
+	for _, t := range slices.Sorted(maps.Keys(eml.Types)) {
+		fmt.Fprintf(b, "| `%s` | %s |\n", t, strings.Join(eml.Types[t], ", "))
+	}
+}

@@ -1,0 +1,14 @@
+package policy
+
+import (
+	"bytes"
+	"testing"
+)
+
+func TestReferenceIsWhatTheTablesSay(t *testing.T) {
+	var b bytes.Buffer
+	if err := WriteReference(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "../contrib/doc/policy.md", b.String())
+}

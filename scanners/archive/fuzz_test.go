@@ -1,0 +1,100 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/mholt/archiver/v4"
+
+	"rastel/sanitize/eml"
+	"rastel/scanners"
+)
+
+// FuzzExpand holds every input to the contract of Expand: no panic, no more than the budget, an
+// end soon after that of the context, every member within the limits of names, and no error
+// other than of budget and context.
+func FuzzExpand(f *testing.F) {
+	for _, content := range samples(f) {
+		f.Add(content)
+	}
+	for _, c := range []archiver.Compressor{archiver.Bz2{}, archiver.Xz{}, archiver.Zstd{}, archiver.Lz4{}} {
+		f.Add(compress(f, c, []byte(letter)))
+	}
+	f.Add(lzmaOf(f, letter))
+	files, _ := filepath.Glob("testdata/archives/*")
+	for _, name := range files {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(content)
+	}
+	e := New(Config{Dictionary: minDictionary})
+	lim := scanners.BudgetLimits{Bytes: 1 << 20, Members: 100, Depth: 2}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		start, members, size := time.Now(), 0, int64(0)
+		findings, err := e.Expand(ctx, part(t, "a", content), scanners.NewBudget(lim, eml.SpoolOptions{}), func(m *eml.Part) error {
+			defer m.Release()
+			members++
+			size += m.Size
+			if len(m.Names) > maxNames {
+				t.Errorf("member %s has %d names", m.ID, len(m.Names))
+			}
+			return nil
+		})
+		if took := time.Since(start); members > lim.Members || size > lim.Bytes || took > 4*time.Second {
+			t.Errorf("%d members, %d bytes, %v; limits %+v", members, size, took, lim)
+		}
+		if err != nil && !errors.Is(err, scanners.ErrBudget) && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want an error of budget or context", err)
+		}
+		known := e.Checks()
+		for _, found := range findings {
+			if found.Part == nil || !knows(known, found.Check) {
+				t.Errorf("finding %+v", found)
+			}
+		}
+	})
+}
+
+func knows(checks []eml.Check, id string) bool {
+	for _, c := range checks {
+		if c.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// FuzzSevenZipHeader holds the header of 7z archives, whose checksums keep FuzzExpand out, to
+// the same: whatever it says, the decoder allocates no more than the content is worth.
+func FuzzSevenZipHeader(f *testing.F) {
+	whole := fixture(f, "plain-header.7z")
+	data := whole[32 : 32+0x3a]
+	f.Add(whole[32+len(data):])
+	f.Add([]byte{1, 5, 1, 0, 0})
+	e := New(Config{Dictionary: minDictionary})
+	f.Fuzz(func(t *testing.T, header []byte) {
+		b := append([]byte(sevenZipMagic+"\x00\x04"), make([]byte, 24)...)
+		b = append(b, data...)
+		content := signed7z(append(b, header...), len(b))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		budget := scanners.NewBudget(scanners.BudgetLimits{Bytes: 1 << 20, Members: 100}, eml.SpoolOptions{})
+		_, err := e.Expand(t.Context(), part(t, "a.7z", content), budget, func(m *eml.Part) error { m.Release(); return nil })
+		if err != nil && !errors.Is(err, scanners.ErrBudget) {
+			t.Errorf("got %v, want an error of the budget", err)
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 200<<20 {
+			t.Errorf("allocated %d bytes", n)
+		}
+	})
+}
