@@ -118,7 +118,7 @@ func (pg *page) findings(p *eml.Part, how string) []eml.Finding {
 				f = &out[len(out)-1]
 			}
 			if how == "" {
-				f.Fix = append(f.Fix, eml.Edit{Part: p, Region: eml.InContent, Start: int64(m.at), End: int64(m.at), Text: []byte(defanged)})
+				f.Fix = append(f.Fix, m.edit(p))
 			}
 		}
 	}
@@ -129,6 +129,15 @@ func (pg *page) findings(p *eml.Part, how string) []eml.Finding {
 		out = append(out, eml.Finding{Check: "html/limit", Part: p, Detail: "too many tags within tags", Unexamined: true})
 	}
 	return out
+}
+
+// edit is the fix at a mark.
+func (m mark) edit(p *eml.Part) eml.Edit {
+	text := defanged
+	if m.check == checkMalformed {
+		text = asText
+	}
+	return eml.Edit{Part: p, Region: eml.InContent, Start: int64(m.at), End: int64(m.at), Text: []byte(text)}
 }
 
 // excerpt is what stands at a place, for people.

@@ -25,8 +25,12 @@ type mark struct {
 	check htmlCheck
 }
 
-// defanged is put before a name, by which a client does not know it any more.
-const defanged = "DEFANGED_"
+// defanged is put before a name, by which a client does not know it any more; with a blank, before
+// that of a tag which is not to be one.
+const (
+	defanged = "DEFANGED_"
+	asText   = " " + defanged
+)
 
 // workFactor bounds the cost of a page: how often each of its bytes may be read. Tags within
 // tags are what costs; a real page reads each byte about once.
@@ -74,9 +78,10 @@ func (p *page) tagAt(r *tagReader, i int) int {
 }
 
 // unclosed is a tag that the page does not end. Clients drop it, or close it with what comes
-// after the page.
+// after the page. Its fix makes text of it.
 func (p *page) unclosed(t *tag) {
-	if len(t.attrs) > 0 || elements[p.local(t.name)] != 0 || p.local(t.name) == "script" {
+	_, unsafe := elements[p.local(t.name)]
+	if unsafe || bytes.IndexByte(p.b[t.name.end:], '=') >= 0 {
 		p.mark(checkMalformed, t.name.start)
 	}
 }
@@ -103,12 +108,14 @@ func (p *page) tag(t *tag) {
 
 func (p *page) attr(a attr) {
 	name, ok := p.attrName(a)
+	head := p.lower(span{a.name.start, min(a.name.end, a.name.start+len(defanged))}, maxAttrName)
 	switch {
+	case head == "defanged_":
+		return // nobody knows it
+	case startsWith(name, "on") && len(name) > 2, startsWith(head, "on") && len(head) > 2:
+		p.mark(checkHandler, a.name.start) // whatever follows: old clients end a name at any odd character
+		return
 	case !ok:
-		return
-	case startsWith(name, "on") && len(name) > 2:
-		p.mark(checkHandler, a.name.start)
-		return
 	case name == "srcdoc":
 		p.mark(checkFrame, a.name.start)
 	case name == "formaction":

@@ -57,7 +57,7 @@ func (c *szCursor) number() uint64 {
 // count reads a number of which most and no more are allowed.
 func (c *szCursor) count(most int) int {
 	n := c.number()
-	if false {
+	if n > uint64(most) {
 		if c.err == nil {
 			c.err = fmt.Errorf("%d in the header: %w", n, errTooMany)
 		}
