@@ -69,7 +69,7 @@ func (s *source) parse() ast.Node {
 	case len(f.Docs) == 0 || f.Docs[0].Body == nil:
 		s.errorf(place{}, "there are no rules")
 	case len(f.Docs) > 1:
-		s.errorf(placeOf(f.Docs[1].GetToken()), "there is a second document")
+		s.errorf(placeOf(f.Docs[1].Start), "there is a second document")
 	default:
 		return f.Docs[0].Body
 	}

@@ -105,28 +105,28 @@ func fromUTF16(b []byte, order binary.ByteOrder) []byte {
 
 // findings makes one finding of each check. A page that cannot be edited in place has findings
 // without fixes.
-func (pg *page) findings(p *eml.Part, how string) []eml.Finding {
+func (p *page) findings(part *eml.Part, how string) []eml.Finding {
 	var out []eml.Finding
 	for check := range htmlChecks {
 		var f *eml.Finding
-		for _, m := range pg.marks {
+		for _, m := range p.marks {
 			if int(m.check) != check {
 				continue
 			}
 			if f == nil {
-				out = append(out, eml.Finding{Check: htmlChecks[check].ID, Part: p, Detail: pg.excerpt(m.at)})
+				out = append(out, eml.Finding{Check: htmlChecks[check].ID, Part: part, Detail: p.excerpt(m.at)})
 				f = &out[len(out)-1]
 			}
 			if how == "" {
-				f.Fix = append(f.Fix, m.edit(p))
+				f.Fix = append(f.Fix, m.edit(part))
 			}
 		}
 	}
 	if how != "" && (len(out) > 0 || unreadable(how) && !strings.HasPrefix(how, "iso-2022")) {
-		out = append(out, eml.Finding{Check: "html/charset", Part: p, Detail: how})
+		out = append(out, eml.Finding{Check: "html/charset", Part: part, Detail: how})
 	}
-	if pg.over {
-		out = append(out, eml.Finding{Check: "html/limit", Part: p, Detail: "too many tags within tags", Unexamined: true})
+	if p.over {
+		out = append(out, eml.Finding{Check: "html/limit", Part: part, Detail: "too many tags within tags", Unexamined: true})
 	}
 	return out
 }
@@ -141,4 +141,4 @@ func (m mark) edit(p *eml.Part) eml.Edit {
 }
 
 // excerpt is what stands at a place, for people.
-func (pg *page) excerpt(at int) string { return string(pg.b[at:min(at+60, len(pg.b))]) }
+func (p *page) excerpt(at int) string { return string(p.b[at:min(at+60, len(p.b))]) }

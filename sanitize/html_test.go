@@ -295,4 +295,6 @@ func FuzzHTML(f *testing.F) {
 	})
 }
 
-func isUTF16(s string) bool { return strings.HasPrefix(s, "\xff\xfe") || strings.HasPrefix(s, "\xfe\xff") }
+func isUTF16(s string) bool {
+	return strings.HasPrefix(s, "\xff\xfe") || strings.HasPrefix(s, "\xfe\xff")
+}

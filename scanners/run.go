@@ -30,6 +30,7 @@ type Run struct {
 	compute, waiting lane
 	pending          int
 	report           Report
+	adopted          map[*eml.Part][]*eml.Part // what came out of containers
 }
 
 // A lane is a queue of tasks and the goroutines that work on it.
@@ -118,14 +119,18 @@ func (r *Run) work(l *lane) {
 	}
 }
 
-// Wait waits until everything has been examined, members of containers included, and
-// reports. Nothing of the run is left running afterwards.
+// Wait waits until everything has been examined, members of containers included, links those to
+// their containers, and reports. Nothing of the run is left running afterwards.
 func (r *Run) Wait() Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for r.pending > 0 || r.compute.workers+r.waiting.workers > 0 {
 		r.idle.Wait()
 	}
+	for container, members := range r.adopted {
+		container.Children = append(container.Children, members...)
+	}
+	r.adopted = nil
 	r.report.sort()
 	return r.report
 }
@@ -146,16 +151,16 @@ func (r *Run) scan(n *Named, it *item) {
 	})
 }
 
-// adopt links what was yielded to its container: the member itself, or the message that it
-// belongs to.
+// adopt notes what was yielded by a container: the member itself, or the message that it belongs
+// to. It is linked in Wait: until then others may walk over the tree.
 func (r *Run) adopt(container, m *eml.Part) {
 	for m.Parent != nil && m.Parent != container {
 		m = m.Parent
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := len(container.Children); n == 0 || container.Children[n-1] != m {
-		container.Children = append(container.Children, m)
+	if n := len(r.adopted[container]); n == 0 || r.adopted[container][n-1] != m {
+		r.adopted[container] = append(r.adopted[container], m)
 	}
 }
 

@@ -75,7 +75,7 @@ func (s *Set) Checks() []eml.Check {
 
 // Start begins the examination of one message, which must end before ctx does.
 func (s *Set) Start(ctx context.Context) *Run {
-	r := &Run{set: s, ctx: ctx, budget: NewBudget(s.opt.Budget, s.opt.Spool)}
+	r := &Run{set: s, ctx: ctx, budget: NewBudget(s.opt.Budget, s.opt.Spool), adopted: map[*eml.Part][]*eml.Part{}}
 	r.idle.L = &r.mu
 	r.compute.max, r.waiting.max = s.opt.Workers, s.opt.Waiting
 	return r

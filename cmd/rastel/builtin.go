@@ -17,9 +17,9 @@ import (
 // builtin is the list of scanners: to add one, write it and add its line.
 func builtin(cfg *Config) []scanners.Named {
 	return []scanners.Named{
-		{Name: "names", Scanner: sanitize.Names{}},
+		{Name: "names", Scanner: sanitize.Names{Config: cfg.Sanitize}},
 		{Name: "types", Scanner: sanitize.Types{}},
-		{Name: "html", Scanner: sanitize.HTML{}},
+		{Name: "html", Scanner: sanitize.HTML{Config: cfg.Sanitize}},
 		{Name: "header", Scanner: sanitize.Header{}},
 		{Name: "mail", Scanner: scanners.Mail{Limits: cfg.mimeLimits()}},
 		{Name: "archive", Scanner: archive.New(archive.Config{})},

@@ -147,12 +147,15 @@ func explainPatch(w io.Writer, x *engine.Examination) {
 		return
 	}
 	var old, changed bytes.Buffer
-	io.Copy(&old, io.NewSectionReader(x.Message.Spool, 0, x.Message.Size))
-	if _, err := x.Verdict.Patch.WriteTo(&changed); err != nil {
+	_, err := io.Copy(&old, io.NewSectionReader(x.Message.Spool, 0, x.Message.Size))
+	if err == nil {
+		_, err = x.Verdict.Patch.WriteTo(&changed)
+	}
+	if err != nil {
 		fmt.Fprintf(w, "  cannot be shown: %v\n", err)
 		return
 	}
-	w.Write(printable(diff.Diff("received", old.Bytes(), "delivered", changed.Bytes())))
+	fmt.Fprintf(w, "%s", printable(diff.Diff("received", old.Bytes(), "delivered", changed.Bytes())))
 }
 
 // printable replaces what would play tricks on a terminal.

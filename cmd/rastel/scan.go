@@ -281,5 +281,5 @@ func (r *result) print(w io.Writer) {
 	for _, f := range r.Findings {
 		fmt.Fprintf(&b, "    %-24s %-8s %.200q\n", f.Check, f.Part, f.Detail)
 	}
-	w.Write(b.Bytes())
+	fmt.Fprint(w, b.String())
 }

@@ -19,8 +19,8 @@ const (
 // container such as an archive. Entities own bytes of the message; members do not, so an
 // edit that concerns a member acts on its carrier.
 //
-// A Part does not change once it was handed to a scanner, except that Children grows while a
-// container is expanded; only the Run that expands it looks at Children before it is done.
+// A Part does not change once it was handed to a scanner, except that the members of containers
+// become its Children when the examination of the message ends.
 type Part struct {
 	// ID is "1" for the message, "1.2" for the second entity in it, "1.2/3" for the third
 	// member of the container that 1.2 carries.

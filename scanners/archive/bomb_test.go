@@ -18,14 +18,19 @@ import (
 	"rastel/scanners"
 )
 
-// maxAllocated is more than any bomb may make the process allocate, over time.
+// maxAllocated is more than a bomb may make the process allocate, one after the other.
 const maxAllocated = 1 << 30
 
 // small are limits that bombs reach soon.
-var small = scanners.BudgetLimits{Bytes: 20_000_000, Members: 1000}
+var small = scanners.BudgetLimits{Bytes: 8_000_000, Members: 1000}
 
 // bounded fails unless content comes to nothing more than the limits, soon, and is not clean.
 func bounded(t *testing.T, name string, content []byte, lim scanners.BudgetLimits, want ...string) result {
+	t.Helper()
+	return boundedTo(t, maxAllocated, name, content, lim, want...)
+}
+
+func boundedTo(t *testing.T, most uint64, name string, content []byte, lim scanners.BudgetLimits, want ...string) result {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -33,8 +38,8 @@ func bounded(t *testing.T, name string, content []byte, lim scanners.BudgetLimit
 	r := expand(t, content, lim)
 	took := time.Since(start)
 	runtime.ReadMemStats(&after)
-	if n := after.TotalAlloc - before.TotalAlloc; n > maxAllocated {
-		t.Errorf("%s: allocated %d bytes in all, want at most %d", name, n, maxAllocated)
+	if n := after.TotalAlloc - before.TotalAlloc; n > most {
+		t.Errorf("%s: allocated %d bytes in all, want at most %d", name, n, most)
 	}
 	var size int64
 	for _, m := range r.members {
@@ -50,7 +55,7 @@ func bounded(t *testing.T, name string, content []byte, lim scanners.BudgetLimit
 }
 
 func TestBombsEndInTheBudget(t *testing.T) {
-	zeros := string(make([]byte, 30_000_000))
+	zeros := string(make([]byte, 11_000_000)) // more than the ratio lets pass unseen
 	zip := zipOf(t, file{"zeros", zeros})
 	bounded(t, "zip", zip, small, "scan/limit")
 	bounded(t, "ratio", zip, scanners.BudgetLimits{}, "scan/limit")
@@ -78,9 +83,12 @@ func TestZipsWithTooManyMembersAreNotOpened(t *testing.T) {
 		t.Errorf("%d members came out", len(r.members))
 	}
 	z.n = 1 // the end record lies
-	bounded(t, "not counted", z.end(""), scanners.BudgetLimits{}, "scan/limit")
+	r = bounded(t, "not counted", z.end(""), scanners.BudgetLimits{}, "scan/limit")
 	z.dir, z.n = nil, 0
-	bounded(t, "in no directory", z.end(""), scanners.BudgetLimits{}, "scan/limit")
+	s := bounded(t, "in no directory", z.end(""), scanners.BudgetLimits{}, "scan/limit")
+	if len(r.members)+len(s.members) > 0 {
+		t.Errorf("%d and %d members came out", len(r.members), len(s.members))
+	}
 }
 
 // TestOverlappingZipsEndInTheBudget has members that all unpack the same bytes (D. Fifield, A
@@ -98,7 +106,7 @@ func TestOverlappingZipsEndInTheBudget(t *testing.T) {
 	}
 	z.b = append(z.b, packed...)
 	r := bounded(t, "overlap", z.end(""), small, "scan/limit")
-	if len(r.members) < 10 {
+	if len(r.members) < 5 {
 		t.Errorf("the bomb is none: %d members", len(r.members))
 	}
 	if !slices.Contains(r.checks(), ambiguous) {
@@ -213,6 +221,9 @@ func TestHolesOfSparseFilesAreNotFilled(t *testing.T) {
 func TestManyEmptyStreamsEnd(t *testing.T) {
 	bounded(t, "gzip", bytes.Repeat(gz(t, ""), maxGzipMembers+1), small, limit)
 	bounded(t, "lzip", bytes.Repeat(lzipOf(t, ""), maxLzipMembers+1), small, limit)
+	big := lzipOf(t, "")
+	big[5] = 26 // a dictionary of 64 MiB
+	boundedTo(t, maxAllocated+maxDictionaries*defaultDictionary, "lzip, dictionaries", bytes.Repeat(big, maxLzipMembers), small, limit)
 }
 
 func TestManyEndRecordsAndDirectoriesEnd(t *testing.T) {

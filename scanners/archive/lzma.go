@@ -33,11 +33,18 @@ func (o *opening) lzma(in *bufio.Reader, s lzmaStream) (io.Reader, error) {
 	if s.packed < (1<<32)/lzmaMaxRatio {
 		s.dict = min(s.dict, uint32(max(s.packed*lzmaMaxRatio, lzma.MinDictCap)))
 	}
+	need := int64(s.dict)
+	if s.size >= 0 {
+		need = min(need, s.size)
+	}
+	if err := o.dictionary(need); err != nil {
+		return nil, err
+	}
 	head := make([]byte, 0, lzma.HeaderLen)
 	head = append(head, s.props)
 	head = binary.LittleEndian.AppendUint32(head, s.dict)
 	head = binary.LittleEndian.AppendUint64(head, uint64(s.size))
-	return lzma.ReaderConfig{DictCap: int(o.cfg.Dictionary)}.NewReader(&prefixed{head: head, Reader: in})
+	return lzma.ReaderConfig{DictCap: lzma.MaxDictCap}.NewReader(&prefixed{head: head, Reader: in})
 }
 
 // prefixed reads bytes of our own before those of a reader, one at a time where asked to, so

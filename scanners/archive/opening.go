@@ -17,6 +17,9 @@ const (
 	// maxDamaged is how many damaged members are passed over before the rest of an archive is
 	// given up: each may cost a new start of its decoder.
 	maxDamaged = 16
+	// maxDictionaries is how many dictionaries of full size the decoders of one container may
+	// allocate, one after the other. What is of an honest size needs fewer.
+	maxDictionaries = 64
 	// inputBuffer is how much of the container is read at a time.
 	inputBuffer = 32 << 10
 )
@@ -38,6 +41,7 @@ type opening struct {
 	told     map[string]bool // findings about the container itself
 	inflate  io.ReadCloser   // kept for the next member; see zipmethod.go
 	scratch  []byte          // see room
+	dicts    int64           // bytes of all dictionaries so far
 }
 
 func newOpening(ctx context.Context, cfg Config, p *eml.Part, b *scanners.Budget, yield func(*eml.Part) error) *opening {
@@ -134,6 +138,14 @@ func (o *opening) tooDamaged() bool {
 	}
 	o.report(o.p, damaged, "given up after too many damaged members")
 	return true
+}
+
+// dictionary accounts for a dictionary of n bytes that a decoder is about to allocate.
+func (o *opening) dictionary(n int64) error {
+	if o.dicts += n; n > o.cfg.Dictionary || o.dicts > maxDictionaries*o.cfg.Dictionary {
+		return errDictionary
+	}
+	return nil
 }
 
 // input gives a reader of n bytes of the container from off on. There is one at a time: the

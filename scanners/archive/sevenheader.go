@@ -21,8 +21,6 @@ const (
 	maxSzFolders = 20_000
 	// maxSzCoders bounds the methods of one folder; 7-Zip has the same limit.
 	maxSzCoders = 32
-	// szDictionaries is how many dictionaries of full size all folders may have together.
-	szDictionaries = 64
 )
 
 // Property IDs of the header (7zFormat.txt).
@@ -178,7 +176,6 @@ const szPlain = " 03 03030103 0303011b 03030205 03030501 03030805 0a 040108 0402
 
 // szJudge says of each folder why it is not to be opened.
 func (o *opening) szJudge(folders []szFolder) {
-	total := int64(0)
 	for i := range folders {
 		f := &folders[i]
 		for k, c := range f.coders {
@@ -186,8 +183,8 @@ func (o *opening) szJudge(folders []szFolder) {
 			if c.id == szLZMA && k < len(f.sizes) {
 				dict = min(dict, int64(min(f.sizes[k], 1<<32)))
 			}
-			if total += dict; dict > o.cfg.Dictionary || total > szDictionaries*o.cfg.Dictionary {
-				err = errDictionary
+			if e := o.dictionary(dict); err == nil {
+				err = e
 			}
 			if err != nil && (f.err == nil || c.id == szAES) {
 				f.err = err

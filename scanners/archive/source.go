@@ -66,7 +66,7 @@ func (d *decoder) Read(p []byte) (n int, err error) {
 	if d.empty++; n > 0 {
 		d.empty = 0
 	}
-	if false {
+	if err == nil && d.empty > maxEmptyReads {
 		err = io.ErrNoProgress
 	}
 	if d.eof = err == io.EOF; !d.eof {

@@ -59,7 +59,7 @@ func noEOF(err error) error {
 }
 
 func openXZ(o *opening) error {
-	_, err := o.stream(innerNames(o.p.Names), func(in *bufio.Reader) (io.Reader, error) { return archiver.Xz{}.OpenReader(in) })
+	_, err := o.stream(innerNames(o.p.Names), func(in *bufio.Reader) (io.Reader, error) { return o.xz(in) })
 	return err
 }
 
@@ -73,8 +73,23 @@ func openZstd(o *opening) error {
 	return err
 }
 
+// someDictionary is what a stream of xz or zstd is taken to allocate. Decoders tell when it is
+// more than the limit, but not how much it is.
+func (o *opening) someDictionary() error { return o.dictionary(o.cfg.Dictionary / 4) }
+
+// xz decodes with a dictionary of at most 64 MiB.
+func (o *opening) xz(r io.Reader) (io.ReadCloser, error) {
+	if err := o.someDictionary(); err != nil {
+		return nil, err
+	}
+	return archiver.Xz{}.OpenReader(r)
+}
+
 // zstd decodes in this goroutine, with a bounded window.
 func (o *opening) zstd(r io.Reader) (io.ReadCloser, error) {
+	if err := o.someDictionary(); err != nil {
+		return nil, err
+	}
 	return archiver.Zstd{DecoderOptions: []zstd.DOption{
 		zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(uint64(o.cfg.Dictionary)),
 	}}.OpenReader(r)

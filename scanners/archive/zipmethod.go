@@ -9,7 +9,6 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/flate"
-	"github.com/mholt/archiver/v4"
 )
 
 // Compression methods (APPNOTE.TXT 4.4.5).
@@ -78,7 +77,7 @@ func (o *opening) zipReader(in *bufio.Reader, n int64, h *zipHeader) (io.Reader,
 	case zipZstd:
 		return o.zstd(in)
 	case zipXZ:
-		return archiver.Xz{}.OpenReader(in)
+		return o.xz(in)
 	}
 	return nil, fmt.Errorf("zip method %d is %w", h.method, errUnsupported)
 }

@@ -88,7 +88,7 @@ func (d *daemon) ask(ctx context.Context, c content) (*sighting, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // fails only if conn is closed
 	defer stop()
 
 	sendErr := c.send(conn)
