@@ -56,17 +56,28 @@ func TestServesManyBusySessions(t *testing.T) {
 	wg.Wait()
 }
 
-// maxIdleMemory is what an idle connection may cost, its goroutine included.
-const maxIdleMemory = 32 << 10
+const (
+	maxIdleMemory = 32 << 10 // what an idle connection may cost, its goroutine included
+	maxBusyMemory = 1 << 20  // what one may cost that has sent a message which is being judged
+)
 
-func TestIdleConnectionsAreCheap(t *testing.T) {
-	const connections = 1000
+// TestMemoryOfConnections has 1,000 idle connections, and 32 beside them with a large message
+// each, all of them in the middle of their verdict.
+func TestMemoryOfConnections(t *testing.T) {
+	const idle, busy = 1000, 32
 	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < 2*connections+100 {
-		t.Skipf("needs %d open files, the limit is %d", 2*connections+100, limit.Cur)
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < 2*(idle+busy)+100 {
+		t.Skipf("needs %d open files, the limit is %d", 2*(idle+busy)+100, limit.Cur)
 	}
-	forgetful := JudgeFunc(func(_ context.Context, _ *eml.Envelope, s *eml.Spool) (*policy.Verdict, error) {
+	arrived, goOn := make(chan bool, busy), make(chan bool)
+	release := sync.OnceFunc(func() { close(goOn) })
+	defer release()
+	forgetful := JudgeFunc(func(_ context.Context, e *eml.Envelope, s *eml.Spool) (*policy.Verdict, error) {
 		_, err := io.Copy(io.Discard, s.NewReader())
+		if e.Sender == "busy@x.example" {
+			arrived <- true
+			<-goOn
+		}
 		return &policy.Verdict{Action: policy.Accept}, err
 	})
 	r := startTCP(t, Config{}, forgetful)
@@ -74,7 +85,7 @@ func TestIdleConnectionsAreCheap(t *testing.T) {
 	warm.hello()
 	warm.deliver(first)
 	before := liveMemory()
-	for i := range connections {
+	for i := range idle {
 		m := r.mta()
 		m.hello()
 		if i%2 == 0 { // one that has worked costs no more
@@ -84,11 +95,38 @@ func TestIdleConnectionsAreCheap(t *testing.T) {
 		}
 		m.r = nil // the client's own
 	}
-	each := (int64(liveMemory()) - int64(before)) / connections
+	withIdle := liveMemory()
+	each := (int64(withIdle) - int64(before)) / idle
 	if each > maxIdleMemory {
 		t.Errorf("an idle connection takes %d bytes, want at most %d", each, maxIdleMemory)
 	}
-	t.Logf("an idle connection takes %d bytes", each)
+	large := first
+	large.sender, large.body = "busy@x.example", strings.Repeat("0123456789abcdef0123456789abcdef0123456789abcdef0123456789\r\n", 100_000)
+	var wg sync.WaitGroup
+	for range busy {
+		m := r.mta()
+		wg.Go(func() {
+			m.hello()
+			if _, final := m.deliver(large); final.code != 'a' {
+				t.Errorf("large message: %v", final)
+			}
+			m.deliver(first) // and on with the session
+		})
+	}
+	for range busy {
+		select {
+		case <-arrived:
+		case <-time.After(3 * replyTime):
+			t.Fatal("a large message did not arrive")
+		}
+	}
+	eachBusy := (int64(liveMemory()) - int64(withIdle)) / busy
+	if eachBusy > maxBusyMemory {
+		t.Errorf("a connection with a message of %d bytes takes %d bytes, want at most %d", len(large.body), eachBusy, maxBusyMemory)
+	}
+	release()
+	wg.Wait()
+	t.Logf("an idle connection takes %d bytes, one with a message of %d bytes takes %d", each, len(large.body), eachBusy)
 }
 
 func TestShutdownLeavesNothing(t *testing.T) {

@@ -143,7 +143,7 @@ func (e *Engine) hold(ctx context.Context, x *Examination) error {
 	return e.opt.Quarantine.Hold(ctx, it, io.NewSectionReader(m.Spool, 0, m.Size))
 }
 
-// maxLogged is how many checks the log line names.
+// maxLogged is how many rules and how many checks the log line names.
 const maxLogged = 20
 
 func (e *Engine) log(x *Examination, took time.Duration) {
@@ -151,17 +151,32 @@ func (e *Engine) log(x *Examination, took time.Duration) {
 	parts := 0
 	x.Message.Root.Walk(func(*eml.Part) bool { parts++; return true })
 	e.opt.Logger.Info("verdict", "queue_id", env.QueueID, "session", env.Session, "action", x.Verdict.Action.String(),
-		"rule", x.Verdict.Rule, "findings", checkIDs(x.Report.Findings), "patched", !x.Verdict.Patch.Empty(), "held", x.Verdict.Hold,
+		"rule", x.Verdict.Rule, "rules", matched(x.Verdict.Trace), "findings", checkIDs(x.Report.Findings), "patched", !x.Verdict.Patch.Empty(), "held", x.Verdict.Hold,
 		"size", x.Message.Size, "parts", parts, "duration", took.Round(time.Microsecond), "policy", x.Verdict.Policy)
 }
 
-// checkIDs names what was found, each check once.
+// checkIDs names what was found.
 func checkIDs(findings []eml.Finding) string {
-	var ids []string
-	for _, f := range findings {
-		if !slices.Contains(ids, f.Check) && len(ids) < maxLogged {
-			ids = append(ids, f.Check)
+	return list(findings, func(f eml.Finding) string { return f.Check })
+}
+
+// matched names the rules that held, the one that decided among them.
+func matched(trace []policy.Step) string {
+	return list(trace, func(s policy.Step) string {
+		if !s.Matched {
+			return ""
+		}
+		return s.Rule
+	})
+}
+
+// list gives the first names for the log, each once, without the empty ones.
+func list[T any](of []T, name func(T) string) string {
+	var out []string
+	for _, v := range of {
+		if n := name(v); n != "" && !slices.Contains(out, n) && len(out) < maxLogged {
+			out = append(out, n)
 		}
 	}
-	return strings.Join(ids, ",")
+	return strings.Join(out, ",")
 }

@@ -56,7 +56,7 @@ func run(ctx context.Context, rastel string, keep bool) (err error) {
 	if err := d.start(ctx); err != nil {
 		return err
 	}
-	list, err := samples(d.dir)
+	list, err := rig.Samples()
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func freePort() (string, error) {
 
 func (d *demo) startFilter(ctx context.Context) error {
 	d.config = filepath.Join(d.dir, "rastel.yaml")
-	config := fmt.Sprintf("state_dir: %s\nmilter: {listen: [\"inet:%s\"]}\napi: {listen: \"%s\"}\nclamd: {addresses: [%q]}\nquarantine: {release: {smtp: %q}}\n",
+	config := fmt.Sprintf("state_dir: %s\nmilter: {listen: [\"inet:%s\"]}\napi: {listen: \"%s\"}\nclamd: {addresses: [%q]}\nquarantine: {release: {smtp: %q}}\nlog: {format: json}\n",
 		d.dir, d.milter, d.web, d.clamd.Addr, d.postfix.Addr)
 	if err := os.WriteFile(d.config, []byte(config), 0o600); err != nil {
 		return err
@@ -159,22 +159,22 @@ func (d *demo) log() []byte {
 }
 
 // show sends the messages and prints what became of each.
-func (d *demo) show(ctx context.Context, list []sample) error {
+func (d *demo) show(ctx context.Context, list []rig.Sample) error {
 	fmt.Println()
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "MESSAGE\tSMTP REPLY\tOUTCOME\tRULE\tAS EXPECTED")
+	fmt.Fprintln(w, "MESSAGE\tSMTP REPLY\tVERDICT\tRULE\tDELIVERED\tAS EXPECTED")
 	wrong := 0
 	for _, s := range list {
-		r, outcome, rule, err := d.send(ctx, s)
+		f, err := d.send(ctx, s.Raw)
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+			return fmt.Errorf("%s: %w", s.Name, err)
 		}
 		ok := "yes"
-		if outcome != s.outcome {
-			ok = "NO: " + s.outcome
+		if f.outcome != s.Outcome {
+			ok = "NO: " + s.Outcome
 			wrong++
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.name, r, outcome, rule, ok)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, f.reply, f.action, f.rule, f.delivered, ok)
 	}
 	w.Flush()
 	if wrong > 0 {
@@ -183,46 +183,79 @@ func (d *demo) show(ctx context.Context, list []sample) error {
 	return nil
 }
 
+// A fate is what became of a message.
+type fate struct {
+	reply        string // of Postfix
+	action, rule string // of rastel, by its log
+	delivered    string // for people
+	outcome      string // one of rig's; empty for any other
+}
+
 // send sends one message and finds out what became of it: either it is delivered or, once the
 // reply is there, in the quarantine already.
-func (d *demo) send(ctx context.Context, s sample) (reply, outcome, rule string, err error) {
+func (d *demo) send(ctx context.Context, raw []byte) (*fate, error) {
 	before := len(d.sink.Deliveries())
 	held, err := d.held(ctx)
 	if err != nil {
-		return "", "", "", err
+		return nil, err
 	}
-	r, err := rig.Send(d.postfix.Addr, "alice@sender.test", []string{"bob@example.test"}, s.raw)
+	r, err := rig.Send(d.postfix.Addr, "alice@sender.test", []string{"bob@example.test"}, raw)
 	if err != nil {
-		return "", "", "", err
+		return nil, err
 	}
-	reply = fmt.Sprintf("%d %.40s", r.Code, strings.Join(r.Lines, " "))
+	text := strings.Join(r.Lines, " ")
+	f := &fate{reply: fmt.Sprintf("%d %.40s", r.Code, text), delivered: "nothing"}
 	if !r.OK() {
-		return reply, "refused", "", nil
+		return f, nil
+	}
+	if f.action, f.rule, err = d.verdict(text[strings.LastIndexByte(text, ' ')+1:]); err != nil {
+		return nil, err
 	}
 	now, err := d.held(ctx)
 	if err != nil {
-		return "", "", "", err
+		return nil, err
 	}
 	if len(now) > len(held) {
-		return reply, "quarantined", now[0].Rule, nil
+		f.outcome = rig.Quarantined
+		return f, nil
 	}
 	got, err := d.sink.Wait(before+1, 30*time.Second)
 	if err != nil {
-		return "", "", "", err
+		return nil, err
 	}
-	switch raw := got[before].Raw; {
-	case bytes.HasSuffix(raw, s.raw[bytes.Index(s.raw, []byte("\r\n\r\n")):]):
-		return reply, "delivered", "", nil
-	case bytes.Contains(raw, []byte("DEFANGED")):
-		return reply, "defanged", "", nil
+	f.delivered = "changed"
+	switch out := got[before].Raw; {
+	case bytes.HasSuffix(out, raw[bytes.Index(raw, []byte("\r\n\r\n")):]):
+		f.delivered, f.outcome = "body as it was sent", rig.Delivered
+	case bytes.Contains(out, []byte("DEFANGED")):
+		f.delivered, f.outcome = "defanged", rig.Defanged
 	}
-	return reply, "changed", "", nil
+	return f, nil
+}
+
+// verdict finds in the log what was decided about the message that Postfix knows by the ID,
+// and by which rules.
+func (d *demo) verdict(queueID string) (action, rules string, err error) {
+	for dec := json.NewDecoder(bytes.NewReader(d.log())); dec.More(); {
+		var line struct {
+			Msg     string `json:"msg"`
+			QueueID string `json:"queue_id"`
+			Action  string `json:"action"`
+			Rules   string `json:"rules"`
+		}
+		if err := dec.Decode(&line); err != nil {
+			return "", "", fmt.Errorf("log: %w", err)
+		}
+		if line.Msg == "verdict" && line.QueueID == queueID {
+			return line.Action, line.Rules, nil
+		}
+	}
+	return "", "", fmt.Errorf("no verdict about %s in the log:\n%s", queueID, d.log())
 }
 
 // An item is what is used of a quarantined message.
 type item struct {
 	ID      string `json:"id"`
-	Rule    string `json:"rule"`
 	Subject string `json:"subject"`
 }
 
