@@ -185,6 +185,11 @@ func (r *Run) call(name string, p *eml.Part, f func() ([]eml.Finding, error)) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for i := range findings {
+		if findings[i].Part == nil { // a scanner that forgot it must not take the program down
+			findings[i].Part = p
+		}
+	}
 	r.report.add(findings)
 	if err != nil {
 		r.failed(name, p, err)

@@ -10,10 +10,7 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 
 	"rastel/scanners"
-	"rastel/scanners/scannertest"
 )
-
-func TestIsAScanner(t *testing.T) { scannertest.Run(t, New(Config{})) }
 
 func TestOpensEveryFormat(t *testing.T) {
 	for _, tt := range []struct {
