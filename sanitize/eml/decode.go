@@ -30,12 +30,23 @@ type decoder interface {
 	damage() string
 }
 
-func newDecoder(e Encoding) decoder {
+// A strictness is how a decoder takes what is not as the standards want it.
+type strictness uint8
+
+const (
+	lenient        strictness = iota // makes of it what it can, as most clients do
+	stopsAtPadding                   // base64: what is behind padding is not read
+	stopsAtStray                     // base64: nor what is behind a byte outside the alphabet; quoted-printable: the "=" of an invalid escape is dropped
+	passesURL                        // base64: bytes of the URL alphabet are passed over
+	strictnesses                     // how many there are
+)
+
+func newDecoder(e Encoding, s strictness) decoder {
 	switch e {
 	case Base64:
-		return &base64Decoder{}
+		return &base64Decoder{strict: s}
 	case QuotedPrintable:
-		return &qpDecoder{}
+		return &qpDecoder{drop: s == stopsAtStray}
 	case UUEncode:
 		return &uuDecoder{}
 	}
@@ -71,6 +82,8 @@ var b64Value = func() (t [256]byte) {
 // A base64Decoder decodes base64 (RFC 2045 section 6.8). It passes over bytes outside the
 // alphabet, as section 6.8 asks, and goes on after padding: some clients stop there.
 type base64Decoder struct {
+	strict strictness
+	over   bool // nothing more is read
 	acc    uint32
 	n      int  // sextets in acc
 	padded bool // padding was seen
@@ -81,7 +94,7 @@ type base64Decoder struct {
 }
 
 func (d *base64Decoder) decode(dst, p []byte) []byte {
-	for i := 0; i < len(p); {
+	for i := 0; i < len(p) && !d.over; {
 		if d.n == 0 && !d.padded {
 			i, dst = d.quads(dst, p, i)
 			if i == len(p) {
@@ -115,6 +128,7 @@ func (d *base64Decoder) one(dst []byte, c byte) []byte {
 		return dst
 	case b64Invalid:
 		d.stray = true
+		d.over = d.strict == stopsAtStray
 		return dst
 	case b64Pad:
 		if d.n == 0 {
@@ -126,8 +140,20 @@ func (d *base64Decoder) one(dst []byte, c byte) []byte {
 		d.padded = true
 		return d.flush(dst)
 	}
-	d.url = d.url || c == '-' || c == '_'
-	d.after = d.after || d.padded
+	if c == '-' || c == '_' {
+		d.url = true
+		d.over = d.strict == stopsAtStray
+		if d.strict == stopsAtStray || d.strict == passesURL {
+			return dst
+		}
+	}
+	if d.padded {
+		d.after = true
+		d.over = d.strict == stopsAtPadding || d.strict == stopsAtStray
+		if d.over {
+			return dst
+		}
+	}
 	d.acc = d.acc<<6 | uint32(v)
 	if d.n++; d.n == 4 {
 		dst = append(dst, byte(d.acc>>16), byte(d.acc>>8), byte(d.acc))
@@ -150,6 +176,9 @@ func (d *base64Decoder) flush(dst []byte) []byte {
 
 func (d *base64Decoder) finish(dst []byte) []byte {
 	d.short = d.short || d.n != 0
+	if d.strict == stopsAtStray {
+		return dst // without the bytes of an incomplete group
+	}
 	return d.flush(dst)
 }
 
@@ -172,6 +201,7 @@ func (d *base64Decoder) damage() string {
 type qpDecoder struct {
 	held []byte // an escape or blanks whose end is not here yet
 	bad  bool
+	drop bool // drop the "=" of an invalid escape
 
 	// last, if set, is told of each decoded piece: how much raw input made how much output.
 	step func(raw, decoded int)
@@ -254,6 +284,9 @@ func (d *qpDecoder) escape(dst, p []byte, last bool) (int, []byte, bool) {
 		return n, dst, true // "=" at the very end is a soft line break
 	}
 	d.bad = true
+	if d.drop {
+		return 1, dst, true
+	}
 	return 1, append(dst, '='), true
 }
 

@@ -11,7 +11,7 @@ import (
 // header reads the header that begins here, up to and over the empty line that ends it.
 func (p *parser) header(part *Part) {
 	h := &part.Header
-	over, cut := false, false
+	over, cut, goOn := false, false, p.how&emptyContinues != 0
 	for {
 		room := p.lim.Header - int64(len(h.raw))
 		line := p.win.line(windowSize)
@@ -20,19 +20,26 @@ func (p *parser) header(part *Part) {
 		}
 		if !cut && isEmptyLine(line) {
 			p.win.skip(len(line))
+			if goOn && looksLikeField(p.win.line(maxDelimiter)) {
+				goOn = false
+				continue
+			}
 			break
 		}
-		if !cut && bytes.HasPrefix(line, []byte("--")) {
-			if _, ok := p.match(line); ok {
+		if !cut && bytes.HasPrefix(line, dashes) {
+			if _, ok := p.match(line, true); ok {
 				break // the delimiter comes before the header has ended
 			}
+		}
+		if !cut && p.how&junkEndsHeader != 0 && isJunk(line, len(h.Fields) == 0) {
+			break
 		}
 		if over || int64(len(line)) > room || len(h.Fields) >= p.lim.Fields {
 			over = true
 		} else {
 			p.headerLine(part, line, cut)
 		}
-		cut = line[len(line)-1] != '\n' // longer than the window: what follows is more of it
+		cut = !p.endsLine(line[len(line)-1]) // longer than the window: what follows is more of it
 		p.win.skip(len(line))
 	}
 	if over {
@@ -40,8 +47,23 @@ func (p *parser) header(part *Part) {
 	}
 }
 
+// endsLine reports whether lines end with that byte.
+func (p *parser) endsLine(c byte) bool { return c == '\n' || c == '\r' && p.how&crEndsLine != 0 }
+
 func isEmptyLine(line []byte) bool {
 	return line[0] == '\n' || len(line) >= 2 && line[0] == '\r' && line[1] == '\n' || string(line) == "\r"
+}
+
+// bodyStart looks at where a body begins: a field there belongs to the header for clients that
+// pass over the empty line.
+func (p *parser) bodyStart(part *Part, as kind) {
+	if as == kindMessage || strings.HasPrefix(part.MediaType, "message/") || part.MediaType == "text/rfc822-headers" || p.how&emptyContinues != 0 {
+		return
+	}
+	if looksLikeField(p.win.line(maxDelimiter)) {
+		p.ambiguous(part, "mime/ambiguous-header", "the body begins with a header field")
+		p.again(part, emptyContinues, "with a header that goes on behind its first empty line")
+	}
 }
 
 // headerLine takes one line of a header: a field, more of one, or something that is neither,
@@ -53,11 +75,15 @@ func (p *parser) headerLine(part *Part, line []byte, more bool) {
 	if h.raw == nil {
 		h.raw = make([]byte, 0, 1024)
 	}
-	h.raw = append(h.raw, line...)
 	if i := bytes.IndexAny(bytes.TrimRight(line, "\r\n"), "\r\x00"); i >= 0 {
 		p.ambiguous(part, "mime/ambiguous-header", "a bare CR or NUL in the header")
+		p.again(part, crEndsLine, "with a bare CR as the end of a line, and without NUL")
 	}
-	if more || line[0] == ' ' || line[0] == '\t' {
+	if p.how&crEndsLine != 0 {
+		line = bytes.ReplaceAll(line, []byte{0}, nil)
+	}
+	h.raw = append(h.raw, line...)
+	if more || continues(line) {
 		if len(h.Fields) == 0 {
 			p.ambiguous(part, "mime/ambiguous-header", "the header begins with a continuation line")
 			return
@@ -73,17 +99,38 @@ func (p *parser) headerLine(part *Part, line []byte, more bool) {
 	}
 	if len(name) != colon && isContentField(name) {
 		p.ambiguous(part, "mime/ambiguous-header", "a blank before the colon")
+		p.again(part, junkEndsHeader, "with a header that ends where no field is")
 	}
 	h.Fields = append(h.Fields, Field{
 		Name: internName(name), Start: at, End: int64(len(h.raw)), value: at + int64(colon) + 1,
 	})
 }
 
+func continues(line []byte) bool { return len(line) > 0 && (line[0] == ' ' || line[0] == '\t') }
+
+// isJunk reports whether a strict client takes the line for no part of a header. First says that
+// there is no field yet.
+func isJunk(line []byte, first bool) bool {
+	if continues(line) || first && bytes.HasPrefix(line, []byte("From ")) {
+		return false
+	}
+	colon := bytes.IndexByte(line, ':')
+	return colon <= 0 || !isFieldName(line[:colon])
+}
+
+// junkLine is a line in a header that is no field.
 func (p *parser) junkLine(part *Part, line []byte) {
-	if bytes.HasPrefix(line, []byte("From ")) && part == p.msg.Root && len(part.Header.Fields) == 0 {
+	h := &part.Header
+	if bytes.HasPrefix(line, []byte("From ")) && part == p.msg.Root && len(h.Fields) == 0 {
 		return // the separator of an mbox file, no part of the message
 	}
+	if p.how&junkContinues != 0 && len(h.Fields) > 0 {
+		h.Fields[len(h.Fields)-1].End = int64(len(h.raw))
+		return
+	}
 	p.ambiguous(part, "mime/ambiguous-header", "a line in the header that is no field")
+	p.again(part, junkEndsHeader, "with a header that ends where no field is")
+	p.again(part, junkContinues, "with lines in the header that are no field as more of the one before")
 }
 
 // isFieldName reports whether a field may be called so (RFC 5322 section 2.2).
@@ -145,14 +192,22 @@ func (p *parser) classify(part *Part) kind {
 			dispositions = append(dispositions, h.Value(f))
 		}
 	}
-	var names, shown []string
-	ct := p.contentType(part, types)
-	addNames := func(f parsedField, param string) {
-		for i, v := range f.values(param) {
+	fields := p.contentType(part, types)
+	p.names(part, fields, dispositions)
+	others := p.encoding(part, encodings)
+	k := p.kind(part)
+	if len(fields) > 0 || len(others) > 0 {
+		p.otherTypes(part, k, fields, others)
+	}
+	return k
+}
+
+// names collects every name that a client would show.
+func (p *parser) names(part *Part, types []parsedField, dispositions []string) {
+	var names []string
+	add := func(f parsedField, param string) {
+		for _, v := range f.values(param) {
 			v = DecodeWords(v)
-			if i == 0 {
-				shown = append(shown, v)
-			}
 			if !slices.Contains(names, v) {
 				names = append(names, v)
 			}
@@ -163,17 +218,76 @@ func (p *parser) classify(part *Part) kind {
 		if i == 0 {
 			part.Disposition = f.value
 		}
-		addNames(f, "filename")
-		addNames(f, "name")
+		add(f, "filename")
+		add(f, "name")
 	}
-	for _, f := range ct {
-		addNames(f, "name")
-		addNames(f, "filename")
+	for _, f := range types {
+		add(f, "name")
+		add(f, "filename")
 	}
 	part.Names = names
 	p.nameAmbiguity(part, names)
-	p.encoding(part, encodings)
-	return p.kind(part)
+}
+
+// otherTypes notes what clients make of an entity whose fields may be read in several ways: as
+// each type that is declared, with each boundary and each encoding. K is how it is read first.
+func (p *parser) otherTypes(part *Part, k kind, fields []parsedField, encodings []Encoding) {
+	encodings = append([]Encoding{part.Encoding}, encodings...)
+	note := func(as kind, mediaType, boundary string) {
+		for i, e := range encodings {
+			r := reading{part: part, as: as, mediaType: mediaType, boundary: boundary, bounded: boundary != "", encoding: e}
+			first := i == 0 && as == k && mediaType == part.MediaType && (as != kindMultipart || boundary == part.Params["boundary"])
+			if first && (as == kindLeaf || e == Identity) || as == kindMessage && k == kindLeaf && mediaType == part.MediaType {
+				continue // the latter is decoded first, and opened as a member
+			}
+			if as == kindMessage {
+				r.mediaType = "message/rfc822"
+			}
+			r.why = fmt.Sprintf("as %.50s in %s", r.mediaType, e)
+			if r.bounded {
+				r.why = fmt.Sprintf("as %.50s with boundary %.50q", r.mediaType, boundary)
+			}
+			p.otherwise(r)
+		}
+	}
+	if len(fields) == 0 {
+		note(k, part.MediaType, "")
+	}
+	for i := range fields {
+		f := &fields[i]
+		as := kindOf(f.value)
+		boundaries := f.values("boundary")
+		for _, b := range boundaries {
+			note(kindMultipart, multipartType(f.value), b)
+		}
+		if as == kindMultipart && (len(boundaries) == 0 || f.damaged) {
+			note(kindMultipart, f.value, "")
+		}
+		if as != kindMultipart {
+			note(as, f.value, "")
+		}
+		if !validType(f.value) {
+			note(kindLeaf, "text/plain", "") // RFC 2045 section 5.2
+			p.guessedType(f, note)
+		}
+	}
+}
+
+// guessedType notes the type that lenient clients find in a damaged field.
+func (p *parser) guessedType(f *parsedField, note func(kind, string, string)) {
+	for _, word := range strings.FieldsFunc(strings.ToLower(f.text), func(r rune) bool { return strings.ContainsRune(" \t;,\"'()<>=:", r) }) {
+		if main, sub, ok := strings.Cut(word, "/"); ok && main != "" && sub != "" {
+			note(kindOf(word), word, firstOf(f.values("boundary")))
+			return
+		}
+	}
+}
+
+func multipartType(declared string) string {
+	if strings.HasPrefix(declared, "multipart") {
+		return declared
+	}
+	return "multipart/mixed"
 }
 
 func (p *parser) fieldOf(part *Part, value string) parsedField {
@@ -201,7 +315,7 @@ func (p *parser) contentType(part *Part, values []string) []parsedField {
 		return nil
 	}
 	f := &fields[0]
-	if !strings.Contains(f.value, "/") || strings.ContainsAny(f.value, "\"(),:;<>@[\\]=") {
+	if !validType(f.value) {
 		p.ambiguous(part, "mime/ambiguous-type", "the Content-Type is damaged")
 	}
 	part.MediaType = f.value
@@ -213,6 +327,10 @@ func (p *parser) contentType(part *Part, values []string) []parsedField {
 	}
 	p.boundary(part, f)
 	return fields
+}
+
+func validType(v string) bool {
+	return strings.Contains(v, "/") && !strings.ContainsAny(v, "\"(),:;<>@[\\]=")
 }
 
 func firstOf(v []string) string {
@@ -260,22 +378,47 @@ var encodingNames = map[string]Encoding{
 	"x-uuencode": UUEncode, "x-uue": UUEncode, "uuencode": UUEncode, "uue": UUEncode,
 }
 
-// encoding fills in the transfer encoding, and says where clients differ about it.
-func (p *parser) encoding(part *Part, values []string) {
-	for i, v := range values {
-		word := strings.ToLower(strings.TrimSpace(v))
-		e, ok := encodingNames[word]
-		if !ok {
-			e = encodingNames[undecorated(word)]
-			p.ambiguous(part, "mime/ambiguous-encoding", fmt.Sprintf("the encoding is %.100q", v))
-		}
-		if i == 0 {
-			part.Encoding = e
-		} else if e != part.Encoding {
-			p.ambiguous(part, "mime/ambiguous-encoding", "several encodings are declared")
-			part.Encoding = max(part.Encoding, e)
+// encoding fills in the transfer encoding, and says where clients differ about it: the result is
+// what else they may decode the body from.
+func (p *parser) encoding(part *Part, values []string) (others []Encoding) {
+	all := make([]Encoding, 0, 4)
+	add := func(list ...Encoding) {
+		for _, e := range list {
+			if !slices.Contains(all, e) {
+				all = append(all, e)
+			}
 		}
 	}
+	for _, v := range values {
+		word := strings.ToLower(strings.TrimSpace(v))
+		e, ok := encodingNames[word]
+		if ok {
+			add(e)
+			continue
+		}
+		p.ambiguous(part, "mime/ambiguous-encoding", fmt.Sprintf("the encoding is %.100q", v))
+		if e, ok = encodingNames[undecorated(word)]; ok {
+			add(e, Identity)
+		} else {
+			add(Identity, Base64, QuotedPrintable)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	if len(values) > 1 && len(all) > 1 {
+		p.ambiguous(part, "mime/ambiguous-encoding", "several encodings are declared")
+		slices.SortStableFunc(all, func(a, b Encoding) int { // first one that decodes
+			if (a == Identity) != (b == Identity) && a == Identity {
+				return 1
+			} else if (a == Identity) != (b == Identity) {
+				return -1
+			}
+			return 0
+		})
+	}
+	part.Encoding = all[0]
+	return all[1:]
 }
 
 // undecorated takes comments, quotes and what follows off a value, as lenient clients do.
@@ -286,23 +429,32 @@ func undecorated(v string) string {
 	return strings.TrimPrefix(word, "x-")
 }
 
-// kind tells how the body is read. An encoding on an entity that holds others is not allowed
-// (RFC 2045 section 6.4), and clients decode it or not.
+// kind tells how the body is read first.
 func (p *parser) kind(part *Part) kind {
-	k := kindLeaf
-	switch {
-	case strings.HasPrefix(part.MediaType, "multipart"):
-		k = kindMultipart
-	case part.MediaType == "message/rfc822", part.MediaType == "message/global", part.MediaType == "message/news":
-		k = kindMessage
-	case part.MediaType == "message/partial":
+	switch part.MediaType {
+	case "message/partial":
 		p.found(part, "mime/partial", "RFC 2046 section 5.2.2")
-	case part.MediaType == "message/external-body":
+	case "message/external-body":
 		p.found(part, "mime/external-body", "RFC 2046 section 5.2.3")
 	}
-	if k == kindLeaf || part.Encoding == Identity {
-		return k
+	k := kindOf(part.MediaType)
+	switch {
+	case part.Encoding == Identity:
+	case k == kindMultipart:
+		// Not allowed (RFC 2045 section 6.4); most clients pass over the encoding.
+		p.ambiguous(part, "mime/ambiguous-encoding", "an encoding on an entity that holds others")
+	case k == kindMessage:
+		return kindLeaf // nor is this, but many do it, and clients decode it
 	}
-	p.ambiguous(part, "mime/ambiguous-encoding", "an encoding on an entity that holds others")
+	return k
+}
+
+func kindOf(mediaType string) kind {
+	switch {
+	case strings.HasPrefix(mediaType, "multipart"):
+		return kindMultipart
+	case mediaType == "message/rfc822", mediaType == "message/global", mediaType == "message/news":
+		return kindMessage
+	}
 	return kindLeaf
 }

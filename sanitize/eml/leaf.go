@@ -32,7 +32,7 @@ func (p *Part) finishLeaf(opt SpoolOptions) (damage string, err error) {
 		err = copyBuf(h, raw, buf.in[:])
 	} else {
 		p.content = NewSpool(opt)
-		d := newDecoder(p.Encoding)
+		d := newDecoder(p.Encoding, p.strict)
 		err = decodeTo(&hashWriter{p.content, h}, raw, d, buf)
 		damage = d.damage()
 		p.content.CloseWrite(nil)

@@ -65,6 +65,7 @@ var checks = []Check{
 	{"mime/ambiguous-header", "A header is damaged, so that mail clients see different fields."},
 	{"mime/limit-depth", "The message has more entities within each other than the limit."},
 	{"mime/limit-parts", "The message has more parts than the limit."},
+	{"mime/limit-readings", "Mail clients may read the message in more ways than the limit."},
 	{"mime/limit-header", "A header is larger or has more fields or parameters than the limit."},
 	{"mime/partial", "The message is a fragment of a larger one (message/partial), which only the recipient could put together."},
 	{"mime/external-body", "The content is elsewhere (message/external-body), where nobody can examine it."},
@@ -74,13 +75,16 @@ var checks = []Check{
 func Checks() []Check { return checks }
 
 // Parse reads a message from the spool while it is written. Each leaf goes to leaf as soon
-// as it ends, decoded and typed; leaf must not wait for long. The parts that Parse returns
-// hold decoded content: Close gives it back.
+// as it ends, decoded and typed; leaf must not wait for long. Where mail clients may read the
+// message in other ways too, the leaves of those readings go to leaf in the end, unless one that
+// is the same has been there; they are members of the entity that is read so. The parts that
+// Parse returns hold decoded content: Close gives it back.
 //
 // Malformed input is never an error but a finding. The error is that of reading the spool
 // (the writer gave up, or the disk failed) or of ctx, and then there is no message.
 func Parse(ctx context.Context, env *Envelope, s *Spool, lim Limits, leaf func(*Part)) (*Message, []Finding, error) {
-	p := newParser(ctx, env, s, lim.withDefaults(), leaf)
+	p := newParser(ctx, &Part{src: s, ID: "1"}, s, lim.withDefaults(), leaf)
+	p.msg.Envelope = env
 	if err := p.run(); err != nil {
 		p.msg.Close()
 		return nil, nil, err
@@ -88,23 +92,45 @@ func Parse(ctx context.Context, env *Envelope, s *Spool, lim Limits, leaf func(*
 	return p.msg, p.findings, nil
 }
 
-// Close gives back the decoded content of all entities. The spool of the message belongs to
-// whoever made it. Members of containers are given back by the run that expanded them.
+// Close gives back the decoded content of all parts. The spool of the message belongs to
+// whoever made it.
 func (m *Message) Close() {
 	m.Root.Walk(func(p *Part) bool {
-		if !p.member && p.content != nil {
-			p.content.Close()
-		}
-		return !p.member
+		p.close()
+		return true
 	})
 }
 
-// Release gives back the content of a member, which nobody may read any more. It does
-// nothing for an entity.
+// Release gives back the content of a member, which nobody may read any more, and all that was
+// made of it. It does nothing for an entity.
 func (p *Part) Release() {
-	if p.member && p.content != nil {
+	if p.member {
+		p.close()
+	}
+}
+
+func (p *Part) close() {
+	if p.content != nil {
 		p.content.Close()
 	}
+	for _, s := range p.kept {
+		s.Close()
+	}
+}
+
+// keep has a spool, if there is one, closed with the content of the part.
+func (p *Part) keep(s *Spool) {
+	if s != nil {
+		p.kept = append(p.kept, s)
+	}
+}
+
+// owner is the part whose content the message is, or the message itself.
+func (m *Message) owner() *Part {
+	if m.Root.Parent != nil {
+		return m.Root.Parent
+	}
+	return m.Root
 }
 
 // NewMember makes a part of one member of the container p, with the names its container

@@ -17,6 +17,7 @@ type param struct {
 
 // A parsedField is a structured field taken apart leniently.
 type parsedField struct {
+	text    string // the whole value
 	value   string // what comes before the first parameter, lower case
 	params  []param
 	damaged bool // something in it is not what RFC 2045 allows, and clients differ about it
@@ -26,7 +27,7 @@ type parsedField struct {
 // parseField takes apart the value of a Content-Type or Content-Disposition field. It never
 // gives up: what cannot be read as a parameter is passed over, and damaged is set.
 func parseField(v string, limit int) parsedField {
-	var f parsedField
+	f := parsedField{text: v}
 	s := fieldScanner{s: v}
 	f.value = strings.ToLower(s.token())
 	f.damaged = s.odd

@@ -5,10 +5,11 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
-// A parser reads a message once, from its first byte to its last, and keeps the entities that
-// are open on a stack; so its time is linear and its depth needs no recursion.
+// A parser reads a message, or an entity of it, once, from its first byte to its last, and keeps
+// the entities that are open on a stack; so its time is linear and its depth needs no recursion.
 type parser struct {
 	ctx      context.Context //nolint:containedctx // a parser lives as long as one call of Parse
 	lim      Limits
@@ -16,20 +17,28 @@ type parser struct {
 	msg      *Message
 	findings []Finding
 
-	win   *window
-	open  []level // multipart entities and encapsulated messages around us, outermost first
-	cur   *Part   // the leaf we are in; nil in a preamble or an epilogue
-	parts int
-	first string // the ID of the root
-	over  bool   // the limit of parts was reached: what follows is not examined
+	win  *window
+	open []level // multipart entities and encapsulated messages around us, outermost first
+	cur  *Part   // the leaf we are in; nil in a preamble or an epilogue
+	gap  int64   // where the preamble or epilogue began that we are in
+	over bool    // the limit of parts was reached: what follows is not examined
+
+	how    how      // how lines are read
+	of     *reading // what is read; nil for the first reading of a message
+	others *others
+	noted  struct {
+		part *Part // the entity of the last call of again
+		how  how   // and what was noted of it
+	}
 }
 
 // A level is an open entity that holds others.
 type level struct {
 	part     *Part
-	boundary string // empty for an encapsulated message, and for one to be guessed
-	guess    bool   // the boundary is missing; the first line that looks like a delimiter tells it
-	closed   bool   // its closing delimiter was seen
+	boundary string
+	bounded  bool // boundary is known; it is not for an encapsulated message, and for one to be guessed
+	guess    bool // the boundary is missing; the first line that looks like a delimiter tells it
+	closed   bool // its closing delimiter was seen
 }
 
 // A delimiter is a line that ends an entity (RFC 2046 section 5.1.1).
@@ -40,38 +49,54 @@ type delimiter struct {
 	brk        int64 // bytes of the line break before it, which belongs to it
 }
 
-func newParser(ctx context.Context, env *Envelope, s *Spool, lim Limits, leaf func(*Part)) *parser {
+// newParser makes the parser of a message or, for a container, of what it holds.
+func newParser(ctx context.Context, root *Part, s *Spool, lim Limits, leaf func(*Part)) *parser {
 	return &parser{
-		ctx: ctx, lim: lim, leaf: leaf, first: "1",
-		msg: &Message{Envelope: env, Spool: s, Root: &Part{src: s, ID: "1"}},
+		ctx: ctx, lim: lim, leaf: leaf, others: &others{},
+		msg: &Message{Spool: s, Root: root},
 	}
 }
 
+// run reads a message and then all other ways to read it.
 func (p *parser) run() error {
 	p.win = newWindow(p.msg.Spool)
 	defer p.win.close()
-	root := p.msg.Root
-	root.ID = p.first
-	if err := p.entity(root); err != nil {
+	if err := p.entity(p.msg.Root); err != nil {
 		return err
 	}
-	for !p.over {
-		d, ok := p.next()
-		if err := p.ctx.Err(); err != nil {
-			return err
-		}
-		if !ok {
-			break
-		}
-		if err := p.delimited(d); err != nil {
-			return err
-		}
+	if err := p.parts(); err != nil {
+		return err
 	}
 	size, err := p.win.drain()
 	if err != nil {
 		return err
 	}
 	p.msg.Size = size
+	if err := p.end(size); err != nil {
+		return err
+	}
+	return p.readOthers()
+}
+
+// parts reads from delimiter to delimiter.
+func (p *parser) parts() error {
+	for !p.over {
+		d, ok := p.next()
+		if err := p.ctx.Err(); err != nil {
+			return err
+		}
+		if !ok {
+			return p.win.err
+		}
+		if err := p.delimited(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end ends all that is open.
+func (p *parser) end(size int64) error {
 	if err := p.endLeaf(size); err != nil {
 		return err
 	}
@@ -86,6 +111,7 @@ func (p *parser) delimited(d delimiter) error {
 	}
 	p.closeTo(d.level, d.start-d.brk)
 	lv := &p.open[d.level]
+	p.gap = d.end
 	if d.closing {
 		lv.closed = true
 		return nil
@@ -103,7 +129,11 @@ func (p *parser) delimited(d delimiter) error {
 
 // child makes the next child of an entity; it reports false when there are too many parts.
 func (p *parser) child(parent *Part) (*Part, bool) {
-	if p.parts >= p.lim.Parts {
+	limit := p.lim.Parts
+	if p.of != nil {
+		limit *= 4 // all readings together
+	}
+	if p.others.parts >= limit {
 		p.over = true
 		p.limit(parent, "mime/limit-parts", fmt.Sprintf("more than %d parts", p.lim.Parts))
 		return nil, false
@@ -118,105 +148,178 @@ func (p *parser) child(parent *Part) (*Part, bool) {
 
 // entity reads the header of an entity that begins here, and opens it.
 func (p *parser) entity(part *Part) error {
-	for {
-		p.parts++
+	for part != nil {
 		part.start = p.win.off
 		p.header(part)
 		if p.win.err != nil {
 			return p.win.err
 		}
 		part.body = p.win.off
-		kind := p.classify(part)
-		if kind != kindLeaf && len(p.open) >= p.lim.Depth {
-			p.limit(part, "mime/limit-depth", fmt.Sprintf("more than %d entities within each other", p.lim.Depth))
-			kind = kindLeaf
-		}
-		if kind == kindLeaf {
-			p.cur = part
-			return nil
-		}
-		p.open = append(p.open, p.level(part, kind))
-		if kind == kindMultipart {
-			return nil
-		}
-		inner, ok := p.child(part)
-		if !ok {
-			return nil
-		}
-		inner.Depth++
-		part = inner
+		as := p.classify(part)
+		p.bodyStart(part, as)
+		part = p.openBody(part, as)
 	}
+	return nil
+}
+
+// openBody begins the body of an entity. It returns the entity that begins there, if one does.
+func (p *parser) openBody(part *Part, as kind) *Part {
+	p.others.parts++
+	if as != kindLeaf && len(p.open) >= p.lim.Depth {
+		p.limit(part, "mime/limit-depth", fmt.Sprintf("more than %d entities within each other", p.lim.Depth))
+		as = kindLeaf
+	}
+	if as == kindLeaf {
+		p.cur = part
+		return nil
+	}
+	p.open = append(p.open, p.level(part, as))
+	p.gap = p.win.off
+	if as == kindMultipart {
+		return nil
+	}
+	inner, ok := p.child(part)
+	if !ok {
+		return nil
+	}
+	inner.Depth++
+	return inner
 }
 
 // level opens an entity that holds others, and says what is odd about its boundary.
-func (p *parser) level(part *Part, kind kind) level {
+func (p *parser) level(part *Part, as kind) level {
 	lv := level{part: part}
-	if kind == kindMessage {
+	if as == kindMessage {
 		return lv
 	}
-	lv.boundary = part.Params["boundary"]
+	// Blanks at its end are not part of a boundary, and nor are those behind a delimiter.
+	lv.boundary = strings.TrimRight(part.Params["boundary"], " \t")
+	lv.bounded = lv.boundary != ""
 	switch {
-	case lv.boundary == "":
+	case !lv.bounded:
 		lv.guess = true
 		p.ambiguous(part, "mime/ambiguous-boundary", "no boundary is declared")
-	case len(lv.boundary) > 200:
+		p.otherwise(reading{part: part, why: "with an empty boundary", as: kindMultipart, mediaType: part.MediaType, bounded: true})
+	case len(lv.boundary) > maxBoundary:
 		p.ambiguous(part, "mime/ambiguous-boundary", "the boundary is longer than clients compare")
 	}
 	for _, o := range p.open {
-		if o.boundary != "" && o.boundary == lv.boundary {
+		switch {
+		case !o.bounded || !lv.bounded:
+		case o.boundary == lv.boundary:
 			p.ambiguous(part, "mime/ambiguous-boundary", "the boundary is that of an entity around it")
+			p.again(o.part, outerFirst, "delimiters taken for those of the outermost entity")
+		case strings.HasPrefix(lv.boundary, o.boundary):
+			// Not unusual, and only a client that compares no more than the outer one is fooled.
+			p.again(o.part, outerFirst|prefixMatch, "delimiters compared up to the length of the outer boundary")
 		}
 	}
 	return lv
 }
+
+// maxBoundary is the longest boundary that clients can be relied on to compare to its end; RFC
+// 2046 section 5.1.1 allows 70 characters.
+const maxBoundary = 200
 
 // next finds the next delimiter line. It reports false at the end of the message.
 func (p *parser) next() (delimiter, bool) {
 	if len(p.open) == 0 {
 		return delimiter{}, false // nothing can end but the message
 	}
-	atLine, brk := true, int64(0)
+	last := byte('\n') // the byte before the window
 	for {
 		b := p.win.bytes()
-		if !atLine || !bytes.HasPrefix(b, []byte("--")) {
-			if atLine && len(b) < 2 && p.win.fill() {
-				continue
-			}
-			i := bytes.Index(b, []byte("\n--"))
-			if i < 0 {
-				keep := min(len(b), 3) // "\r\n-" may be the beginning of one
+		i := bytes.Index(b, dashes)
+		if i < 0 {
+			keep := min(len(b), maxIndent+4) // what may stand before a delimiter
+			if len(b) > keep {
+				last = b[len(b)-keep-1]
 				p.win.skip(len(b) - keep)
-				atLine = atLine && len(b) == keep
-				if p.ctx.Err() != nil || !p.win.fill() {
-					return delimiter{}, false
-				}
-				continue
 			}
-			brk = 1
-			if i > 0 && b[i-1] == '\r' {
-				brk = 2
+			if p.ctx.Err() != nil || !p.win.fill() {
+				return delimiter{}, false
 			}
-			p.win.skip(i + 1)
+			continue
 		}
-		line := p.win.line(maxDelimiter)
-		if d, ok := p.match(line); ok {
-			d.start, d.brk = p.win.off, brk
-			p.win.skip(len(line))
-			d.end = p.win.off
+		at := lineStart(b[:i], last)
+		p.win.skip(i)
+		if d, ok := p.delimiterAt(at); ok {
 			return d, true
 		}
-		p.win.skip(2)
-		atLine = false
+		b = p.win.bytes()
+		n := len(b) - len(bytes.TrimLeft(b, "-"))
+		p.win.skip(n)
+		last = '-'
 	}
 }
 
+var dashes = []byte("--")
+
+// maxIndent is how many blanks before a delimiter are looked at.
+const maxIndent = 8
+
+// A start is what stands between the end of a line and "--".
+type start struct {
+	end    byte // the last byte of the line before; no line ends there if it is neither CR nor LF
+	brk    int64
+	indent int // blanks
+}
+
+// lineStart looks at the bytes before "--"; last is the byte before those.
+func lineStart(before []byte, last byte) start {
+	n := len(before)
+	for n > 0 && len(before)-n < maxIndent && (before[n-1] == ' ' || before[n-1] == '\t') {
+		n--
+	}
+	s := start{end: last, indent: len(before) - n}
+	if n > 0 {
+		s.end, s.brk = before[n-1], 1
+	}
+	if n > 1 && s.end == '\n' && before[n-2] == '\r' {
+		s.brk = 2
+	}
+	return s
+}
+
+// delimiterAt tries whether there is a delimiter at "--", which is before us.
+func (p *parser) delimiterAt(at start) (delimiter, bool) {
+	if at.end != '\n' && at.end != '\r' {
+		return delimiter{}, false
+	}
+	loneCR := at.end == '\r' && p.how&crEndsLine == 0
+	indented := at.indent > 0 && p.how&prefixMatch == 0
+	line := p.win.line(maxDelimiter)
+	d, ok := p.match(line, !loneCR && !indented)
+	switch {
+	case !ok:
+		return d, false
+	case loneCR:
+		p.ambiguous(p.open[d.level].part, "mime/ambiguous-boundary", "a delimiter behind a bare CR")
+		p.again(p.open[d.level].part, crEndsLine, "with a bare CR as the end of a line")
+		return d, false
+	case indented:
+		p.ambiguous(p.open[d.level].part, "mime/ambiguous-boundary", "blanks before a delimiter")
+		p.again(p.open[d.level].part, prefixMatch, "with lines that look like delimiters as such")
+		return d, false
+	}
+	d.start, d.brk = p.win.off-int64(at.indent), at.brk
+	p.win.skip(len(line))
+	d.end = p.win.off
+	return d, true
+}
+
 // match compares a line that begins with "--" with the boundaries around us, innermost first.
-func (p *parser) match(line []byte) (delimiter, bool) {
+// Plain says that it stands where a delimiter should.
+func (p *parser) match(line []byte, plain bool) (delimiter, bool) {
 	text := bytes.TrimRight(line[2:], " \t\r\n")
 	near := -1
-	for k := len(p.open) - 1; k >= 0; k-- {
+	for i := range p.open {
+		k := len(p.open) - 1 - i
+		if p.how&outerFirst != 0 {
+			k = i
+		}
 		lv := &p.open[k]
-		if lv.boundary == "" {
+		if !lv.bounded {
 			continue
 		}
 		rest, ok := bytes.CutPrefix(text, []byte(lv.boundary))
@@ -226,49 +329,62 @@ func (p *parser) match(line []byte) (delimiter, bool) {
 			return delimiter{level: k}, true
 		case string(rest) == "--":
 			return delimiter{level: k, closing: true}, true
-		default:
+		case lv.boundary == "":
+		case p.how&prefixMatch != 0:
+			return delimiter{level: k, closing: bytes.HasPrefix(rest, dashes)}, true
+		case near < 0:
 			near = k
 		}
 	}
 	if near >= 0 {
 		return p.nearMatch(near, text)
 	}
-	return p.guess(text)
+	return p.guess(text, plain)
 }
 
 // nearMatch is for a line that only begins like a delimiter. Some clients compare no more
-// than that; those that we follow want at least a blank or the closing "--" behind it.
+// than that; those that we follow first want at least a blank or the closing "--" behind it.
 func (p *parser) nearMatch(k int, text []byte) (delimiter, bool) {
 	lv := &p.open[k]
 	p.ambiguous(lv.part, "mime/ambiguous-boundary", "a line only begins like the boundary")
+	p.again(lv.part, prefixMatch, "with lines that look like delimiters as such")
 	rest := text[len(lv.boundary):]
+	if i := bytes.IndexByte(rest, '\r'); i >= 0 {
+		p.again(lv.part, crEndsLine, "with a bare CR as the end of a line")
+	}
+	if p.how&exactMatch != 0 {
+		return delimiter{}, false
+	}
 	switch {
 	case rest[0] == ' ' || rest[0] == '\t':
+		p.again(lv.part, exactMatch, "without delimiters that have something behind them")
 		return delimiter{level: k}, true
 	case bytes.HasPrefix(rest, []byte("-- ")):
+		p.again(lv.part, exactMatch, "without delimiters that have something behind them")
 		return delimiter{level: k, closing: true}, true
 	}
 	return delimiter{}, false
 }
 
 // guess takes the first line that looks like a delimiter for one where none is declared.
-func (p *parser) guess(text []byte) (delimiter, bool) {
+func (p *parser) guess(text []byte, plain bool) (delimiter, bool) {
 	k := len(p.open) - 1
-	if k < 0 {
+	if k < 0 || !plain {
 		return delimiter{}, false
 	}
 	lv := &p.open[k]
 	if !lv.guess || p.cur != nil || len(text) == 0 || bytes.ContainsAny(text, " \t") {
 		return delimiter{}, false
 	}
-	lv.guess, lv.boundary = false, string(text)
+	lv.guess, lv.bounded, lv.boundary = false, true, string(text)
 	return delimiter{level: k}, true
 }
 
-// endLeaf ends the leaf that we are in.
+// endLeaf ends the leaf that we are in, or the text between parts.
 func (p *parser) endLeaf(end int64) error {
 	part := p.cur
 	if part == nil {
+		p.endGap(end)
 		return nil
 	}
 	p.cur = nil
@@ -279,6 +395,7 @@ func (p *parser) endLeaf(end int64) error {
 	}
 	if damage != "" {
 		p.ambiguous(part, "mime/ambiguous-content", damage)
+		p.otherContents(part)
 	}
 	if p.leaf != nil {
 		p.leaf(part)
@@ -289,9 +406,12 @@ func (p *parser) endLeaf(end int64) error {
 // closeTo closes all levels above k.
 func (p *parser) closeTo(k int, end int64) {
 	for len(p.open)-1 > k {
-		part := p.open[len(p.open)-1].part
-		part.end = max(end, part.body)
+		lv := p.open[len(p.open)-1]
+		lv.part.end = max(end, lv.part.body)
 		p.open = p.open[:len(p.open)-1]
+		if len(lv.part.Children) == 0 && !p.over {
+			p.withoutParts(lv.part)
+		}
 	}
 }
 

@@ -15,6 +15,11 @@ const (
 	UUEncode                        // x-uuencode and its names
 )
 
+// String names it for people.
+func (e Encoding) String() string {
+	return [...]string{"plain form", "base64", "quoted-printable", "uuencode"}[min(e, UUEncode)]
+}
+
 // A Part is the message itself, a MIME entity in it (RFC 2045 section 2.4), or a member of a
 // container such as an archive. Entities own bytes of the message; members do not, so an
 // edit that concerns a member acts on its carrier.
@@ -23,7 +28,7 @@ const (
 // become its Children when the examination of the message ends.
 type Part struct {
 	// ID is "1" for the message, "1.2" for the second entity in it, "1.2/3" for the third
-	// member of the container that 1.2 carries.
+	// member of the container that 1.2 carries, "1.2~1" for 1.2 in the first other reading.
 	ID       string
 	Parent   *Part
 	Children []*Part
@@ -36,7 +41,8 @@ type Part struct {
 	Names       []string // every file name that some mail client would show, decoded; may hold anything
 
 	// Reading is empty for what the standards make of the message. Otherwise the part exists
-	// only in another reading that a mail client may choose, and Reading says which.
+	// only in another reading that a mail client may choose, and Reading says which. Such a part
+	// is a member, except one behind the closing boundary.
 	Reading string
 
 	// The rest is known for leaves: parts with content of their own.
@@ -48,11 +54,13 @@ type Part struct {
 
 	leaf    bool
 	member  bool
-	src     *Spool // holds the raw bytes of an entity
-	start   int64  // of the header, from the start of src
-	body    int64  // of the body
-	end     int64  // of the body's end, without the line break that belongs to the delimiter
-	content *Spool // decoded bytes; nil if they are src[body:end]
+	strict  strictness // how the body is decoded
+	src     *Spool     // holds the raw bytes of an entity
+	start   int64      // of the header, from the start of src
+	body    int64      // of the body
+	end     int64      // of the body's end, without the line break that belongs to the delimiter
+	content *Spool     // decoded bytes; nil if they are src[body:end]
+	kept    []*Spool   // more that is closed with the content
 }
 
 // Leaf reports whether the part has content of its own. Multipart entities and encapsulated

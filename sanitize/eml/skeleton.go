@@ -86,14 +86,14 @@ func ParseContent(ctx context.Context, p *Part, lim Limits, leaf func(*Part)) (*
 	s := p.content
 	if s == nil {
 		s = NewSpool(lim.Spool)
+		p.keep(s)
 		if _, err := io.Copy(s, p.Content()); err != nil {
 			return nil, nil, err
 		}
 		s.CloseWrite(nil)
 	}
-	q := newParser(ctx, nil, s, lim.withDefaults(), leaf)
-	q.first = p.memberID(1)
-	*q.msg.Root = Part{src: s, Parent: p, member: true, Depth: p.Depth + 1}
+	root := &Part{ID: p.memberID(1), src: s, Parent: p, member: true, Depth: p.Depth + 1}
+	q := newParser(ctx, root, s, lim.withDefaults(), leaf)
 	if err := q.run(); err != nil {
 		return nil, nil, err
 	}

@@ -23,12 +23,15 @@ type window struct {
 	mem    *[windowSize]byte
 	lo, hi int   // mem[lo:hi] was read and not passed yet
 	off    int64 // of mem[lo] in the spool
+	end    int64 // the window ends there, as if it were the end of the spool; -1 for that itself
 	eof    bool
 	err    error // of the spool, other than io.EOF
+
+	crEndsLine bool // lines also end with a bare CR
 }
 
 func newWindow(s *Spool) *window {
-	return &window{s: s, mem: windowPool.Get().(*[windowSize]byte)}
+	return &window{s: s, mem: windowPool.Get().(*[windowSize]byte), end: -1}
 }
 
 func (w *window) close() {
@@ -58,7 +61,15 @@ func (w *window) fill() bool {
 	if w.hi == len(w.mem) {
 		return false
 	}
-	n, err := w.s.readSome(w.mem[w.hi:], w.off+int64(w.hi))
+	room := w.mem[w.hi:]
+	if w.end >= 0 {
+		room = room[:min(int64(len(room)), max(w.end-w.off-int64(w.hi), 0))]
+		if len(room) == 0 {
+			w.eof = true
+			return false
+		}
+	}
+	n, err := w.s.readSome(room, w.off+int64(w.hi))
 	w.hi += n
 	switch {
 	case err == nil:
@@ -75,8 +86,8 @@ func (w *window) fill() bool {
 func (w *window) line(limit int) []byte {
 	for from := 0; ; {
 		b := w.bytes()
-		if i := bytes.IndexByte(b[from:], '\n'); i >= 0 {
-			return b[:min(from+i+1, limit)]
+		if n := w.lineEnd(b, from); n > 0 {
+			return b[:min(n, limit)]
 		}
 		if len(b) >= limit {
 			return b[:limit]
@@ -84,6 +95,31 @@ func (w *window) line(limit int) []byte {
 		from = len(b)
 		if !w.fill() {
 			return w.bytes()
+		}
+	}
+}
+
+// lineEnd is where the line that b begins with ends; 0 if it does not end in b. No line break ends
+// before from.
+func (w *window) lineEnd(b []byte, from int) int {
+	end := from + bytes.IndexByte(b[from:], '\n') + 1
+	if end == from {
+		end = 0
+	}
+	if !w.crEndsLine {
+		return end
+	}
+	before := b
+	if end > 0 {
+		before = b[:end]
+	}
+	for i := max(from-1, 0); ; {
+		n := bytes.IndexByte(before[i:], '\r')
+		if n < 0 {
+			return end
+		}
+		if i += n + 1; i < len(b) && b[i] != '\n' {
+			return i
 		}
 	}
 }
