@@ -118,7 +118,7 @@ func TestParseTellsTheTree(t *testing.T) {
 		{"boundary to be guessed", "Content-Type: multipart/mixed\n\n--q\n\n1\n--q--\n", `1 multipart/mixed; 1.1 text/plain "1"`, "mime/ambiguous-boundary"},
 		{"inner boundary is the outer", "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\n1\n", `1 multipart/mixed; 1.1 multipart/mixed; 1.1.1 text/plain "1\r\n"`, "mime/ambiguous-boundary"},
 		{"two types", "Content-Type: text/plain\nContent-Type: text/html\n\n1", `1 text/plain "1"; 1~1 text/html "1" (as text/html in plain form)`, "mime/ambiguous-type"},
-		{"type without slash", "Content-Type: html\n\n1", `1 html "1"; 1~1 text/plain "1" (as text/plain in plain form)`, "mime/ambiguous-type"},
+		{"type without slash", "Content-Type: html\n\n1", `1 text/plain "1"; 1~1 html "1" (as html in plain form)`, "mime/ambiguous-type"},
 		{"boundary on text", "Content-Type: text/plain; boundary=b\n\n--b", `1 text/plain "--b"`, "mime/ambiguous-type"},
 		{"two encodings", "Content-Transfer-Encoding: 7bit\nContent-Transfer-Encoding: base64\n\naGVsbG8=", `1 text/plain "hello"; 1~1 text/plain "aGVsbG8=" (as text/plain in plain form)`, "mime/ambiguous-encoding"},
 		{"decorated encoding", "Content-Transfer-Encoding: \"base64\"\n\naGVsbG8=", `1 text/plain "hello"; 1~1 text/plain "aGVsbG8=" (as text/plain in plain form)`, "mime/ambiguous-encoding"},
@@ -131,8 +131,8 @@ func TestParseTellsTheTree(t *testing.T) {
 		{"invalid escape", "Content-Transfer-Encoding: quoted-printable\n\na=ZZb=", `1 text/plain "a=ZZb"; 1~1 text/plain "aZZb" (decoded by a strict decoder)`, "mime/ambiguous-content"},
 		{"line without colon", "Subject: x\nfoo\nX: y\n\nbody", `1 text/plain "body"; 1~1 text/plain "foo\r\nX: y\r\n\r\nbody" (with a header that ends where no field is)`, "mime/ambiguous-header"},
 		{"blank before colon", "Content-Type : text/html\n\nbody", `1 text/html "body"; 1~1 text/plain "Content-Type : text/html\r\n\r\nbody" (with a header that ends where no field is)`, "mime/ambiguous-header"},
-		{"fragment", "Content-Type: message/partial; id=a\n\nx", `1 message/partial "x"`, "mime/partial"},
-		{"elsewhere", "Content-Type: message/external-body; access-type=x\n\nx", `1 message/external-body "x"`, "mime/external-body"},
+		{"fragment", "Content-Type: message/partial; id=a\n\nA: b\n\nx", `1 message/partial; 1.1 text/plain "x"`, "mime/partial"},
+		{"elsewhere", "Content-Type: message/external-body; access-type=x\n\nA: b\n\nx", `1 message/external-body; 1.1 text/plain "x"`, "mime/external-body"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, findings := parse(t, tt.raw)

@@ -318,7 +318,9 @@ func (p *parser) contentType(part *Part, values []string) []parsedField {
 	if !validType(f.value) {
 		p.ambiguous(part, "mime/ambiguous-type", "the Content-Type is damaged")
 	}
-	part.MediaType = f.value
+	if validType(f.value) || kindOf(f.value) != kindLeaf {
+		part.MediaType = f.value
+	}
 	part.Params = map[string]string{}
 	for _, q := range f.params {
 		if _, ok := part.Params[q.name]; !ok {
@@ -449,11 +451,17 @@ func (p *parser) kind(part *Part) kind {
 	return k
 }
 
+// messageTypes are those whose body begins with a header. That of message/partial is the header
+// of the message that it is a fragment of, that of message/external-body tells what is elsewhere.
+var messageTypes = map[string]bool{
+	"message/rfc822": true, "message/global": true, "message/news": true, "message/partial": true, "message/external-body": true,
+}
+
 func kindOf(mediaType string) kind {
 	switch {
 	case strings.HasPrefix(mediaType, "multipart"):
 		return kindMultipart
-	case mediaType == "message/rfc822", mediaType == "message/global", mediaType == "message/news":
+	case messageTypes[mediaType]:
 		return kindMessage
 	}
 	return kindLeaf

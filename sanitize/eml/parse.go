@@ -288,7 +288,11 @@ func (p *parser) delimiterAt(at start) (delimiter, bool) {
 	}
 	loneCR := at.end == '\r' && p.how&crEndsLine == 0
 	indented := at.indent > 0 && p.how&prefixMatch == 0
-	line := p.win.line(maxDelimiter)
+	limit := maxDelimiter
+	if loneCR {
+		limit = maxBoundary // there may be thousands before the line ends
+	}
+	line := p.win.line(limit)
 	d, ok := p.match(line, !loneCR && !indented)
 	switch {
 	case !ok:

@@ -220,8 +220,15 @@ func checkExtents(t *testing.T, p *Part, from, to int64) {
 	}
 	at := p.body
 	for _, c := range p.Children {
-		checkExtents(t, c, at, p.end)
-		at = c.end
+		switch other := strings.HasPrefix(c.ID, p.ID+"~"); {
+		case !other:
+			checkExtents(t, c, at, p.end)
+			at = c.end
+		case c.src == p.src:
+			checkExtents(t, c, p.start, p.end)
+		default:
+			checkExtents(t, c, 0, c.src.Size())
+		}
 	}
 }
 
