@@ -64,6 +64,8 @@ func (c *changes) defang(r *rule, ch *change, parts []*part) string {
 		for _, f := range p.findings {
 			switch {
 			case len(patterns) > 0 && !matchAny(patterns, f.Check):
+			case p.ReadFrom() != nil:
+				// written anew if it is delivered, without what another reading makes of it
 			case len(f.Fix) > 0 && !p.Member():
 				c.found = append(c.found, f.Fix...)
 				n += len(f.Fix)

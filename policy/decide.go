@@ -223,14 +223,39 @@ func (d *decision) partID(p *eml.Part) string {
 func (d *decision) patch() {
 	rule, err := d.changes.failed, d.changes.err
 	if err == nil {
-		edits := d.changes.edits()
-		if len(edits) == 0 {
+		edits, anew := d.changes.edits(), d.anew()
+		if len(edits)+len(anew) == 0 {
 			return
 		}
 		rule = stepChanges
-		d.verdict.Patch, err = eml.NewPatch(d.facts.msg, edits)
+		d.verdict.Patch, err = eml.NewPatch(d.facts.msg, edits, anew...)
 	}
 	if err != nil {
 		d.overrule(rule, Quarantine, fmt.Sprintf("%s could not be carried out: %.300q", rule, err))
 	}
+}
+
+// anew are the entities that clients may read in several ways. What is delivered of them is
+// written in one that leaves no choice, so that nothing arrives but what was judged.
+func (d *decision) anew() []*eml.Part {
+	var list []*eml.Part
+	step := Step{Rule: stepChanges, Why: "mail clients may read it in several ways"}
+	for _, f := range d.facts.findings {
+		p := f.part.Part
+		entity := p.ReadFrom()
+		if entity == nil && strings.HasPrefix(f.Check, "mime/ambiguous-") && !p.Member() {
+			entity = p
+		}
+		if entity == nil || slices.Contains(list, entity) || d.changes.isStripped(entity) {
+			continue
+		}
+		list = append(list, entity)
+		if len(list) <= maxTraced {
+			step.Did = append(step.Did, "written anew: "+entity.ID)
+		}
+	}
+	if len(list) > 0 {
+		d.trace(step)
+	}
+	return list
 }

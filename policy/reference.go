@@ -51,6 +51,10 @@ A condition that cannot be evaluated (a number is read from a text that holds no
 meant anything: the message is refused for now, unless a rule quarantines it. A change that
 cannot be made quarantines the message.
 
+What mail clients may read in several ways (mime/ambiguous-*) is examined in all of them. If a
+policy delivers it, it is written anew in one form that leaves no choice: one boundary, each
+Content field once, one name.
+
 A file that cannot be loaded never replaces the policy in force. All errors are told at once,
 with line and column. Unknown keys, names, checks and types are errors.
 `

@@ -102,13 +102,10 @@ func (e *Engine) released(ctx context.Context, x *Examination) error {
 	if len(tokens) == 0 {
 		return nil
 	}
-	edits := tokens
 	if e.verified(ctx, m) {
 		x.Verdict = &policy.Verdict{Action: policy.Accept, Rule: "released from quarantine", Policy: x.Verdict.Policy, Trace: x.Verdict.Trace}
-	} else {
-		edits = slices.Concat(x.Verdict.Patch.Edits(), tokens)
 	}
-	patch, err := eml.NewPatch(m, edits)
+	patch, err := x.Verdict.Patch.With(m, tokens...)
 	if err != nil {
 		return fmt.Errorf("remove %s: %w", quarantine.TokenField, err)
 	}

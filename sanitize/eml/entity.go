@@ -84,11 +84,12 @@ func (p *parser) headerLine(part *Part, line []byte, more bool) {
 	}
 	h.raw = append(h.raw, line...)
 	if more || continues(line) {
-		if len(h.Fields) == 0 {
+		switch n := len(h.Fields); {
+		case n == 0:
 			p.ambiguous(part, "mime/ambiguous-header", "the header begins with a continuation line")
-			return
+		case h.Fields[n-1].End == at: // else it goes on from what is no field
+			h.Fields[n-1].End = int64(len(h.raw))
 		}
-		h.Fields[len(h.Fields)-1].End = int64(len(h.raw))
 		return
 	}
 	colon := bytes.IndexByte(line, ':')
@@ -392,44 +393,48 @@ func (p *parser) encoding(part *Part, values []string) (others []Encoding) {
 		}
 	}
 	for _, v := range values {
-		word := strings.ToLower(strings.TrimSpace(v))
-		e, ok := encodingNames[word]
-		if ok {
+		v = strings.ToLower(strings.TrimSpace(v))
+		if e, ok := encodingNames[v]; ok {
 			add(e)
 			continue
 		}
 		p.ambiguous(part, "mime/ambiguous-encoding", fmt.Sprintf("the encoding is %.100q", v))
-		if e, ok = encodingNames[undecorated(word)]; ok {
-			add(e, Identity)
+		if words := encodingWords(v); len(words) > 0 {
+			add(append(words, Identity)...)
 		} else {
 			add(Identity, Base64, QuotedPrintable)
 		}
 	}
+	if len(values) > 1 && len(all) > 1 {
+		p.ambiguous(part, "mime/ambiguous-encoding", "several encodings are declared")
+	}
 	if len(all) == 0 {
 		return nil
 	}
-	if len(values) > 1 && len(all) > 1 {
-		p.ambiguous(part, "mime/ambiguous-encoding", "several encodings are declared")
-		slices.SortStableFunc(all, func(a, b Encoding) int { // first one that decodes
-			if (a == Identity) != (b == Identity) && a == Identity {
-				return 1
-			} else if (a == Identity) != (b == Identity) {
-				return -1
-			}
-			return 0
-		})
+	if i := slices.IndexFunc(all, func(e Encoding) bool { return e != Identity }); i > 0 && len(encodingWords(values[0])) > 0 {
+		all[0], all[i] = all[i], all[0] // most clients take the one that decodes
 	}
 	part.Encoding = all[0]
 	return all[1:]
 }
 
-// undecorated takes comments, quotes and what follows off a value, as lenient clients do.
-func undecorated(v string) string {
-	s := fieldScanner{s: strings.Trim(v, `"' `)}
-	word := strings.Trim(s.token(), `"', `)
-	word, _, _ = strings.Cut(word, ",")
-	return strings.TrimPrefix(word, "x-")
+// encodingWords are the encodings that lenient clients find in a value with comments, quotes and
+// whatever else.
+func encodingWords(v string) (list []Encoding) {
+	for _, w := range strings.FieldsFunc(strings.ToLower(v), func(r rune) bool { return strings.ContainsRune(" \t,;()\"'", r) }) {
+		e, ok := encodingNames[w]
+		if !ok {
+			e, ok = encodingNames[strings.TrimPrefix(w, "x-")]
+		}
+		if ok && len(list) < maxEncodings {
+			list = append(list, e)
+		}
+	}
+	return list
 }
+
+// maxEncodings is how many words of one field are taken for encodings.
+const maxEncodings = 8
 
 // kind tells how the body is read first.
 func (p *parser) kind(part *Part) kind {

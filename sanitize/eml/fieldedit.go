@@ -67,12 +67,20 @@ func fieldEdits(root *Part, cuts []cut) ([]FieldEdit, error) {
 	return append(append(changes, inserts...), appends...), nil
 }
 
+// touched reports whether some field has bytes in [start, end).
+func (h *Header) touched(start, end int64) bool {
+	return slices.ContainsFunc(h.Fields, func(f Field) bool { return f.Start < end && start < f.End })
+}
+
 // covered gives the fields [first, last) that the bytes [start, end) of the header consist of.
 func (h *Header) covered(start, end int64) (first, last int, err error) {
 	for first < len(h.Fields) && h.Fields[first].Start < start {
 		first++
 	}
 	last = first
+	if start < end && !h.touched(start, end) {
+		return first, last, nil // lines that are no field: the MTA knows of none
+	}
 	for last < len(h.Fields) && h.Fields[last].End <= end {
 		last++
 	}

@@ -79,6 +79,21 @@ func (p *Part) Carrier() *Part {
 	return p
 }
 
+// ReadFrom is the entity that the part was found in by another reading; nil if it was found by the
+// first one, or in a container.
+func (p *Part) ReadFrom() *Part {
+	if !p.member {
+		return nil
+	}
+	for p.Parent.member {
+		p = p.Parent
+	}
+	if p.Reading == "" {
+		return nil
+	}
+	return p.Parent
+}
+
 // Raw is the part as it stands in the message, header and body. It is empty for a member.
 func (p *Part) Raw() *io.SectionReader {
 	if p.member {

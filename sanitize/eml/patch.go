@@ -16,6 +16,7 @@ var ErrOverlap = errors.New("edits overlap")
 type Patch struct {
 	m      *Message
 	edits  []Edit
+	anew   []*Part
 	cuts   []cut // in order, not overlapping
 	header int   // how many of them are in the message's own header
 	fields []FieldEdit
@@ -29,21 +30,25 @@ type cut struct {
 }
 
 // NewPatch lowers edits. Edits that are the same, or lie within another, count once; it is an
-// error if two overlap otherwise, concern a member, or do not fit their part.
-func NewPatch(m *Message, edits []Edit) (*Patch, error) {
-	p := &Patch{m: m, edits: edits}
+// error if two overlap otherwise, concern a member, or do not fit their part. The entities in
+// anew are written in the one form that all clients read alike.
+func NewPatch(m *Message, edits []Edit, anew ...*Part) (*Patch, error) {
+	p := &Patch{m: m, edits: slices.Clone(edits), anew: anew}
 	content := map[*Part][]Edit{}
-	for _, e := range edits {
+	for i := range p.edits {
+		e := &p.edits[i]
 		if err := e.check(); err != nil {
 			return nil, err
 		}
 		switch {
+		case within(e.Part, anew) && (e.Part.Parent != nil || e.Region != InHeader):
+			// carried out by the writer of what is written anew
 		case e.Region == InHeader:
-			p.cuts = append(p.cuts, headerCut(e))
+			p.cuts = append(p.cuts, headerCut(*e))
 		case e.Region == InBody || e.Part.Encoding == Identity:
-			p.cuts = append(p.cuts, bodyCut(e))
+			p.cuts = append(p.cuts, bodyCut(*e))
 		default:
-			content[e.Part] = append(content[e.Part], e)
+			content[e.Part] = append(content[e.Part], *e)
 		}
 	}
 	for part, list := range content {
@@ -52,6 +57,9 @@ func NewPatch(m *Message, edits []Edit) (*Patch, error) {
 			return nil, err
 		}
 		p.cuts = append(p.cuts, cuts...)
+	}
+	if err := p.writeAnew(); err != nil {
+		return nil, err
 	}
 	var err error
 	if p.cuts, err = settle(p.cuts); err != nil {
@@ -62,6 +70,46 @@ func NewPatch(m *Message, edits []Edit) (*Patch, error) {
 	}
 	p.fields, err = fieldEdits(m.Root, p.cuts[:p.header])
 	return p, err
+}
+
+// With makes a patch of the same and more edits; of those alone if p is nil.
+func (p *Patch) With(m *Message, more ...Edit) (*Patch, error) {
+	if p == nil {
+		return NewPatch(m, more)
+	}
+	return NewPatch(m, slices.Concat(p.edits, more), p.anew...)
+}
+
+// writeAnew adds the cuts of entities that are written anew, of those that lie in no other.
+func (p *Patch) writeAnew() error {
+	if len(p.anew) == 0 {
+		return nil
+	}
+	a := newAnewWriter(p.m, p.edits)
+	for _, part := range p.anew {
+		if part.member {
+			return fmt.Errorf("write part %s anew: it is no entity of the message", part.ID)
+		}
+		if part.Parent != nil && within(part.Parent, p.anew) {
+			continue
+		}
+		cuts, err := a.cuts(part)
+		if err != nil {
+			return err
+		}
+		p.cuts = append(cuts, p.cuts...) // before edits of the same fields, which they hold
+	}
+	return nil
+}
+
+// within reports whether the part is one of the list or lies in one.
+func within(p *Part, list []*Part) bool {
+	for ; p != nil; p = p.Parent {
+		if slices.Contains(list, p) {
+			return true
+		}
+	}
+	return false
 }
 
 // check reports whether the edit fits its part, and resolves an End of -1.
@@ -150,7 +198,7 @@ func sign(n int64) int {
 // Empty reports whether the patch changes nothing. A nil Patch is empty.
 func (p *Patch) Empty() bool { return p == nil || len(p.cuts) == 0 }
 
-// Edits are what the patch was made of, so that another can be made of these and more.
+// Edits are what the patch was made of.
 func (p *Patch) Edits() []Edit {
 	if p == nil {
 		return nil

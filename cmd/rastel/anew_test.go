@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"rastel/policy"
+	"rastel/policy/engine"
+)
+
+// lenientEngine has a policy that defangs pages, strips programs and is content with all else.
+func lenientEngine(t *testing.T) *engine.Engine {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	rules := "rules:\n" +
+		"  - {name: program, for: part, when: 'part.has(\"name/executable\")', do: [strip]}\n" +
+		"  - {name: page, for: part, when: 'part.has(\"html/*\")', do: [defang]}\n"
+	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := loadConfig("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &built{cfg: cfg, log: slog.New(slog.DiscardHandler)}
+	b.assemble(nil)
+	if b.policy, err = policy.NewLive(file, policyOptions(cfg), b.log); err != nil {
+		t.Fatal(err)
+	}
+	return b.engine(nil)
+}
+
+// TestAmbiguousMailIsDeliveredInOneReading: a policy may let through what clients may read in
+// several ways. Then it arrives in one that was judged, with all changes made in it.
+func TestAmbiguousMailIsDeliveredInOneReading(t *testing.T) {
+	e := lenientEngine(t)
+	for _, tt := range []struct{ name, raw, stays, gone string }{
+		{
+			"two boundaries, a page in the first reading",
+			"Content-Type: multipart/mixed; boundary=a; boundary=b\n\n--a\nContent-Type: text/html\n\n<p>hello<script>bad()</script>\n--a--\n",
+			"hello", "<script",
+		},
+		{
+			"two boundaries, a page in the other reading",
+			"Content-Type: multipart/mixed; boundary=a; boundary=b\n\n--a\n\nhello\n--a--\n--b\nContent-Type: text/html\n\n<script>bad()</script>\n--b--\n",
+			"hello", "<script",
+		},
+		{
+			"two boundaries, a program in the first reading",
+			"Content-Type: multipart/mixed; boundary=a; boundary=b\n\n--a\n\nhello\n--a\nContent-Type: x/y; name=a.exe\n\nbad()\n--a--\n",
+			"hello", "bad()",
+		},
+		{
+			"two types",
+			"Content-Type: text/html\nContent-Type: text/plain\n\n<p>hello<script>bad()</script>\n",
+			"hello", "<script",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			x, out := deliver(t, e, []byte(strings.ReplaceAll("Subject: s\n"+tt.raw, "\n", "\r\n")))
+			if x.Verdict.Action != policy.Accept || !bytes.Contains(out, []byte(tt.stays)) || bytes.Contains(out, []byte(tt.gone)) {
+				t.Fatalf("%s, delivered\n%s", x.Verdict.Action, out)
+			}
+			again, twice := deliver(t, e, out)
+			if again.Message.Ambiguous || !bytes.Equal(out, twice) {
+				t.Errorf("a second pass changes\n%s\nto\n%s", out, twice)
+			}
+		})
+	}
+}

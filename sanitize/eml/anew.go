@@ -1,0 +1,482 @@
+package eml
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// An anewWriter writes entities in the one form that all clients read alike: each Content field
+// once, one boundary, which nothing else holds, nothing before the first and behind the last
+// part, content as 7bit text or in base64, CRLF at the end of each line and nowhere else.
+type anewWriter struct {
+	w     *bufio.Writer
+	lim   Limits
+	edits map[*Part][]Edit // to be carried out on the way
+	seed  [sha256.Size]byte
+}
+
+// newAnewWriter takes the edits of a patch. Boundaries are made of the hash of all content, so
+// that the same message always comes out the same and nobody can put them into it.
+func newAnewWriter(m *Message, edits []Edit) *anewWriter {
+	a := &anewWriter{lim: Limits{}.withDefaults(), edits: map[*Part][]Edit{}}
+	for _, e := range edits {
+		a.edits[e.Part] = append(a.edits[e.Part], e)
+	}
+	h := sha256.New()
+	m.Root.Walk(func(p *Part) bool {
+		if p.leaf && !p.member {
+			h.Write(p.SHA256[:])
+		}
+		return true
+	})
+	h.Sum(a.seed[:0])
+	return a
+}
+
+// to writes an entity to w, its header only if that is given.
+func (a *anewWriter) to(w io.Writer, e *anewEntity, header []byte) error {
+	buf := bufio.NewWriterSize(w, 32<<10) // also keeps the first error
+	b := *a
+	b.w = buf
+	if header != nil {
+		b.write(header)
+		b.write([]byte("\r\n"))
+	}
+	if err := b.body(e); err != nil {
+		return err
+	}
+	return buf.Flush()
+}
+
+// cuts replace an entity. In the header of the message itself only what changes is cut, because
+// the MTA is told of each field.
+func (a *anewWriter) cuts(p *Part) ([]cut, error) {
+	e, err := a.entity(p)
+	if err != nil {
+		return nil, err
+	}
+	if p.Parent != nil {
+		return []cut{{start: p.start, end: p.end, encode: func(w io.Writer) error { return a.to(w, e, e.header) }}}, nil
+	}
+	cuts := rootCuts(p, e.content)
+	var last [1]byte
+	if p.body == p.headerEnd() || !readFull(p.src, last[:], p.body-1) || last[0] != '\n' {
+		// The message ended within its header or its empty line, as no MTA hands it on.
+		cuts = append(cuts, cut{start: p.headerEnd(), end: p.body, text: []byte("\r\n")})
+	}
+	return append(cuts, cut{start: p.body, end: p.end, encode: func(w io.Writer) error { return a.to(w, e, nil) }}), nil
+}
+
+// rootCuts replaces the Content fields of the message by others, MIME-Version among them, and mends
+// what else is in its header.
+func rootCuts(p *Part, text []byte) []cut {
+	var cuts []cut
+	h := &p.Header
+	at := int64(0) // what is before it is a field or cut
+	for _, f := range h.Fields {
+		if f.Start > at {
+			cuts = append(cuts, cut{start: p.start + at, end: p.start + f.Start}) // no field at all
+		}
+		at = f.End
+		raw := h.Raw(f)
+		if isContentField([]byte(f.Name)) || f.Is("MIME-Version") {
+			cuts = append(cuts, cut{start: p.start + f.Start, end: p.start + f.End, text: text})
+			text = nil
+		} else if plain := h.plainField(f); !bytes.Equal(plain, raw) {
+			cuts = append(cuts, cut{start: p.start + f.Start, end: p.start + f.End, text: plain})
+		}
+	}
+	switch end := int64(len(h.raw)); {
+	case end > at: // no field either
+		cuts = append(cuts, cut{start: p.start + at, end: p.start + end, text: text})
+	case text != nil:
+		cuts = append(cuts, cut{start: p.start + end, end: p.start + end, text: text})
+	}
+	return cuts
+}
+
+// An anewEntity is what an entity is to become.
+type anewEntity struct {
+	part     *Part
+	header   []byte // whole, without the empty line at its end
+	content  []byte // its Content fields and MIME-Version
+	boundary string // of one that holds parts
+	leaf     bool   // it has content; also what should hold parts and has none
+	plain    bool   // the content goes as it is
+	replaced []byte // the body that an edit gives it; nil if there is none
+}
+
+// entity plans how an entity is written.
+func (a *anewWriter) entity(p *Part) (*anewEntity, error) {
+	e := &anewEntity{part: p}
+	h, err := a.header(p)
+	if err != nil {
+		return nil, err
+	}
+	for _, edit := range a.edits[p] {
+		if edit.Region == InBody {
+			if edit.Start != 0 || edit.End != p.end-p.body {
+				return nil, fmt.Errorf("write part %s anew: only a part of its body is replaced", p.ID)
+			}
+			e.replaced = append([]byte{}, edit.Text...)
+		}
+	}
+	q := &Part{ID: p.ID, Parent: p.Parent, Header: *h}
+	(&parser{lim: a.lim, others: &others{over: true}, msg: &Message{Root: q}}).classify(q)
+	switch {
+	case e.replaced != nil:
+	case !p.leaf && len(firstReading(p)) > 0 && kindOf(p.MediaType) == kindMultipart:
+		e.boundary = a.boundary(p)
+	case p.leaf || kindOf(p.MediaType) == kindMultipart:
+		e.leaf = true
+		if e.plain, err = a.isPlain(p); err != nil {
+			return nil, err
+		}
+	}
+	e.content = e.contentFields(q)
+	e.header = append(otherFields(h, p.Parent == nil || kindOf(p.Parent.MediaType) == kindMessage), e.content...)
+	return e, nil
+}
+
+// header is the header of the part with its edits.
+func (a *anewWriter) header(p *Part) (*Header, error) {
+	var cuts []cut
+	for _, e := range a.edits[p] {
+		if e.Region == InHeader {
+			cuts = append(cuts, cut{start: e.Start, end: e.End, text: e.Text})
+		}
+	}
+	cuts, err := settle(cuts)
+	if err != nil {
+		return nil, err
+	}
+	var raw []byte
+	at := int64(0)
+	for _, c := range cuts {
+		raw = append(append(raw, p.Header.raw[at:c.start]...), c.text...)
+		at = c.end
+	}
+	raw = append(raw, p.Header.raw[at:]...)
+	return headerOf(raw), nil
+}
+
+// headerOf takes a header apart; what is no field is left out.
+func headerOf(raw []byte) *Header {
+	h := &Header{raw: raw}
+	var at int64
+	for line := range bytes.Lines(raw) {
+		end := at + int64(len(line))
+		colon := bytes.IndexByte(line, ':')
+		name := bytes.TrimRight(line[:max(colon, 0)], " \t")
+		switch {
+		case continues(line):
+			if n := len(h.Fields); n > 0 && h.Fields[n-1].End == at {
+				h.Fields[n-1].End = end
+			}
+		case isFieldName(name):
+			h.Fields = append(h.Fields, Field{Name: string(name), Start: at, End: end, value: at + int64(colon) + 1})
+		}
+		at = end
+	}
+	return h
+}
+
+func (a *anewWriter) boundary(p *Part) string {
+	sum := sha256.Sum256(append(a.seed[:], p.ID...))
+	return "=_rastel_" + hex.EncodeToString(sum[:16])
+}
+
+// isPlain reports whether the edited content can stand in a mail as it is: text in US-ASCII and
+// in lines that end with CRLF.
+func (a *anewWriter) isPlain(p *Part) (bool, error) {
+	if p.leaf && !strings.HasPrefix(p.MediaType, "text/") {
+		return false, nil
+	}
+	c := &plainChecker{plain: true}
+	if err := a.copyContent(c, p); err != nil {
+		return false, err
+	}
+	return c.plain && c.last != '\r' && !looksLikeField(c.head), nil
+}
+
+// A plainChecker looks at what is written to it.
+type plainChecker struct {
+	plain bool
+	last  byte
+	col   int
+	head  []byte // how it begins
+}
+
+func (c *plainChecker) Write(p []byte) (int, error) {
+	c.head = append(c.head, p[:min(len(p), 100-len(c.head))]...)
+	for _, b := range p {
+		c.col++
+		loneLF := b == '\n' && c.last != '\r'
+		loneCR := b != '\n' && c.last == '\r'
+		if b == 0 || b >= 0x80 || c.col > maxPlainLine+2 || loneLF || loneCR {
+			c.plain = false
+		}
+		if b == '\n' {
+			c.col = 0
+		}
+		c.last = b
+	}
+	return len(p), nil
+}
+
+// maxPlainLine is the longest line that is left as it is (RFC 5322 section 2.1.1).
+const maxPlainLine = 998
+
+// copyContent writes the decoded content of a leaf with its edits. It reads the raw message, as
+// all of a patch does.
+func (a *anewWriter) copyContent(w io.Writer, p *Part) error {
+	var list []Edit
+	for _, e := range a.edits[p] {
+		if e.Region == InContent {
+			list = append(list, e)
+		}
+	}
+	list, err := settleContent(p, list)
+	if err != nil {
+		return err
+	}
+	ew := &editWriter{w: w, edits: list}
+	buf := getBuffer()
+	defer putBuffer(buf)
+	encoding := p.Encoding
+	if !p.leaf {
+		encoding = Identity // a multipart entity without parts
+	}
+	if err := decodeTo(ew, p.RawBody(), newDecoder(encoding, lenient), buf); err != nil {
+		return err
+	}
+	return ew.finish()
+}
+
+func (a *anewWriter) write(b []byte) {
+	_, _ = a.w.Write(b) // the error is that of Flush
+}
+
+// body writes what follows the header.
+func (a *anewWriter) body(e *anewEntity) error {
+	switch {
+	case e.replaced != nil:
+		a.write(e.replaced)
+		return nil
+	case e.boundary != "":
+		return a.parts(e)
+	case !e.leaf:
+		return a.message(e.part)
+	case e.plain:
+		return a.copyContent(a.w, e.part)
+	}
+	lines := &lineWriter{w: a.w}
+	enc := base64.NewEncoder(base64.StdEncoding, lines)
+	if err := a.copyContent(enc, e.part); err != nil {
+		return err
+	}
+	if err := enc.Close(); err != nil {
+		return err
+	}
+	return lines.finish(true)
+}
+
+// parts writes the parts of a multipart entity.
+func (a *anewWriter) parts(e *anewEntity) error {
+	for _, c := range firstReading(e.part) {
+		inner, err := a.entity(c)
+		if err != nil {
+			return err
+		}
+		a.write([]byte("--" + e.boundary + "\r\n"))
+		a.write(inner.header)
+		a.write([]byte("\r\n"))
+		if err := a.body(inner); err != nil {
+			return err
+		}
+		a.write([]byte("\r\n"))
+	}
+	a.write([]byte("--" + e.boundary + "--\r\n"))
+	return nil
+}
+
+// firstReading are the parts of an entity that most clients see.
+func firstReading(p *Part) []*Part {
+	return slices.DeleteFunc(slices.Clone(p.Children), func(c *Part) bool { return c.member || c.Reading != "" })
+}
+
+// message writes the message that an entity encapsulates.
+func (a *anewWriter) message(p *Part) error {
+	for _, c := range firstReading(p) {
+		inner, err := a.entity(c)
+		if err != nil {
+			return err
+		}
+		a.write(inner.header)
+		a.write([]byte("\r\n"))
+		return a.body(inner)
+	}
+	return nil
+}
+
+// keptFields are Content fields that mean the same in any form of the content.
+var keptFields = []string{"Content-ID", "Content-Description", "Content-Location", "Content-Language"}
+
+// contentFields are the Content fields of an entity whose header, with its edits, is that of q.
+func (e *anewEntity) contentFields(q *Part) []byte {
+	var b bytes.Buffer
+	if e.part.Parent == nil {
+		b.WriteString("MIME-Version: 1.0\r\n")
+	}
+	mediaType := q.MediaType
+	plain := len(mediaType) <= 127 && validType(mediaType) && isToken(strings.Replace(mediaType, "/", "", 1))
+	switch {
+	case e.leaf && !e.part.leaf:
+		mediaType = "text/plain" // a multipart entity without parts
+	case e.boundary != "" && !plain:
+		mediaType = "multipart/mixed"
+	case e.leaf && (kindOf(mediaType) != kindLeaf || !plain):
+		mediaType = "application/octet-stream"
+	}
+	b.WriteString("Content-Type: " + mediaType)
+	params := make([]string, 0, len(q.Params))
+	for name := range q.Params {
+		if name != "boundary" && name != "name" && name != "filename" {
+			params = append(params, name)
+		}
+	}
+	slices.Sort(params)
+	for _, name := range params {
+		writeParam(&b, name, q.Params[name])
+	}
+	if e.boundary != "" {
+		writeParam(&b, "boundary", e.boundary)
+	}
+	b.WriteString("\r\n")
+	e.encodingField(&b, q)
+	e.dispositionField(&b, q)
+	for _, name := range keptFields {
+		if v := q.Header.Get(name); v != "" && isPlainValue(v) {
+			b.WriteString(name + ": " + v + "\r\n")
+		}
+	}
+	return b.Bytes()
+}
+
+func (e *anewEntity) encodingField(b *bytes.Buffer, q *Part) {
+	switch {
+	case e.replaced != nil:
+		if q.Encoding != Identity {
+			b.WriteString("Content-Transfer-Encoding: " + q.Encoding.String() + "\r\n")
+		}
+	case e.leaf && !e.plain:
+		b.WriteString("Content-Transfer-Encoding: base64\r\n")
+	}
+}
+
+// dispositionField writes the one name that an attachment has from now on: the first of all that
+// clients would show, in both forms that they read.
+func (e *anewEntity) dispositionField(b *bytes.Buffer, q *Part) {
+	if q.Disposition == "" && len(q.Names) == 0 {
+		return
+	}
+	d := q.Disposition
+	if d != "inline" {
+		d = "attachment"
+	}
+	b.WriteString("Content-Disposition: " + d)
+	if len(q.Names) > 0 {
+		name := safeName(q.Names[0])
+		ascii := strings.Map(func(r rune) rune {
+			if r >= 0x7f || r == '"' || r == '\\' {
+				return '_'
+			}
+			return r
+		}, name)
+		writeParam(b, "filename", ascii)
+		if ascii != name {
+			b.WriteString(";\r\n\tfilename*=utf-8''" + url.PathEscape(name))
+		}
+	}
+	b.WriteString("\r\n")
+}
+
+// maxAnewName is how many bytes of a name are kept.
+const maxAnewName = 200
+
+// safeName is a name without what clients do not show or do not agree about.
+func safeName(name string) string {
+	name = strings.ToValidUTF8(name, "_")
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			return '_'
+		}
+		return r
+	}, name)
+	for len(name) > maxAnewName { // its end, which is what counts
+		_, n := utf8.DecodeRuneInString(name)
+		name = name[n:]
+	}
+	return name
+}
+
+// writeParam writes a parameter on a line of its own; one that does not fit is left out.
+func writeParam(b *bytes.Buffer, name, value string) {
+	if !isToken(name) || len(name)+len(value) > maxPlainLine/2 || !isPlainValue(value) {
+		return
+	}
+	fmt.Fprintf(b, ";\r\n\t%s=\"%s\"", name, strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value))
+}
+
+// isToken reports whether s is a token (RFC 2045 section 5.1).
+func isToken(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?=`, r)
+	}) < 0
+}
+
+func isPlainValue(s string) bool {
+	return len(s) <= maxPlainLine-100 && strings.IndexFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r >= 0x7f }) < 0
+}
+
+// otherFields are the fields of a header that do not tell about the content; those of a message
+// only, as they mean nothing elsewhere.
+func otherFields(h *Header, message bool) []byte {
+	var out []byte
+	for _, f := range h.Fields {
+		if message && !isContentField([]byte(f.Name)) && !f.Is("MIME-Version") {
+			out = append(out, h.plainField(f)...)
+		}
+	}
+	return out
+}
+
+// plainField is a field whose lines end in CRLF, hold no NUL and no bare CR, and are not too long;
+// nothing if its name is.
+func (h *Header) plainField(f Field) []byte {
+	if len(f.Name) > maxPlainLine/2 {
+		return nil
+	}
+	raw := append([]byte(f.Name+":"), h.raw[f.value:f.End]...)
+	raw = bytes.ReplaceAll(raw, []byte{0}, nil)
+	var out []byte
+	for line := range bytes.Lines(raw) {
+		line = bytes.ReplaceAll(bytes.TrimRight(line, "\r\n"), []byte("\r"), []byte(" "))
+		for len(line) > maxPlainLine {
+			out = append(append(out, line[:maxPlainLine-1]...), "\r\n "...)
+			line = line[maxPlainLine-1:]
+		}
+		out = append(append(out, line...), "\r\n"...)
+	}
+	return out
+}
