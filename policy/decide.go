@@ -243,8 +243,8 @@ func (d *decision) anew() []*eml.Part {
 	for _, f := range d.facts.findings {
 		p := f.part.Part
 		entity := p.ReadFrom()
-		if entity == nil && strings.HasPrefix(f.Check, "mime/ambiguous-") && !p.Member() {
-			entity = p
+		if entity == nil && strings.HasPrefix(f.Check, "mime/ambiguous-") && f.Check != "mime/ambiguous-name" && !p.Member() {
+			entity = p // several names are common, and each of them was judged
 		}
 		if entity == nil || slices.Contains(list, entity) || d.changes.isStripped(entity) {
 			continue

@@ -2,61 +2,77 @@ package eml
 
 import (
 	"io"
-	"mime"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/emersion/go-message/charset"
 )
 
-// maxWords is the longest field value whose encoded words are decoded; longer ones cost more
-// than they tell.
-const maxWords = 64 << 10
-
-// DecodeWords decodes the encoded words (RFC 2047) in s. What cannot be decoded stays as it
-// is. The result may hold anything, line breaks and NUL included.
-func DecodeWords(s string) string {
-	if !strings.Contains(s, "=?") || len(s) > maxWords {
+// toUTF8 converts text in that charset to UTF-8. Text of an unknown charset is UTF-8 if it can
+// be, and else windows-1252, as clients take it.
+func toUTF8(name, s string) string {
+	name = strings.ToLower(name)
+	switch {
+	case isUTF7(name):
+		return decodeUTF7(s)
+	case utf8Names[name] && utf8.ValidString(s):
+		return s
+	case utf8Names[name]:
+		name = "windows-1252"
+	}
+	if out, ok := convert(name, s); ok {
+		return out
+	}
+	if utf8.ValidString(s) {
 		return s
 	}
-	d := mime.WordDecoder{CharsetReader: charset.Reader}
-	out, err := d.DecodeHeader(s)
-	if err != nil {
-		return s
-	}
+	out, _ := convert("windows-1252", s)
 	return out
 }
 
-// toUTF8 converts text in that charset to UTF-8; it leaves it alone where the charset is
-// unknown, and where it is UTF-8 already.
-func toUTF8(name, s string) string {
-	if name == "" || strings.EqualFold(name, "utf-8") || strings.EqualFold(name, "us-ascii") {
-		return s
-	}
+var utf8Names = map[string]bool{"": true, "utf-8": true, "utf8": true, "us-ascii": true, "ascii": true}
+
+func convert(name, s string) (string, bool) {
 	r, err := charset.Reader(name, strings.NewReader(s))
 	if err != nil {
-		return s
+		return "", false
 	}
 	b, err := io.ReadAll(r)
-	if err != nil || !utf8.Valid(b) {
-		return s
+	return string(b), err == nil && utf8.Valid(b)
+}
+
+// isUTF7 reports whether the charset is UTF-7, by one of the names that clients know.
+func isUTF7(name string) bool {
+	return strings.Contains(name, "utf-7") || name == "utf7" || name == "unicode-1-1"
+}
+
+// decodeUTF7 decodes UTF-7 (RFC 2152); what is not valid is passed over.
+func decodeUTF7(s string) string {
+	var out strings.Builder
+	for {
+		text, rest, ok := strings.Cut(s, "+")
+		out.WriteString(text)
+		if !ok {
+			return out.String()
+		}
+		n := 0
+		for n < len(rest) && b64Value[rest[n]] < 64 && rest[n] != '-' && rest[n] != '_' {
+			n++
+		}
+		if n == 0 && strings.HasPrefix(rest, "-") {
+			out.WriteByte('+')
+		}
+		var d base64Decoder
+		b := d.finish(d.decode(nil, []byte(rest[:n])))
+		units := make([]uint16, 0, len(b)/2)
+		for i := 0; i+1 < len(b); i += 2 {
+			units = append(units, uint16(b[i])<<8|uint16(b[i+1]))
+		}
+		out.WriteString(string(utf16.Decode(units)))
+		s = strings.TrimPrefix(rest[n:], "-")
 	}
-	return string(b)
 }
 
 // Charset is the declared charset of a text part, lower case; empty if none is declared.
 func (p *Part) Charset() string { return strings.ToLower(p.Params["charset"]) }
-
-// UTF8 reads the content of a text part converted from its declared charset to UTF-8, or as
-// it is where that charset is unknown or not declared.
-func (p *Part) UTF8() io.Reader {
-	name := p.Charset()
-	if name == "" || name == "utf-8" || name == "us-ascii" {
-		return p.Content()
-	}
-	r, err := charset.Reader(name, p.Content())
-	if err != nil {
-		return p.Content()
-	}
-	return r
-}

@@ -206,11 +206,13 @@ func (p *parser) classify(part *Part) kind {
 // names collects every name that a client would show.
 func (p *parser) names(part *Part, types []parsedField, dispositions []string) {
 	var names []string
-	add := func(f parsedField, param string) {
-		for _, v := range f.values(param) {
+	add := func(list ...string) {
+		for _, v := range list {
 			v = DecodeWords(v)
-			if !slices.Contains(names, v) {
-				names = append(names, v)
+			for _, n := range []string{v, percentDecode(v), toUTF8("", v)} {
+				if !slices.Contains(names, n) {
+					names = append(names, n)
+				}
 			}
 		}
 	}
@@ -219,15 +221,22 @@ func (p *parser) names(part *Part, types []parsedField, dispositions []string) {
 		if i == 0 {
 			part.Disposition = f.value
 		}
-		add(f, "filename")
-		add(f, "name")
+		add(f.values("filename")...)
+		add(f.values("name")...)
 	}
 	for _, f := range types {
-		add(f, "name")
-		add(f, "filename")
+		add(f.values("name")...)
+		add(f.values("filename")...)
+	}
+	p.nameAmbiguity(part, names)
+	if len(names) == 0 { // some clients look further
+		for _, field := range []string{"Content-Location", "Content-Description"} {
+			if n := path.Base(part.Header.Get(field)); len(path.Ext(n)) > 1 {
+				add(n)
+			}
+		}
 	}
 	part.Names = names
-	p.nameAmbiguity(part, names)
 }
 
 // otherTypes notes what clients make of an entity whose fields may be read in several ways: as

@@ -8,11 +8,11 @@ import (
 // A param is one parameter of a structured field such as Content-Type (RFC 2045 section 5.1,
 // RFC 2231), as it stands there.
 type param struct {
-	name     string // lower case, without the marks of RFC 2231
-	value    string // unquoted
-	raw      string // as it stands, where unquoting changed it
-	section  int    // the number of a continuation (name*2), -1 if it is none
-	extended bool   // charset'language'value with percent encoding (name*)
+	name     string   // lower case, without the marks of RFC 2231
+	value    string   // unquoted
+	others   []string // what else clients take for the value
+	section  int      // the number of a continuation (name*2), -1 if it is none
+	extended bool     // charset'language'value with percent encoding (name*)
 }
 
 // A parsedField is a structured field taken apart leniently.
@@ -131,11 +131,11 @@ func (s *fieldScanner) param() (param, bool) {
 	s.pos++
 	s.skip(" \t")
 	p := splitName(name)
-	p.value, p.raw = s.paramValue()
+	p.value, p.others = s.paramValue()
 	return p, true
 }
 
-func (s *fieldScanner) paramValue() (value, raw string) {
+func (s *fieldScanner) paramValue() (value string, others []string) {
 	if !s.end() && s.s[s.pos] == '"' {
 		return s.quoted()
 	}
@@ -145,17 +145,22 @@ func (s *fieldScanner) paramValue() (value, raw string) {
 	}
 	value = strings.TrimRight(s.s[start:s.pos], " \t")
 	if i := strings.IndexByte(value, '('); i > 0 && strings.HasSuffix(value, ")") {
-		value, raw = strings.TrimRight(value[:i], " \t"), value // a trailing comment
+		others = append(others, value)
+		value = strings.TrimRight(value[:i], " \t") // a trailing comment
 	}
-	if strings.ContainsAny(value, " \t\"=,") {
-		s.odd = true // clients end the value at the blank, or do not
+	if i := strings.IndexAny(value, " \t\"=,"); i >= 0 {
+		s.odd = true // clients end the value there, or do not
+		others = append(others, value[:i])
 	}
-	return value, raw
+	if bare := strings.Trim(value, "'"); bare != value {
+		others = append(others, bare)
+	}
+	return value, others
 }
 
 // quoted reads a quoted string (RFC 5322 section 3.2.4); one without an end goes to the end
 // of the field.
-func (s *fieldScanner) quoted() (value, raw string) {
+func (s *fieldScanner) quoted() (value string, others []string) {
 	var b strings.Builder
 	s.pos++
 	start, escaped := s.pos, false
@@ -167,17 +172,21 @@ func (s *fieldScanner) quoted() (value, raw string) {
 		b.WriteByte(s.s[s.pos])
 	}
 	if escaped {
-		raw = s.s[start:min(s.pos, len(s.s))]
+		others = append(others, s.s[start:min(s.pos, len(s.s))])
 	}
 	if s.end() {
 		s.odd = true
 	}
 	s.pos++
+	within := b.Len()
 	for s.skip(" \t"); !s.end() && s.s[s.pos] != ';'; s.pos++ {
 		s.odd = true // something between the closing quote and the next semicolon
 		b.WriteByte(s.s[s.pos])
 	}
-	return b.String(), raw
+	if b.Len() > within {
+		others = append(others, b.String()[:within])
+	}
+	return b.String(), others
 }
 
 // splitName takes the marks of RFC 2231 off a parameter's name: "filename*2*".
@@ -216,7 +225,9 @@ func (f *parsedField) values(name string) []string {
 			joined = append(joined, decodeExtended(p.value))
 		default:
 			add(p.value)
-			add(p.raw)
+			for _, v := range p.others {
+				add(v)
+			}
 		}
 	}
 	for _, v := range joined {
