@@ -317,16 +317,17 @@ func firstReading(p *Part) []*Part {
 
 // message writes the message that an entity encapsulates.
 func (a *anewWriter) message(p *Part) error {
-	for _, c := range firstReading(p) {
-		inner, err := a.entity(c)
-		if err != nil {
-			return err
-		}
-		a.write(inner.header)
-		a.write([]byte("\r\n"))
-		return a.body(inner)
+	list := firstReading(p)
+	if len(list) == 0 {
+		return nil
 	}
-	return nil
+	inner, err := a.entity(list[0])
+	if err != nil {
+		return err
+	}
+	a.write(inner.header)
+	a.write([]byte("\r\n"))
+	return a.body(inner)
 }
 
 // keptFields are Content fields that mean the same in any form of the content.
