@@ -38,7 +38,7 @@ func clip(name string) string {
 // addForms adds the form of a name, and that of each of its pieces where it has colons: in NTFS
 // these divide a file from a stream of it, so that "a.exe::$DATA" is "a.exe".
 func addForms(out []string, name string) []string {
-	s := fold(name)
+	s := strings.TrimRight(fold(name), `/\. `) // "a.exe/" is a file to some
 	s = s[strings.LastIndexAny(s, `/\`)+1:]
 	for piece := range strings.SplitSeq(s, ":") {
 		if piece = trimName(piece); piece != "" && !slices.Contains(out, piece) {
@@ -81,7 +81,7 @@ func isInvisible(r rune) bool {
 		return false
 	}
 	switch r {
-	case 0x034f, 0x115f, 0x1160, 0x17b4, 0x17b5, 0x3164, 0xffa0:
+	case 0x034f, 0x115f, 0x1160, 0x17b4, 0x17b5, 0x2800, 0x3164, 0xffa0: // 0x2800: CVE-2024-43461
 		return true
 	}
 	return unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Variation_Selector, r)

@@ -27,6 +27,8 @@ func TestNamesAreJudgedByWhatADesktopMakesOfThem(t *testing.T) {
 		{"setup.exe", "name/executable"}, {"SETUP.EXE", "name/executable"}, {"a.eXe", "name/executable"}, {".exe", "name/executable"},
 		{"a.scr", "name/executable"}, {"a.lnk", "name/executable"}, {"a.js", "name/executable"}, {"a.ps1", "name/executable"}, {"a.hta", "name/executable"},
 		{"a.exe.", "name/executable"}, {"a.exe ", "name/executable"}, {"a.exe . .", "name/executable"}, {"a.exe\t", "name/executable"},
+		{"a.exe/", "name/executable"}, {`d\a.exe\. `, "name/executable"},
+		{"a.pdf\u2800\u2800.hta", "name/double-extension name/executable"},
 		{"a%2Eexe", "name/executable"}, {"a.exe::$DATA", "name/executable"}, {"a.exe:x.txt", "name/executable"}, {"a.exe\x00.txt", "name/control name/executable"},
 		{"a．ｅｘｅ", "name/executable"}, {"a.e\u200bxe", "name/executable name/hidden"}, {"a.ex\u00ade", "name/executable name/hidden"},
 		{"invoice.pdf.exe", "name/double-extension name/executable"}, {"invoice.pdf      .exe", "name/double-extension name/executable"},
@@ -67,6 +69,8 @@ func TestTypesAreJudgedByContentAgainstTheLabel(t *testing.T) {
 		{"Content-Type: text/plain", "hello", ""},
 		{"Content-Type: application/octet-stream; name=a.exe", string(pe), "type/executable"},
 		{"Content-Type: image/png; name=a.png", string(pe), "type/executable type/mismatch"},
+		{"Content-Type: audio/mpeg; name=a", string(pe), "type/executable type/mismatch"},
+		{"Content-Type: video/mp4", string(pe), "type/executable type/mismatch"},
 		{"Content-Type: application/pdf; name=a.pdf", "PK\x03\x04....", "type/mismatch"},
 		{"Content-Type: image/png; name=a.png", "<html><script>x</script>", "type/mismatch"},
 	} {

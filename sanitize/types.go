@@ -102,7 +102,8 @@ var mediaFamilies = []struct {
 	prefix string
 	family family
 }{
-	{"image/svg", "html"}, {"image/x-emz", ""}, {"image/x-wmz", ""}, {"image/", "image"}, // those two are gzip {"audio/", "media"}, {"video/", "media"},
+	{"image/svg", "html"}, {"image/x-emz", ""}, {"image/x-wmz", ""}, // those two are gzip
+	{"image/", "image"}, {"audio/", "media"}, {"video/", "media"},
 	{"text/html", "html"}, {"application/xhtml", "html"}, {"text/plain", "text"}, {"text/csv", "text"}, {"text/calendar", "text"},
 	{"application/pdf", "pdf"}, {"application/x-pdf", "pdf"},
 	{"application/msword", "office"}, {"application/vnd.ms-excel", "office"}, {"application/vnd.ms-powerpoint", "office"},
