@@ -2,6 +2,7 @@ package sanitize
 
 import (
 	"bytes"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -17,8 +18,9 @@ type cssText struct {
 
 // load reads the bytes of a page in s.
 func (t *cssText) load(page []byte, s span) {
-	t.text, t.start, t.end = t.text[:0], t.start[:0], t.end[:0]
 	t.decodeEntities(page, s)
+	n := len(t.src)
+	t.text, t.start, t.end = slices.Grow(t.text[:0], n), slices.Grow(t.start[:0], n), slices.Grow(t.end[:0], n)
 	lastComment := bytes.LastIndex(t.src, []byte("*/"))
 	for i := 0; i < len(t.src); {
 		if i+2 <= lastComment && t.src[i] == '/' && t.src[i+1] == '*' {
@@ -34,7 +36,7 @@ func (t *cssText) load(page []byte, s span) {
 // decodeEntities is the first layer: an attribute has its character references decoded before
 // anybody looks for CSS in it. In a style element that only SVG does.
 func (t *cssText) decodeEntities(page []byte, s span) {
-	t.src, t.from = t.src[:0], t.from[:0]
+	t.src, t.from = slices.Grow(t.src[:0], s.len()), slices.Grow(t.from[:0], s.len()+1)
 	for i := s.start; i < s.end; {
 		r, n := rune(page[i]), 1
 		if r == '&' {

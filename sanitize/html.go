@@ -3,11 +3,9 @@ package sanitize
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf16"
 
 	"rastel/sanitize/eml"
 )
@@ -35,15 +33,24 @@ func (s HTML) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
 	if _, err := io.ReadFull(p.Content(), b); err != nil {
 		return nil, fmt.Errorf("read HTML: %w", err)
 	}
-	text, how := readable(b, p.Charset())
-	pg := &page{b: text}
-	pg.examine()
-	for _, c := range pg.charset {
-		if unreadable(c) {
-			how = c
+	texts, how := readings(b, p.Charset())
+	var out []eml.Finding
+	for _, text := range texts {
+		pg := &page{b: text}
+		pg.examine()
+		for _, c := range pg.charset {
+			if unreadable(c) {
+				how = c
+			}
+		}
+		for _, f := range pg.findings(p, how == "") {
+			out = addOnce(out, f)
 		}
 	}
-	return pg.findings(p, how), nil
+	if how != "" && (len(out) > 0 || unreadable(how) && !strings.HasPrefix(how, "iso-2022")) {
+		out = append(out, eml.Finding{Check: "html/charset", Part: p, Detail: how})
+	}
+	return out, nil
 }
 
 // isHTML reports whether some client shows the part as a page. Plain text that only mentions
@@ -66,46 +73,8 @@ func isHTML(p *eml.Part) bool {
 	return p.MediaType != "text/plain" || len(p.Names) > 0 || bytes.HasPrefix(bytes.TrimLeft(p.Head(256), " \t\r\n\xef\xbb\xbf"), []byte("<"))
 }
 
-// readable gives the page in a form in which its tags are ASCII. how is empty if that is the
-// form it is in, so that it can be edited; otherwise it names the charset.
-func readable(b []byte, charset string) (text []byte, how string) {
-	switch {
-	case bytes.HasPrefix(b, []byte("\xff\xfe")):
-		return fromUTF16(b, binary.LittleEndian), "utf-16"
-	case bytes.HasPrefix(b, []byte("\xfe\xff")):
-		return fromUTF16(b, binary.BigEndian), "utf-16"
-	case strings.HasPrefix(charset, "utf-16be"):
-		return fromUTF16(b, binary.BigEndian), charset
-	case strings.HasPrefix(charset, "utf-16"):
-		return fromUTF16(b, binary.LittleEndian), charset
-	case unreadable(charset):
-		return b, charset
-	}
-	return b, ""
-}
-
-// unreadable reports whether a charset has letters of which tags are made at other places than
-// ASCII has them, or none, so that the bytes do not tell what is a tag.
-func unreadable(charset string) bool {
-	for _, s := range []string{"utf-7", "unicode-1-1", "utf-32", "iso-2022", "csiso2022", "hz-gb", "cp037", "ibm", "ebcdic", "x-imap"} {
-		if strings.HasPrefix(charset, s) {
-			return true
-		}
-	}
-	return false
-}
-
-func fromUTF16(b []byte, order binary.ByteOrder) []byte {
-	u := make([]uint16, len(b)/2)
-	for i := range u {
-		u[i] = order.Uint16(b[2*i:])
-	}
-	return []byte(string(utf16.Decode(u)))
-}
-
-// findings makes one finding of each check. A page that cannot be edited in place has findings
-// without fixes.
-func (p *page) findings(part *eml.Part, how string) []eml.Finding {
+// findings makes one finding of each check; with fixes if the page can be edited in place.
+func (p *page) findings(part *eml.Part, fixes bool) []eml.Finding {
 	var out []eml.Finding
 	for check := range htmlChecks {
 		var f *eml.Finding
@@ -117,16 +86,13 @@ func (p *page) findings(part *eml.Part, how string) []eml.Finding {
 				out = append(out, eml.Finding{Check: htmlChecks[check].ID, Part: part, Detail: p.excerpt(m.at)})
 				f = &out[len(out)-1]
 			}
-			if how == "" {
+			if fixes {
 				f.Fix = append(f.Fix, m.edit(part))
 			}
 		}
 	}
-	if how != "" && (len(out) > 0 || unreadable(how) && !strings.HasPrefix(how, "iso-2022")) {
-		out = append(out, eml.Finding{Check: "html/charset", Part: part, Detail: how})
-	}
 	if p.over {
-		out = append(out, eml.Finding{Check: "html/limit", Part: part, Detail: "too many tags within tags", Unexamined: true})
+		out = append(out, eml.Finding{Check: "html/limit", Part: part, Detail: "too many tags within tags, or unsafe places", Unexamined: true})
 	}
 	return out
 }

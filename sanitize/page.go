@@ -2,7 +2,6 @@ package sanitize
 
 import (
 	"bytes"
-	"iter"
 	"slices"
 	"strings"
 )
@@ -15,7 +14,8 @@ type page struct {
 	b       []byte
 	marks   []mark
 	charset []string // what the page says of itself
-	over    bool     // it costs more to read than the limit
+	work    int      // bytes that were read so far
+	over    bool     // it costs more to read, or to defang, than the limits
 	css     cssText
 }
 
@@ -32,49 +32,66 @@ const (
 	asText   = " " + defanged
 )
 
-// workFactor bounds the cost of a page: how often each of its bytes may be read. Tags within
-// tags are what costs; a real page reads each byte about once.
-const workFactor = 32
+const (
+	// workFactor bounds the cost of a page: how often each of its bytes may be read. Tags within
+	// tags are what costs, and styles within styles; a real page reads each byte about once.
+	workFactor = 8
+	// freeWork is what the smallest page may cost, in bytes.
+	freeWork = 64 << 10
+	// maxMarks is how many places of a page may be unsafe: each costs an edit.
+	maxMarks = 50_000
+)
 
 // examine finds all marks.
 func (p *page) examine() {
 	r := newTagReader(p.b)
-	work := 0
-	for i := 0; ; i++ {
+	for i := 0; !p.over; i++ {
 		n := bytes.IndexByte(p.b[i:], '<')
 		if n < 0 {
 			break
 		}
 		i += n
-		work += p.tagAt(r, i)
-		if work > workFactor*len(p.b)+1<<16 {
-			p.over = true
-			break
-		}
+		p.markupAt(r, i)
 	}
 	slices.SortFunc(p.marks, func(a, b mark) int { return a.at - b.at })
 	p.marks = slices.Compact(p.marks)
 }
 
-// tagAt examines the tag whose "<" is at byte i, if there is one, and tells how many bytes it read.
-func (p *page) tagAt(r *tagReader, i int) int {
+// spend accounts for n bytes that are read.
+func (p *page) spend(n int) {
+	p.work += n
+	p.over = p.over || p.work > workFactor*len(p.b)+freeWork
+}
+
+// markupAt examines the tag or declaration whose "<" is at byte i, if there is one.
+func (p *page) markupAt(r *tagReader, i int) {
 	name := i + 1
 	for name < len(p.b) && p.b[name] == 0 {
 		name++ // old clients drop NUL
 	}
-	if name >= len(p.b) || !isLetter(p.b[name]) {
-		return 0 // closing tags hold nothing that runs
+	p.spend(name - i)
+	switch {
+	case name >= len(p.b):
+	case p.b[name] == '!':
+		p.declaration(name + 1)
+	case isLetter(p.b[name]), hasPrefixFold(p.b[name:], "?xml-stylesheet"): // closing tags hold nothing that runs
+		p.tagAt(r, i, name)
 	}
-	if !r.read(i, name, false) {
-		if r.has('>', i) && len(r.tag.attrs) == maxAttrs {
-			p.over = true
-			return len(p.b) - i
-		}
-		p.unclosed(&r.tag)
-		return len(p.b) - i
+}
+
+// tagAt examines the tag whose "<" is at byte i, and whose name is at byte name.
+func (p *page) tagAt(r *tagReader, i, name int) {
+	if r.read(name) {
+		p.spend(r.tag.end - i)
+		p.tag(&r.tag)
+		return
 	}
-	p.tag(&r.tag)
-	return r.tag.end - i
+	p.spend(len(p.b) - i)
+	if r.has('>', i) && len(r.tag.attrs) == maxAttrs {
+		p.over = true
+		return
+	}
+	p.unclosed(&r.tag)
 }
 
 // unclosed is a tag that the page does not end. Clients drop it, or close it with what comes
@@ -98,24 +115,34 @@ func (p *page) tag(t *tag) {
 		p.attr(a)
 	}
 	if name == "style" {
-		end := len(p.b)
-		if n := indexFold(p.b[t.end:], "</style"); n >= 0 {
-			end = t.end + n
+		p.style(span{t.end, p.styleEnd(t.end)})
+	}
+}
+
+// styleEnd is where the content of a style element ends that begins at byte i.
+func (p *page) styleEnd(i int) int {
+	for {
+		n := indexFold(p.b[i:], "</style")
+		if n < 0 {
+			return len(p.b)
 		}
-		p.style(span{t.end, end})
+		at := i + n
+		i = at + len("</style")
+		if i == len(p.b) || isBlank(p.b[i]) || p.b[i] == '/' || p.b[i] == '>' {
+			return at
+		}
 	}
 }
 
 func (p *page) attr(a attr) {
-	name, ok := p.attrName(a)
+	name := p.attrName(a)
 	head := p.lower(span{a.name.start, min(a.name.end, a.name.start+len(defanged))}, maxAttrName)
 	switch {
 	case head == "defanged_":
 		return // nobody knows it
-	case startsWith(name, "on") && len(name) > 2, startsWith(head, "on") && len(head) > 2:
+	case strings.HasPrefix(name, "on") && len(name) > 2, strings.HasPrefix(head, "on") && len(head) > 2:
 		p.mark(checkHandler, a.name.start) // whatever follows: old clients end a name at any odd character
 		return
-	case !ok:
 	case name == "srcdoc":
 		p.mark(checkFrame, a.name.start)
 	case name == "formaction":
@@ -131,14 +158,21 @@ func (p *page) attr(a attr) {
 
 // style examines CSS.
 func (p *page) style(s span) {
-	if !mayBeActive(p.b[s.start:s.end]) {
+	p.spend(s.len())
+	if p.over || !mayBeActive(p.b[s.start:s.end]) {
 		return
 	}
 	p.css.load(p.b, s)
 	p.css.findActive(func(at int, _ string) { p.mark(checkStyle, at) })
 }
 
-func (p *page) mark(check htmlCheck, at int) { p.marks = append(p.marks, mark{at, check}) }
+func (p *page) mark(check htmlCheck, at int) {
+	if len(p.marks) == maxMarks {
+		p.over = true
+		return
+	}
+	p.marks = append(p.marks, mark{at, check})
+}
 
 // declare notes a charset that the page says it is in.
 func (p *page) declare(charset string) {
@@ -149,15 +183,15 @@ func (p *page) declare(charset string) {
 
 // local is the name of an element in lower case, without NUL and without the prefix of an XML
 // namespace; empty if it is too long to matter.
-func (p *page) local(s span) string {
-	name := p.lower(s, maxElement)
-	return name[lastColon(name)+1:]
-}
+func (p *page) local(s span) string { return p.lower(p.unprefixed(s), maxElement) }
 
-// attrName is the name of an attribute likewise; it reports false if it is too long to matter.
-func (p *page) attrName(a attr) (string, bool) {
-	name := p.lower(a.name, maxAttrName)
-	return name[lastColon(name)+1:], name != ""
+// attrName is the name of an attribute likewise.
+func (p *page) attrName(a attr) string { return p.lower(p.unprefixed(a.name), maxAttrName) }
+
+// unprefixed is a name without the prefix of an XML namespace, which may be of any length.
+func (p *page) unprefixed(s span) span {
+	s.start += bytes.LastIndexByte(p.b[s.start:s.end], ':') + 1
+	return s
 }
 
 // lower gives bytes of the page in lower case, without NUL; empty if they are more than limit.
@@ -182,21 +216,21 @@ func (p *page) lower(s span, limit int) string {
 	return string(out)
 }
 
-// maxWordValue is how much of a value is looked at where it is one of few words.
-const maxWordValue = 256
+// maxWord is how much of a value is told where it is one of few words.
+const maxWord = 256
 
 // word is the value of an attribute as one of few words: character references decoded, in lower
-// case, trimmed.
+// case, trimmed. A character reference may have any number of zeros, so all of the value is read.
 func (p *page) word(a attr) string {
-	v := p.b[a.value.start:min(a.value.end, a.value.start+maxWordValue)]
-	out := make([]byte, 0, len(v))
-	for i := 0; i < len(v); {
+	v := p.b[a.value.start:a.value.end]
+	out := make([]byte, 0, min(len(v), maxWord))
+	for i := 0; i < len(v) && len(out) < maxWord; {
 		r, n := rune(v[i]), 1
 		if r == '&' {
 			r, n = decodeEntity(v[i:])
 		}
 		i += n
-		if r != 0 && r < 0x80 {
+		if r != 0 && r < 0x80 && (r > ' ' || len(out) > 0) {
 			out = append(out, byte(r))
 		}
 	}
@@ -213,11 +247,10 @@ func charsetOf(v string) string {
 	return strings.Trim(rest, `"' `)
 }
 
-func startsWith(s, prefix string) bool { return strings.HasPrefix(s, prefix) }
-
-func lastColon(s string) int { return strings.LastIndexByte(s, ':') }
-
-func fieldsSeq(s string) iter.Seq[string] { return strings.FieldsSeq(s) }
+// hasPrefixFold reports whether b begins with s, whatever the case.
+func hasPrefixFold(b []byte, s string) bool {
+	return len(b) >= len(s) && strings.EqualFold(string(b[:len(s)]), s)
+}
 
 // indexFold finds s, which is in lower case, whatever the case of b.
 func indexFold(b []byte, s string) int {
@@ -226,10 +259,7 @@ func indexFold(b []byte, s string) int {
 		if n < 0 {
 			return -1
 		}
-		if i += n; len(b)-i < len(s) {
-			return -1
-		}
-		if bytes.EqualFold(b[i:i+len(s)], []byte(s)) {
+		if i += n; hasPrefixFold(b[i:], s) {
 			return i
 		}
 	}

@@ -1,6 +1,11 @@
 package sanitize
 
-import "rastel/sanitize/eml"
+import (
+	"bytes"
+	"strings"
+
+	"rastel/sanitize/eml"
+)
 
 // A htmlCheck is the index of a check in htmlChecks.
 type htmlCheck uint8
@@ -56,7 +61,8 @@ var elements = map[string]htmlCheck{
 // rules are the elements of which it depends on their attributes. The fix is another name for
 // the attribute.
 var rules = map[string]func(*page, *tag){
-	"meta": (*page).meta, "base": (*page).base, "link": (*page).link, "xml": (*page).dataIsland, "use": (*page).use,
+	"?xml-stylesheet": (*page).stylesheet,
+	"meta":            (*page).meta, "base": (*page).base, "link": (*page).link, "xml": (*page).dataIsland, "use": (*page).use,
 	"set": (*page).animation, "animate": (*page).animation, "animatemotion": (*page).animation,
 	"animatetransform": (*page).animation, "animatecolor": (*page).animation,
 }
@@ -73,7 +79,7 @@ const maxAttrName = 32
 // meta (HTML, section 4.2.5.3): http-equiv makes it as strong as a field of HTTP.
 func (p *page) meta(t *tag) {
 	for _, a := range t.attrs {
-		switch name, _ := p.attrName(a); name {
+		switch name := p.attrName(a); name {
 		case "http-equiv":
 			switch p.word(a) {
 			case "refresh":
@@ -92,7 +98,7 @@ func (p *page) meta(t *tag) {
 // base may well say in which window links open, but not where they lead.
 func (p *page) base(t *tag) {
 	for _, a := range t.attrs {
-		if name, _ := p.attrName(a); name == "href" {
+		if name := p.attrName(a); name == "href" {
 			p.mark(checkBase, a.name.start)
 		}
 	}
@@ -104,10 +110,10 @@ var linkTypes = set("import modulepreload serviceworker prerender")
 
 func (p *page) link(t *tag) {
 	for _, a := range t.attrs {
-		if name, _ := p.attrName(a); name != "rel" {
+		if name := p.attrName(a); name != "rel" {
 			continue
 		}
-		for rel := range fieldsSeq(p.word(a)) {
+		for rel := range strings.FieldsSeq(p.word(a)) {
 			if linkTypes[rel] {
 				p.mark(checkLink, a.name.start)
 			}
@@ -118,7 +124,7 @@ func (p *page) link(t *tag) {
 // dataIsland is the xml element of Internet Explorer. Without a source it is what Word writes.
 func (p *page) dataIsland(t *tag) {
 	for _, a := range t.attrs {
-		if name, _ := p.attrName(a); name == "src" {
+		if name := p.attrName(a); name == "src" {
 			p.mark(checkObject, a.name.start)
 		}
 	}
@@ -127,7 +133,7 @@ func (p *page) dataIsland(t *tag) {
 // use (SVG, section 5.6) takes in an element, which must be one of this document.
 func (p *page) use(t *tag) {
 	for _, a := range t.attrs {
-		if name, _ := p.attrName(a); name == "href" && !startsWith(p.word(a), "#") {
+		if name := p.attrName(a); name == "href" && !strings.HasPrefix(p.word(a), "#") {
 			p.mark(checkSVG, a.name.start)
 		}
 	}
@@ -136,15 +142,54 @@ func (p *page) use(t *tag) {
 // animation (SVG Animations, section 2.16) can give a harmless link another target: CVE-2024-37383.
 func (p *page) animation(t *tag) {
 	for _, a := range t.attrs {
-		if name, _ := p.attrName(a); name != "attributename" {
+		if name := p.attrName(a); name != "attributename" {
 			continue
 		}
 		target := p.word(a)
-		if i := lastColon(target); i >= 0 {
-			target = target[i+1:]
-		}
-		if target == "href" || target == "src" || target == "style" || startsWith(target, "on") {
+		target = target[strings.LastIndexByte(target, ':')+1:]
+		if target == "href" || target == "src" || target == "style" || strings.HasPrefix(target, "on") {
 			p.mark(checkSVG, a.name.start)
 		}
 	}
+}
+
+// stylesheet is a processing instruction of XML (Associating Style Sheets with XML). One of CSS is
+// as good as a link to it; XSLT makes any page of the document.
+func (p *page) stylesheet(t *tag) {
+	css := p.b[t.end-2] == '?'
+	types := 0
+	for _, a := range t.attrs {
+		if p.attrName(a) == "type" {
+			types++
+			css = css && p.word(a) == "text/css"
+		}
+	}
+	if !css || types != 1 {
+		p.mark(checkLink, t.name.start+1)
+	}
+}
+
+// declaration looks at what begins with "<!" before byte i. In XML it can define text and default
+// attributes (XML, sections 3.3 and 4.2), which browsers put in before anything else is looked at.
+func (p *page) declaration(i int) {
+	b := p.b[i:]
+	if hasPrefixFold(b, "ATTLIST") || hasPrefixFold(b, "ENTITY") && !harmlessEntity(b[len("ENTITY"):]) {
+		p.mark(checkSVG, i)
+	}
+}
+
+// maxEntityValue is how long the text of an entity may be that is looked at.
+const maxEntityValue = 500
+
+// harmlessEntity reports whether an entity is one that drawing programs write to abbreviate the
+// names of namespaces: a name and the URL of a page in quotes, in which nothing is to be replaced.
+func harmlessEntity(b []byte) bool {
+	b = b[:min(len(b), maxEntityValue)]
+	open := bytes.IndexAny(b, `"'`)
+	if open < 0 || len(bytes.Fields(b[:open])) != 1 {
+		return false
+	}
+	value := b[open+1:]
+	end := bytes.IndexByte(value, b[open])
+	return end >= 0 && strings.HasPrefix(string(value[:end]), "http") && !bytes.ContainsAny(value[:end], "<&%")
 }

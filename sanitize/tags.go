@@ -5,10 +5,9 @@ import "bytes"
 // A tag is one reading of the bytes from a "<" on as a tag (HTML, section 13.2.5), whatever is
 // around them.
 type tag struct {
-	start, end int // from "<" to behind ">"
-	closing    bool
-	name       span
-	attrs      []attr
+	end   int // behind ">"
+	name  span
+	attrs []attr
 }
 
 // An attr is an attribute of a tag. The value is without quotes; empty if there is none.
@@ -44,10 +43,10 @@ func newTagReader(b []byte) *tagReader {
 	return r
 }
 
-// read reads the tag whose name begins at byte name, and whose "<" is at start. It reports false
-// if the page ends before the tag does, or the tag has more than maxAttrs attributes.
-func (r *tagReader) read(start, name int, closing bool) bool {
-	r.tag = tag{start: start, closing: closing, attrs: r.tag.attrs[:0]}
+// read reads the tag whose name begins at byte name. It reports false if the page ends before the
+// tag does, or the tag has more than maxAttrs attributes.
+func (r *tagReader) read(name int) bool {
+	r.tag = tag{attrs: r.tag.attrs[:0]}
 	i := name
 	for i < len(r.b) && !isBlank(r.b[i]) && r.b[i] != '/' && r.b[i] != '>' {
 		i++

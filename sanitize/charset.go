@@ -1,0 +1,96 @@
+package sanitize
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"unicode/utf16"
+)
+
+// readings gives a page in each form in which a client may read it and in which its tags are
+// ASCII. how is empty if the page is in that form, so that it can be edited; otherwise it names
+// the charset.
+func readings(b []byte, charset string) (texts [][]byte, how string) {
+	starts := func(s string) bool { return bytes.HasPrefix(b, []byte(s)) }
+	switch {
+	case starts("\xff\xfe"), starts("<\x00"):
+		return [][]byte{fromUTF16(b, binary.LittleEndian), b}, "utf-16"
+	case starts("\xfe\xff"), starts("\x00<"), strings.HasPrefix(charset, "utf-16be"), charset == "unicodefffe":
+		return [][]byte{fromUTF16(b, binary.BigEndian), b}, "utf-16"
+	case isUTF16(charset):
+		return [][]byte{fromUTF16(b, binary.LittleEndian), b}, "utf-16" // the label may not be true
+	case unreadable(charset):
+		return [][]byte{b}, charset
+	case bytes.Contains(b, []byte("\x1b(")) || bytes.Contains(b, []byte("\x1b$")):
+		return [][]byte{b, fromISO2022JP(b)}, "iso-2022-jp" // browsers guess it, whatever the label
+	}
+	return [][]byte{b}, ""
+}
+
+// isUTF16 reports whether a charset is UTF-16 by one of its labels (Encoding, section 4.2).
+func isUTF16(charset string) bool {
+	switch charset {
+	case "ucs-2", "iso-10646-ucs-2", "csunicode", "unicode", "unicodefeff":
+		return true
+	}
+	return strings.HasPrefix(charset, "utf-16")
+}
+
+// unreadable reports whether a charset has letters of which tags are made at other places than
+// ASCII has them, or none, so that the bytes do not tell what is a tag. ISO-2022-JP has them
+// where it has no escape sequences.
+func unreadable(charset string) bool {
+	if strings.HasPrefix(charset, "iso-2022-jp") || strings.HasPrefix(charset, "csiso2022jp") || pcCharsets[charset] {
+		return false
+	}
+	for _, s := range []string{"utf-7", "unicode-1-1-utf-7", "utf-32", "iso-2022", "csiso2022", "hz-gb", "cp037", "ibm", "ebcdic", "x-imap"} {
+		if strings.HasPrefix(charset, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// pcCharsets are the charsets of IBM that are not EBCDIC.
+var pcCharsets = set(`ibm367 ibm437 ibm737 ibm775 ibm819 ibm850 ibm852 ibm855 ibm857 ibm858 ibm00858
+	ibm860 ibm861 ibm862 ibm863 ibm864 ibm865 ibm866 ibm868 ibm869`)
+
+func fromUTF16(b []byte, order binary.ByteOrder) []byte {
+	u := make([]uint16, len(b)/2)
+	for i := range u {
+		u[i] = order.Uint16(b[2*i:])
+	}
+	return []byte(string(utf16.Decode(u)))
+}
+
+// fromISO2022JP gives text in ISO-2022-JP as a browser reads it (Encoding, section 12.2.1), with
+// the replacement character for all that is not ASCII. Escape sequences are gone, wherever they
+// are: in "<scr\x1b(Bipt>" too.
+func fromISO2022JP(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	set := byte('B')
+	for i := 0; i < len(b); i++ {
+		c := b[i]
+		switch {
+		case c == 0x1b && i+2 < len(b) && isCharset(string(b[i+1:i+3])):
+			set = b[i+2]
+			if b[i+1] == '$' {
+				set = '$'
+			}
+			i += 2
+		case c < 0x80 && c != 0x1b && (set == 'B' || set == 'J' && c != '\\' && c != '~'):
+			out = append(out, c)
+		default:
+			if set == '$' && c > ' ' && c < 0x7f && i+1 < len(b) && b[i+1] != 0x1b {
+				i++ // the second byte
+			}
+			out = append(out, "\ufffd"...)
+		}
+	}
+	return out
+}
+
+// isCharset tells the escape sequences of ISO-2022-JP, without the escape.
+func isCharset(s string) bool {
+	return s == "(B" || s == "(J" || s == "(I" || s == "$@" || s == "$B"
+}
