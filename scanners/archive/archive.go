@@ -138,7 +138,11 @@ func (e *Expander) Expand(ctx context.Context, p *eml.Part, b *scanners.Budget, 
 
 // typed opens p as what it is by its type.
 func (o *opening) typed() error {
-	if open := formatOf(o.p.Type); open != nil {
+	word := o.p.Type
+	if word == "data" {
+		word = o.behindSkippable()
+	}
+	if open := formatOf(word); open != nil {
 		return open(o)
 	}
 	switch {
@@ -146,6 +150,8 @@ func (o *opening) typed() error {
 		o.report(o.p, unsupported, o.p.Type+" is not opened")
 	case o.p.Type == "data" && o.isLZMA():
 		return openLZMA(o)
+	case o.p.Type == "data" && unopened(o.p.Head(16)) != "":
+		o.report(o.p, unsupported, unopened(o.p.Head(16))+" is not opened")
 	case o.p.Type == "data" && namesVolume(o.p.Names):
 		o.report(o.p, multivolume, "a further volume of a split archive, by its name")
 	}

@@ -13,8 +13,7 @@ const maxZipTail = zipEndLen + 1<<16 - 1
 // beginning: behind the program of a self-extracting archive, or behind a picture that is
 // there to hide them.
 //
-// In a container, archives are found as members. Only a zip whose end is that of the part is
-// looked for in it, because that is where programs that open zip files begin.
+// In most containers, archives are found as members: see strict.
 func (o *opening) embedded() error {
 	if o.p.Type == "zip" || o.p.Size < zipEndLen {
 		return nil
@@ -23,7 +22,7 @@ func (o *opening) embedded() error {
 	if err != nil || zip {
 		return err
 	}
-	if o.p.Is("container") && !o.p.Is("executable") {
+	if o.strict() {
 		return nil
 	}
 	for _, e := range []struct {
@@ -31,7 +30,7 @@ func (o *opening) embedded() error {
 		is   func(off int64) bool
 		open func(off int64) error
 	}{
-		{rarMagic, o.isRAR, o.rarAt},
+		{rarMagic, o.isRAR, func(off int64) error { _, err := o.rarAt(off); return err }},
 		{sevenZipMagic, o.isSevenZip, func(off int64) error { _, err := o.sevenZipAt(off); return err }},
 		{"PK\x03\x04", o.isZipMember, func(off int64) error { return o.zip(off, false) }},
 	} {
@@ -40,7 +39,7 @@ func (o *opening) embedded() error {
 			return err
 		}
 		if at > 0 {
-			o.tellEmbedded()
+			o.tellEmbedded(false)
 			if err := e.open(at); err != nil {
 				return err
 			}
@@ -49,9 +48,18 @@ func (o *opening) embedded() error {
 	return nil
 }
 
-// tellEmbedded reports what no honest sender makes. In a program an archive is nothing special.
-func (o *opening) tellEmbedded() {
-	if !o.p.Is("executable") {
+// strict reports whether the part is a container in which archives are nothing special. Only a
+// zip whose end is that of the part is looked for in it, because that is where programs that open
+// zip files begin. PDF and RTF may hold archives too, but need little more than their first
+// bytes to be taken for one, so that they would hide an archive from us.
+func (o *opening) strict() bool {
+	return o.p.Is("container") && !o.p.Is("executable") && o.p.Type != "pdf" && o.p.Type != "rtf"
+}
+
+// tellEmbedded reports what no honest sender makes. In a program an archive is nothing special,
+// nor in the midst of a PDF, which may have any file attached as it is.
+func (o *opening) tellEmbedded(atEnd bool) {
+	if !o.p.Is("executable") && (atEnd || o.p.Type != "pdf") {
 		o.report(o.p, ambiguous, "an archive inside of what is "+o.p.Type+" by its beginning")
 	}
 }
@@ -75,16 +83,16 @@ func (o *opening) zipTail() (bool, error) {
 	if n, err := o.src.ReadAt(tail, start); n < len(tail) {
 		return false, o.searchEnd(err)
 	}
-	strict := o.p.Is("container") && !o.p.Is("executable")
 	for i := len(tail) - zipEndLen; i >= 0; i-- {
 		if string(tail[i:i+4]) != "PK\x05\x06" {
 			continue
 		}
-		if end := i + zipEndLen + int(binary.LittleEndian.Uint16(tail[i+20:])); strict && end != len(tail) {
+		atEnd := i+zipEndLen+int(binary.LittleEndian.Uint16(tail[i+20:])) == len(tail)
+		if !atEnd && o.strict() {
 			continue
 		}
 		if o.isZipEnd(tail[i:], start+int64(i)) {
-			o.tellEmbedded()
+			o.tellEmbedded(atEnd)
 			return true, o.zip(-1, false)
 		}
 	}

@@ -17,12 +17,17 @@ func openRAR(o *opening) error {
 		o.report(o.p, unsupported, "rar before version 1.5")
 		return nil
 	}
-	return o.rarAt(0)
+	end, err := o.rarAt(0)
+	if err != nil || end == 0 {
+		return err
+	}
+	return o.trailer(end)
 }
 
-// rarAt opens the RAR archive that begins at off. It uses rardecode itself because archiver
+// rarAt opens the RAR archive that begins at off, and returns the offset of its end; 0 if that is
+// not known. It uses rardecode itself because archiver
 // cannot bound the dictionary, for which a file of 254 bytes can ask 4 GiB (CVE-2025-11579).
-func (o *opening) rarAt(off int64) error {
+func (o *opening) rarAt(off int64) (int64, error) {
 	var rr *rardecode.Reader
 	err := guard(func() (err error) {
 		in := io.NewSectionReader(o.src, off, o.p.Size-off)
@@ -33,15 +38,15 @@ func (o *opening) rarAt(off int64) error {
 		var h *rardecode.FileHeader
 		err = guard(func() (err error) { h, err = rr.Next(); return err })
 		if err == io.EOF {
-			return nil
+			return o.rarEnd(off), o.fatal()
 		}
 		if err == nil {
 			if fatal := o.rarMember(h, rr); fatal != nil || o.tooDamaged() {
-				return fatal
+				return 0, fatal
 			}
 		}
 	}
-	return o.failed(o.p, err)
+	return 0, o.failed(o.p, err)
 }
 
 // rarMember yields the file that rr has come to.

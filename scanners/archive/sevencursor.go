@@ -116,11 +116,11 @@ func (c *szCursor) header() *szHeader {
 	case szFiles:
 		h.files = c.count(maxSzItems)
 	case szEnd:
-		if slices.ContainsFunc(h.folders, szFolder.holdsData) {
-			c.fail("no members for the data")
-		}
 	default:
 		c.fail("unexpected property")
+	}
+	if h.files == 0 && slices.ContainsFunc(h.folders, szFolder.holdsData) {
+		c.fail("no members for the data")
 	}
 	return h
 }

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -231,10 +232,30 @@ func (z *zipFile) entry(e *zipEntry) error {
 	if e.data < 0 {
 		return z.o.closed(names, damaged, "no local header where the directory says")
 	}
+	if z.streamsMore(e) {
+		z.o.report(z.o.p, ambiguous, "no descriptor behind a stored member of a zip archive")
+		readings = append(readings, e.local)
+	}
 	for _, h := range readings {
 		if err := z.o.zipMember(names, e.data, h); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// streamsMore reports whether a member is stored, and its length by the directory is not that by
+// the descriptor (APPNOTE.TXT 4.3.9) at which programs stop that read a zip as a stream.
+func (z *zipFile) streamsMore(e *zipEntry) bool {
+	if e.local == nil || e.local.method != zipStore || e.local.packed >= 0 {
+		return false
+	}
+	for _, h := range e.central {
+		var b [4]byte
+		z.o.src.ReadAt(b[:], e.data+h.extent(z.o.p.Size-e.data)) //nolint:errcheck // zeros are no descriptor
+		if string(b[:]) != "PK\x07\x08" && binary.LittleEndian.Uint32(b[:]) != h.crc {
+			return true
+		}
+	}
+	return false
 }

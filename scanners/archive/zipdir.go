@@ -109,43 +109,51 @@ func (z *zipFile) directory(end int64) (bool, error) {
 	return found, nil
 }
 
-// endRecords are r and the record of zip64 before it, if there is one: where r leaves nothing
-// to that, programs follow the one or the other.
+// endRecords are r and those of zip64 before it: where r leaves nothing to those, programs follow
+// the one or the other.
 func (z *zipFile) endRecords(r zipEndRecord) []zipEndRecord {
-	big, ok := z.end64(r)
-	if !ok {
-		return []zipEndRecord{r}
-	}
+	big := z.ends64(r)
 	same := func(a, b, max uint64) bool { return a == b || a == max }
-	if same(r.count, big.count, math.MaxUint16) && same(r.size, big.size, math.MaxUint32) && same(r.offset, big.offset, math.MaxUint32) {
-		return []zipEndRecord{big}
+	for _, b := range big {
+		if !same(r.count, b.count, math.MaxUint16) || !same(r.size, b.size, math.MaxUint32) || !same(r.offset, b.offset, math.MaxUint32) {
+			big = append(big, r)
+			break
+		}
+	}
+	switch len(big) {
+	case 0:
+		return []zipEndRecord{r}
+	case 1:
+		return big
 	}
 	z.o.report(z.o.p, ambiguous, "the end records of a zip archive disagree")
-	return []zipEndRecord{big, r}
+	return big
 }
 
-// end64 reads the end record of zip64, by its locator or, where a prefix has moved it, right
-// before that.
-func (z *zipFile) end64(r zipEndRecord) (zipEndRecord, bool) {
+// ends64 reads the end records of zip64: that by its locator and that right before the locator,
+// by which some programs go because a prefix may have moved it. They are one unless somebody
+// wants programs to differ.
+func (z *zipFile) ends64(r zipEndRecord) (out []zipEndRecord) {
 	var loc [zipLoc64Len]byte
 	if n, _ := z.o.src.ReadAt(loc[:], max(r.at-zipLoc64Len, 0)); n < len(loc) || string(loc[:4]) != "PK\x06\x07" {
-		return r, false
+		return nil
 	}
-	for _, at := range []int64{int64(binary.LittleEndian.Uint64(loc[8:])), r.at - zipLoc64Len - zipEnd64Len} {
+	offset := int64(binary.LittleEndian.Uint64(loc[8:]))
+	for _, at := range []int64{offset, r.at - zipLoc64Len - zipEnd64Len} {
 		var b [zipEnd64Len]byte
-		if at < 0 || at > z.o.p.Size {
+		if at < 0 || at > z.o.p.Size || len(out) > 0 && at == offset {
 			continue
 		}
 		if n, _ := z.o.src.ReadAt(b[:], at); n < len(b) || string(b[:4]) != "PK\x06\x06" {
 			continue
 		}
-		return zipEndRecord{
+		out = append(out, zipEndRecord{
 			disk: binary.LittleEndian.Uint32(b[16:]), dirDisk: binary.LittleEndian.Uint32(b[20:]),
 			count: binary.LittleEndian.Uint64(b[32:]), size: binary.LittleEndian.Uint64(b[40:]),
 			offset: binary.LittleEndian.Uint64(b[48:]), at: at,
-		}, true
+		})
 	}
-	return r, false
+	return out
 }
 
 // follow reads the directory that r describes: where its size leads back to, and where its
