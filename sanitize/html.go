@@ -13,6 +13,9 @@ import (
 // htmlExtensions are those of files that a browser shows as a page.
 var htmlExtensions = set("html htm shtml shtm xhtml xht svg mht mhtml hta htc")
 
+// xmlExtensions are those of XML that a browser opens.
+var xmlExtensions = set("xml xsl xslt")
+
 // HTML looks for what is active in HTML, whatever its label: the body of a message as well as
 // attached pages and drawings. Its fixes rename what is active in place, so that it is visible
 // and does nothing, and touch no other byte.
@@ -23,7 +26,8 @@ func (HTML) Checks() []eml.Check { return htmlChecks[:] }
 
 // Scan examines one leaf.
 func (s HTML) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
-	if !p.Leaf() || !isHTML(p) {
+	html := isHTML(p)
+	if !p.Leaf() || !html && !isXML(p) {
 		return nil, nil
 	}
 	if p.Size > s.Config.htmlSize() {
@@ -43,6 +47,9 @@ func (s HTML) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
 				how = c
 			}
 		}
+		if !html && !pg.shown && !pg.over {
+			continue
+		}
 		for _, f := range pg.findings(p, how == "") {
 			out = addOnce(out, f)
 		}
@@ -53,6 +60,12 @@ func (s HTML) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
 	return out, nil
 }
 
+// isXML reports whether a browser shows the part, if its elements are of HTML or a drawing. Most
+// XML is data, whose elements may well be called "form" or "object".
+func isXML(p *eml.Part) bool {
+	return p.MediaType == "text/xml" || p.MediaType == "application/xml" || hasExtension(p, xmlExtensions)
+}
+
 // isHTML reports whether some client shows the part as a page. Plain text that only mentions
 // HTML is not: mail about HTML is common among those who write it.
 func isHTML(p *eml.Part) bool {
@@ -60,17 +73,25 @@ func isHTML(p *eml.Part) bool {
 	case "text/html", "application/xhtml+xml", "image/svg+xml", "application/xhtml", "text/xhtml":
 		return true
 	}
-	for _, n := range p.Names {
-		for _, f := range forms(n) {
-			if htmlExtensions[extension(f)] {
-				return true
-			}
-		}
+	if hasExtension(p, htmlExtensions) {
+		return true
 	}
 	if p.Type != "html" && p.Type != "svg" {
 		return false
 	}
 	return p.MediaType != "text/plain" || len(p.Names) > 0 || bytes.HasPrefix(bytes.TrimLeft(p.Head(256), " \t\r\n\xef\xbb\xbf"), []byte("<"))
+}
+
+// hasExtension reports whether one of the names of a part has one of these extensions.
+func hasExtension(p *eml.Part, extensions map[string]bool) bool {
+	for _, n := range p.Names {
+		for _, f := range forms(n) {
+			if extensions[extension(f)] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // findings makes one finding of each check; with fixes if the page can be edited in place.

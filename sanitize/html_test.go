@@ -155,6 +155,21 @@ func TestHTMLIsJudgedWhateverItsLabel(t *testing.T) {
 	}
 }
 
+func TestXMLIsJudgedIfABrowserShowsIt(t *testing.T) {
+	padding := "<?xml version=\"1.0\"?><!--" + strings.Repeat(" ", 2000) + "-->"
+	for _, tt := range []struct{ header, content, want string }{
+		{"Content-Type: text/xml", padding + `<x xmlns:h="http://www.w3.org/1999/xhtml"><h:script>go()</h:script>`, "script"},
+		{"Content-Type: application/octet-stream; name=a.xml", padding + `<svg xmlns="http://www.w3.org/2000/&#x73;vg" onload="go()"/>`, "event-handler"},
+		{"Content-Type: text/xml", padding + `<!DOCTYPE x [<!ENTITY a "x">]><x xmlns="&a;" onload="go()"/>`, "event-handler svg"},
+		{"Content-Type: text/xml", `<?xml version="1.0"?><?xml-stylesheet type="text/xsl" href="invoice.xsl"?><order><form/><object on="1" onset="2"/></order>`, ""},
+	} {
+		findings, err := HTML{}.Scan(t.Context(), message(t, tt.header, tt.content).Root)
+		if err != nil || checkNames(findings) != tt.want {
+			t.Errorf("%.2500q: got %q, %v; want %q", tt.content, checkNames(findings), err, tt.want)
+		}
+	}
+}
+
 func TestHTMLThatCannotBeEditedHasNoFix(t *testing.T) {
 	utf16 := "\xff\xfe"
 	for _, c := range "<script>x</script>" {

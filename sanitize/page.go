@@ -14,6 +14,7 @@ type page struct {
 	b       []byte
 	marks   []mark
 	charset []string // what the page says of itself
+	shown   bool     // a namespace of it is one of those that a browser shows
 	work    int      // bytes that were read so far
 	over    bool     // it costs more to read, or to defang, than the limits
 	css     cssText
@@ -137,6 +138,9 @@ func (p *page) styleEnd(i int) int {
 func (p *page) attr(a attr) {
 	name := p.attrName(a)
 	head := p.lower(span{a.name.start, min(a.name.end, a.name.start+len(defanged))}, maxAttrName)
+	if strings.HasPrefix(head, "xmlns") {
+		p.namespace(a)
+	}
 	switch {
 	case head == "defanged_":
 		return // nobody knows it
@@ -153,6 +157,15 @@ func (p *page) attr(a attr) {
 	}
 	if a.value.len() > 0 && !textAttrs[name] && dangerousURL(p.b[a.value.start:a.value.end]) != "" {
 		p.mark(checkURL, a.value.start)
+	}
+}
+
+// namespace looks at the name of a namespace of XML: those of XHTML, SVG and XSLT make of data a
+// page. An entity may stand for one of them.
+func (p *page) namespace(a attr) {
+	name := p.word(a)
+	for _, s := range []string{"/xhtml", "/svg", "/xsl/transform", "&"} {
+		p.shown = p.shown || strings.Contains(name, s)
 	}
 }
 
