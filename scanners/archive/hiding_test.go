@@ -22,7 +22,7 @@ func rar4Of(service string) []byte {
 	}
 	fields := make([]byte, 25)
 	fields[17], fields[18], fields[19] = 29, 0x30, byte(len(service)) // version, method, length of the name
-	return join([]byte("Rar!\x1a\x07\x00"), block(0x73, 0, make([]byte, 6)), block(0x7a, 0x8000, append(fields, service...)), block(0x7b, 0x4000, nil))
+	return join([]byte("Rar!\x1a\x07\x00"), block(0x73, 0, make([]byte, 6)), block(0x7a, 0x8000, join(fields, []byte(service))), block(0x7b, 0x4000, nil))
 }
 
 // rar5Of is an archive of RAR 5 that holds one service of that name.

@@ -63,6 +63,7 @@ func innerNames(outer []string) (names nameSet) {
 }
 
 func withoutSuffix(name string) string {
+	name = strings.TrimRight(name, " .") // as Windows does
 	for _, s := range suffixes {
 		if n := len(name) - len(s.old); n > 0 && strings.EqualFold(name[n:], s.old) {
 			return name[:n] + s.new
