@@ -39,29 +39,43 @@ func (Header) Checks() []eml.Check { return headerChecks }
 func (Header) Scan(context.Context, *eml.Part) ([]eml.Finding, error) { return nil, nil }
 
 // ScanMessage examines the message's own header.
-func (Header) ScanMessage(_ context.Context, m *eml.Message) ([]eml.Finding, error) {
+func (s Header) ScanMessage(_ context.Context, m *eml.Message) ([]eml.Finding, error) {
 	var out []eml.Finding
-	h := &m.Root.Header
-	for _, f := range h.Fields {
-		name, value := strings.ToLower(f.Name), h.RawValue(f)
-		found := func(check, detail string, fix ...eml.Edit) {
-			out = append(out, eml.Finding{Check: check, Part: m.Root, Detail: f.Name + ": " + detail, Fix: fix})
-		}
-		limit := maxField
-		if name == "subject" {
-			limit = maxSubject
-		}
-		if n := len(h.Value(f)); n > limit && shortFields[name] {
-			found("header/long", fmt.Sprintf("%d bytes", n), shortened(m.Root, f, limit))
-		}
-		if n := bytes.Count(value, []byte("<>")); n >= minNullAddrs {
-			found("header/null-address", fmt.Sprintf("%d null addresses", n), without(m.Root, f, "<>"))
-		}
-		if i := bytes.IndexFunc(value, isControl); i >= 0 {
-			found("header/control", fmt.Sprintf("byte %#02x", value[i]))
-		}
+	for _, f := range m.Root.Header.Fields {
+		out = append(out, s.scanField(m.Root, f)...)
 	}
 	return out, nil
+}
+
+// scanField examines one field. All findings about it have the same fix: a field can be replaced
+// once only.
+func (Header) scanField(p *eml.Part, f eml.Field) (out []eml.Finding) {
+	h := &p.Header
+	fixed := h.Value(f)
+	found := func(check, detail string) {
+		out = append(out, eml.Finding{Check: check, Part: p, Detail: f.Name + ": " + detail})
+	}
+	limit := maxField
+	name := strings.ToLower(f.Name)
+	if name == "subject" {
+		limit = maxSubject
+	}
+	if n := len(fixed); n > limit && shortFields[name] {
+		found("header/long", fmt.Sprintf("%d bytes", n))
+		fixed = shortened(fixed, limit)
+	}
+	if n := bytes.Count(h.RawValue(f), []byte("<>")); n >= minNullAddrs {
+		found("header/null-address", fmt.Sprintf("%d null addresses", n))
+		fixed = strings.ReplaceAll(fixed, "<>", "")
+	}
+	if i := bytes.IndexFunc(h.RawValue(f), isControl); i >= 0 {
+		found("header/control", fmt.Sprintf("byte %#02x", h.RawValue(f)[i]))
+		fixed = withoutControls(fixed)
+	}
+	for i := range out {
+		out[i].Fix = []eml.Edit{replaceValue(p, f, fixed)}
+	}
+	return out
 }
 
 // isControl tells what no field holds but folds and tabs (RFC 5322 section 2.2). ISO-2022 needs
@@ -70,21 +84,27 @@ func isControl(r rune) bool {
 	return r < ' ' && r != '\t' && r != '\n' && r != '\r' && r != 0x1b || r == 0x7f
 }
 
-// shortened cuts the value of a field, not within an encoded word or a character.
-func shortened(p *eml.Part, f eml.Field, limit int) eml.Edit {
-	v := p.Header.Value(f)[:limit]
+// withoutControls has a blank in place of each control character.
+func withoutControls(v string) string {
+	b := []byte(v) // which need not be UTF-8
+	for i, c := range b {
+		if isControl(rune(c)) {
+			b[i] = ' '
+		}
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// shortened cuts a value, not within an encoded word or a character.
+func shortened(v string, limit int) string {
+	v = v[:limit]
 	if i := strings.LastIndex(v, "=?"); i >= 0 && !strings.HasSuffix(v, "?=") {
 		v = v[:i]
 	}
 	for v != "" && v[len(v)-1] >= 0x80 {
 		v = v[:len(v)-1]
 	}
-	return replaceValue(p, f, strings.TrimSpace(v))
-}
-
-// without takes all of s out of the value of a field.
-func without(p *eml.Part, f eml.Field, s string) eml.Edit {
-	return replaceValue(p, f, strings.ReplaceAll(p.Header.Value(f), s, ""))
+	return strings.TrimSpace(v)
 }
 
 func replaceValue(p *eml.Part, f eml.Field, v string) eml.Edit {

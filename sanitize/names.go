@@ -99,7 +99,7 @@ func testDouble(c Config, name string) string {
 // maxBlanks is how many blanks in a row a name may have; more push its end out of sight.
 const maxBlanks = 7
 
-func testHidden(_ Config, name string) string {
+func testHidden(c Config, name string) string {
 	blanks := 0
 	for i, r := range name {
 		switch {
@@ -115,8 +115,23 @@ func testHidden(_ Config, name string) string {
 		}
 		blanks = 0
 	}
+	for _, f := range forms(name) {
+		ext := extension(f)
+		if look := lookAlikes.Replace(ext); look != ext && c.executable(look) != "" {
+			return "letters that look like " + look
+		}
+	}
 	return ""
 }
+
+// lookAlikes are Cyrillic and Greek letters, in lower case, that look like Latin ones (Unicode
+// Technical Standard #39): systems do not run "setup.ехе", but people and some tools take it for
+// what it looks like.
+var lookAlikes = strings.NewReplacer(
+	"а", "a", "в", "b", "с", "c", "ԁ", "d", "е", "e", "һ", "h", "і", "i", "ј", "j", "к", "k", "ӏ", "l", "м", "m", "о", "o",
+	"р", "p", "ԛ", "q", "ѕ", "s", "т", "t", "у", "y", "х", "x", "ѵ", "v", "ԝ", "w",
+	"α", "a", "ε", "e", "ι", "i", "ο", "o", "ρ", "p", "χ", "x", "ν", "v", "κ", "k", "τ", "t", "υ", "u",
+)
 
 // inExtension reports whether byte i of a name is in its extension. Elsewhere joiners are part
 // of how some scripts, and emoji, are written.

@@ -167,7 +167,8 @@ func TestHeaderFieldsThatHurtAreFoundAndMended(t *testing.T) {
 		{"Subject: " + strings.Repeat("long ", 100), "header/long", strings.TrimSpace(strings.Repeat("long ", 50))},
 		{"To: " + strings.Repeat("a@example.org, ", 100) + "b@example.org", "", ""},
 		{"From: " + strings.Repeat("<> ", 6) + "a@example.org", "header/null-address", "a@example.org"},
-		{"Subject: a\x07b", "header/control", ""},
+		{"Subject: a\x07b\xff", "header/control", "a b\xff"},
+		{"Subject: " + strings.Repeat("long\x0c", 100), "header/control header/long", strings.TrimSpace(strings.Repeat("long ", 50))},
 	} {
 		m := message(t, tt.header, "x")
 		findings, err := Header{}.ScanMessage(t.Context(), m)

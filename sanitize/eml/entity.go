@@ -338,6 +338,9 @@ func (p *parser) contentType(part *Part, values []string) []parsedField {
 		}
 	}
 	p.boundary(part, f)
+	if f.differ("charset") && strings.HasPrefix(part.MediaType, "text") {
+		p.ambiguous(part, "mime/ambiguous-type", "several charsets are declared")
+	}
 	return fields
 }
 

@@ -206,6 +206,21 @@ func splitName(name string) param {
 	return p
 }
 
+// differ reports whether the parameter is there several times, and not always the same.
+func (f *parsedField) differ(name string) bool {
+	first := ""
+	for _, p := range f.params {
+		switch {
+		case p.name != name:
+		case first == "":
+			first = p.value
+		case !strings.EqualFold(p.value, first):
+			return true
+		}
+	}
+	return false
+}
+
 // values are all values that some client would take for the parameter, each once: the plain
 // ones in order, then the extended ones, then the joined continuations.
 func (f *parsedField) values(name string) []string {

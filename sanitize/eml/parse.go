@@ -262,13 +262,13 @@ const maxIndent = 8
 type start struct {
 	end    byte // the last byte of the line before; no line ends there if it is neither CR nor LF
 	brk    int64
-	indent int // blanks
+	indent int // blanks, and NUL, which some clients pass over
 }
 
 // lineStart looks at the bytes before "--"; last is the byte before those.
 func lineStart(before []byte, last byte) start {
 	n := len(before)
-	for n > 0 && len(before)-n < maxIndent && (before[n-1] == ' ' || before[n-1] == '\t') {
+	for n > 0 && len(before)-n < maxIndent && (before[n-1] == ' ' || before[n-1] == '\t' || before[n-1] == 0) {
 		n--
 	}
 	s := start{end: last, indent: len(before) - n}
@@ -302,7 +302,7 @@ func (p *parser) delimiterAt(at start) (delimiter, bool) {
 		p.again(p.open[d.level].part, crEndsLine, "with a bare CR as the end of a line")
 		return d, false
 	case indented:
-		p.ambiguous(p.open[d.level].part, "mime/ambiguous-boundary", "blanks before a delimiter")
+		p.ambiguous(p.open[d.level].part, "mime/ambiguous-boundary", "blanks or NUL before a delimiter")
 		p.again(p.open[d.level].part, prefixMatch, "with lines that look like delimiters as such")
 		return d, false
 	}
