@@ -280,6 +280,8 @@ func TestSniffTellsContentFromItsBytes(t *testing.T) {
 		{"text before <script>alert(1)</script>", "html"}, {"\xca\xfe\xba\xbe\x00\x00\x00\x34", "java-class"}, {"\xca\xfe\xba\xbe\x00\x00\x00\x02", "macho"},
 		{"Received: a\r\nFrom: b\r\nTo: c\r\n\r\n", "mail"}, {"From: me\r\n\r\nhi", "text"}, {"\x00\x01\x02", "data"},
 		{"junk\n%PDF-1.4", "pdf"}, {"{\\rt", "rtf"}, {"L\x00\x00\x00\x01\x14\x02\x00", "lnk"}, {"\x89PNG\r\n\x1a\n", "png"},
+		{"begin 644 x.com\n", "uuencode"}, {"begin 5 minutes\n", "text"}, {"=ybegin line=128 size=1 name=x\n\xff\x01", "yenc"}, {"Hi\n(This file must be converted with BinHex 4.0)\n:", "binhex"},
+		{"\x00\x05\x16\x00", "applesingle"}, {"\x00\x05\x16\x07", "appledouble"}, {"\x78\x9f\x3e\x22", "tnef"}, {"begin 644 <script>\n", "html"},
 	} {
 		if got := sniff(strings.NewReader(tt.in), int64(len(tt.in))); got != tt.want {
 			t.Errorf("sniff(%q) = %q, want %q", tt.in, got, tt.want)

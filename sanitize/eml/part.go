@@ -111,6 +111,15 @@ func (p *Part) RawBody() *io.SectionReader {
 	return io.NewSectionReader(p.src, p.body, p.end-p.body)
 }
 
+// Encoded is what the content of a leaf was decoded from, for encodings that hold more than the
+// content, such as its name. It is empty if the content stands as it is in the message.
+func (p *Part) Encoded() *io.SectionReader {
+	if p.src == nil || p.content == nil {
+		return io.NewSectionReader(p.content, 0, 0)
+	}
+	return io.NewSectionReader(p.src, p.body, p.end-p.body)
+}
+
 // Content is the decoded content of a leaf. Each call gives a new reader; any number may be
 // used at once, until the message is done with. It is empty for a part that is no leaf.
 func (p *Part) Content() *io.SectionReader {

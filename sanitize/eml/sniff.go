@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"regexp"
 	"unicode/utf8"
 )
 
@@ -34,7 +35,8 @@ var magics = []magic{
 	{0, "!<arch>\n", "ar"}, {0, "\xed\xab\xee\xdb", "rpm"}, {0, "MSCF", "cab"}, {0, "ISc(", "cab"},
 	{0, "\x60\xea", "arj"}, {7, "**ACE**", "ace"}, {20, "\xdc\xa7\xc4\xfd", "zoo"}, {0, "\x1f\x9d", "compress"},
 	{0, "xar!", "xar"}, {0, "vhdxfile", "vhdx"}, {0, "conectix", "vhd"}, {0, "MSWIM\x00\x00\x00", "wim"},
-	{0, "\x78\x9f\x3e\x22", "tnef"}, // MS-OXTNEF 2.1.3.1
+	{0, "\x78\x9f\x3e\x22", "tnef"},                                                // MS-OXTNEF 2.1.3.1
+	{0, "\x00\x05\x16\x00", "applesingle"}, {0, "\x00\x05\x16\x07", "appledouble"}, // RFC 1740 appendix A
 
 	{0, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"}, // MS-CFB 2.2
 	{0, "{\\rt", "rtf"},                            // Word takes a damaged "{\rtf1" too
@@ -177,6 +179,9 @@ func sniffText(head []byte) string {
 		if looksHTML(text) {
 			return "html"
 		}
+		if word := sniffEncoded(bytes.ToLower(text)); word != "" {
+			return word
+		}
 		return "data"
 	}
 	t := bytes.TrimLeft(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), " \t\r\n\f")
@@ -204,7 +209,28 @@ func sniffText(head []byte) string {
 	case looksMail(low):
 		return "mail"
 	}
+	if word := sniffEncoded(low); word != "" {
+		return word
+	}
 	return "text"
+}
+
+// begins is the line that begins a uuencoded file (POSIX uuencode).
+var begins = regexp.MustCompile(`^begin(?:-base64)? [0-7]{3,4} [^\r\n]+[\r\n]`)
+
+// sniffEncoded tells text that is nothing but an encoded file; low is in lower case.
+func sniffEncoded(low []byte) string {
+	switch {
+	case bytes.HasPrefix(low, []byte("=ybegin ")):
+		return "yenc"
+	case begins.Match(low):
+		return "uuencode"
+	}
+	// RFC 1741 section 3; text may be before it.
+	if at := bytes.Index(low, []byte("(this file must be converted with binhex")); at >= 0 && bytes.Contains(low[at:], []byte("\n:")) {
+		return "binhex"
+	}
+	return ""
 }
 
 // htmlStarts are tags that make a browser take a text for HTML (WHATWG MIME Sniffing 7.1),

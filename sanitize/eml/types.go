@@ -17,7 +17,8 @@ var Types = map[string][]string{
 	"zoo": {"container", "archive"}, "compress": {"container", "archive"}, "xar": {"container", "archive"},
 	"iso": {"container", "image-of-disk"}, "vhd": {"container", "image-of-disk"}, "vhdx": {"container", "image-of-disk"},
 	"udf": {"container", "image-of-disk"}, "dmg": {"container", "image-of-disk"}, "wim": {"container", "image-of-disk"},
-	"tnef": {"container"}, "mail": {"container", "text"},
+	"tnef": {"container"}, "applesingle": {"container"}, "appledouble": {"container"},
+	"binhex": {"container", "text"}, "uuencode": {"container", "text"}, "yenc": {"container"}, "mail": {"container", "text"},
 
 	"ole": {"container", "document"}, "rtf": {"container", "document", "text"}, "pdf": {"container", "document"},
 	"onenote": {"container", "document"}, "postscript": {"document", "text"},
