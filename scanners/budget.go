@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"rastel/sanitize/eml"
@@ -50,6 +51,9 @@ type Budget struct {
 	spool   eml.SpoolOptions
 	bytes   atomic.Int64
 	members atomic.Int64
+
+	mu    sync.Mutex
+	taken map[*eml.Part]int // the last index of a member
 }
 
 // NewBudget makes the budget of a message; spool says where members are kept.
@@ -71,7 +75,8 @@ func (b *Budget) Take(n int64) error {
 }
 
 // Member reads the content of one member of p from r, to its end, and makes a part of it. The
-// names are those that the container gives it; index counts the members of p from 1.
+// names are those that the container gives it; index counts the members of p from 1. What other
+// expanders have made of p keeps its index, and those behind it move on.
 //
 // The error is ErrBudget, that of ctx, or that of r; with an error of r the part holds what
 // could be read before it and is returned too, because a client may show that much. The caller
@@ -87,12 +92,23 @@ func (b *Budget) Member(ctx context.Context, p *eml.Part, index int, names []str
 		return nil, readErr
 	}
 	s.CloseWrite(nil)
-	m, err := eml.NewMember(p, index, names, s)
+	m, err := eml.NewMember(p, b.number(p, index), names, s)
 	if err != nil {
 		s.Close()
 		return nil, err
 	}
 	return m, readErr
+}
+
+// number gives a member an index that no other member of p has.
+func (b *Budget) number(p *eml.Part, index int) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.taken == nil {
+		b.taken = map[*eml.Part]int{}
+	}
+	b.taken[p] = max(index, b.taken[p]+1)
+	return b.taken[p]
 }
 
 // Count accounts for one member of p, without its bytes. Member does so itself.

@@ -21,6 +21,7 @@ func (s Mail) Expand(ctx context.Context, p *eml.Part, b *Budget, yield func(*em
 	if p.Type != "mail" && p.MediaType != "message/rfc822" {
 		return nil, nil
 	}
+	b.number(p, 1) // that of the message
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	_, findings, err := eml.ParseContent(ctx, p, s.Limits, func(leaf *eml.Part) {
