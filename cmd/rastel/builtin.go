@@ -23,6 +23,11 @@ func builtin(cfg *Config) []scanners.Named {
 		{Name: "header", Scanner: sanitize.Header{}},
 		{Name: "mail", Scanner: scanners.Mail{Limits: cfg.mimeLimits()}},
 		{Name: "archive", Scanner: archive.New(archive.Config{})},
+		{Name: "uuencode", Scanner: scanners.UUEncode{}},
+		{Name: "yenc", Scanner: scanners.YEnc{}},
+		{Name: "binhex", Scanner: scanners.BinHex{}},
+		{Name: "apple", Scanner: scanners.Apple{}},
+		{Name: "tnef", Scanner: scanners.TNEF{}},
 	}
 }
 
