@@ -37,10 +37,11 @@ func Notice(reason string, names ...string) []byte {
 	return b.Bytes()
 }
 
-// shown gives text as ASCII on one line, with escapes for the rest.
+// shown gives text as ASCII on one line, with escapes for the rest, and for the second of two
+// hyphens, which begin a boundary and for some clients do so anywhere in a line.
 func shown(s string) string {
 	q := strconv.QuoteToASCII(shorten(s, maxNoticeText))
-	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
+	return strings.NewReplacer(`\"`, `"`, "--", `-\x2d`).Replace(q[1 : len(q)-1])
 }
 
 // ErrHeader is returned by Strip where the header of the part is not wholly known, because it is

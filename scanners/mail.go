@@ -2,6 +2,8 @@ package scanners
 
 import (
 	"context"
+	"path"
+	"strings"
 
 	"rastel/sanitize/eml"
 )
@@ -18,7 +20,7 @@ func (Mail) Scan(context.Context, *eml.Part) ([]eml.Finding, error) { return nil
 
 // Expand yields the leaves of the message in p.
 func (s Mail) Expand(ctx context.Context, p *eml.Part, b *Budget, yield func(*eml.Part) error) ([]eml.Finding, error) {
-	if p.Type != "mail" && p.MediaType != "message/rfc822" {
+	if !opensAsMail(p) {
 		return nil, nil
 	}
 	b.number(p, 1) // that of the message
@@ -38,6 +40,35 @@ func (s Mail) Expand(ctx context.Context, p *eml.Part, b *Budget, yield func(*em
 		err = cause
 	}
 	return findings, err
+}
+
+// opensAsMail reports whether some client opens the part as a message: by its content, by its label,
+// or by one of its names.
+func opensAsMail(p *eml.Part) bool {
+	switch {
+	case p.Type == "mail":
+		return p.MediaType != "text/rfc822-headers" // nothing follows those
+	case strings.HasPrefix(p.MediaType, "message/") && p.Is("text"):
+		return !statusTypes[p.MediaType]
+	case !p.Is("text"):
+		return p.MediaType == "message/rfc822"
+	}
+	for _, name := range p.Names {
+		if mailExtensions[strings.ToLower(path.Ext(strings.TrimRight(name, ". ")))] {
+			return true
+		}
+	}
+	return false
+}
+
+// mailExtensions are those that desktops open with a mail client, or with a browser that knows MIME.
+var mailExtensions = map[string]bool{".eml": true, ".emlx": true, ".mht": true, ".mhtml": true, ".nws": true, ".mim": true, ".mime": true, ".mbox": true}
+
+// statusTypes are messages of fields alone; no client looks for parts in them.
+var statusTypes = map[string]bool{
+	"message/delivery-status": true, "message/disposition-notification": true, "message/feedback-report": true,
+	"message/global-delivery-status": true, "message/global-disposition-notification": true,
+	"message/global-headers": true, "message/rfc822-headers": true,
 }
 
 // leaf accounts for an entity of a message that came out of p.

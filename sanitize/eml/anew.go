@@ -471,13 +471,18 @@ func (h *Header) plainField(f Field) []byte {
 	raw := append([]byte(f.Name+":"), h.raw[f.value:f.End]...)
 	raw = bytes.ReplaceAll(raw, []byte{0}, nil)
 	var out []byte
+	add := func(line []byte) {
+		if len(out) == 0 || len(bytes.TrimSpace(line)) > 0 { // else some take it for the end of the header
+			out = append(append(out, line...), "\r\n"...)
+		}
+	}
 	for line := range bytes.Lines(raw) {
 		line = bytes.ReplaceAll(bytes.TrimRight(line, "\r\n"), []byte("\r"), []byte(" "))
 		for len(line) > maxPlainLine {
-			out = append(append(out, line[:maxPlainLine-1]...), "\r\n "...)
-			line = line[maxPlainLine-1:]
+			add(line[:maxPlainLine-1])
+			line = append([]byte(" "), line[maxPlainLine-1:]...)
 		}
-		out = append(append(out, line...), "\r\n"...)
+		add(line)
 	}
 	return out
 }

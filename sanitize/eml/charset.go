@@ -2,6 +2,7 @@ package eml
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -74,5 +75,28 @@ func decodeUTF7(s string) string {
 	}
 }
 
-// Charset is the declared charset of a text part, lower case; empty if none is declared.
-func (p *Part) Charset() string { return strings.ToLower(p.Params["charset"]) }
+// Charset is the declared charset of a text part, lower case, without blanks, quotes and comments
+// that clients pass over; empty if none is declared.
+func (p *Part) Charset() string { return plainCharset(p.Params["charset"]) }
+
+func plainCharset(v string) string {
+	v = strings.TrimLeftFunc(strings.ToLower(v), isCharsetEnd)
+	if i := strings.IndexFunc(v, isCharsetEnd); i >= 0 {
+		v = v[:i]
+	}
+	return v
+}
+
+// isCharsetEnd tells what is in the name of no charset (RFC 2978 section 2.3).
+func isCharsetEnd(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"'(),;<>=", r) }
+
+// charsets are the charsets that values of a parameter name.
+func charsets(values []string) []string {
+	var out []string
+	for _, v := range values {
+		if c := plainCharset(v); c != "" && !slices.Contains(out, c) {
+			out = append(out, c)
+		}
+	}
+	return out
+}

@@ -172,11 +172,11 @@ func TestNamesHoldEveryCandidate(t *testing.T) {
 		{"Content-Disposition: inline; filename*=utf-8''%61.exe", `["a.exe"]`},
 		{"Content-Disposition: inline; filename*=iso-8859-1''%e4.exe; filename=a.txt", `["a.txt" "ä.exe"]`},
 		{"Content-Disposition: inline; filename*0=a.e; filename*1=xe", `["a.exe"]`},
-		{"Content-Disposition: inline; filename*1=xe; filename*0=a.e; filename*3=zz", `["a.exe" "a.exezz"]`},
+		{"Content-Disposition: inline; filename*1=xe; filename*0=a.e; filename*3=zz", `["a.exe" "a.exezz" "xea.ezz"]`},
 		{`Content-Disposition: inline; filename*0*="''attached%2E"; filename*1*="%62"; filename*2=at`, `["attached.bat"]`},
 		{`Content-Type: x/y; name="=?utf-8?B?YS5leGU=?="`, `["a.exe"]`},
 		{`Content-Disposition: inline; filename="a\.exe"`, `["a.exe" "a\\.exe"]`},
-		{"Content-Disposition: inline (x; filename=q.exe) ; filename=b.txt", `["b.txt"]`},
+		{"Content-Disposition: inline (x; filename=q.exe) ; filename=b.txt", `["b.txt" "q.exe"]`},
 		{"Content-Type: application/octet-stream;\n name=\"x.rar\"", `["x.rar"]`},
 	} {
 		m, _ := parse(t, tt.header+"\n\nx")

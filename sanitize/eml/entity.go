@@ -18,7 +18,7 @@ func (p *parser) header(part *Part) {
 		if len(line) == 0 || p.win.err != nil {
 			break
 		}
-		if !cut && isEmptyLine(line) {
+		if !cut && (isEmptyLine(line) || p.how&blankEnds != 0 && isBlankLine(line)) {
 			p.win.skip(len(line))
 			if goOn && looksLikeField(p.win.line(maxDelimiter)) {
 				goOn = false
@@ -54,6 +54,12 @@ func isEmptyLine(line []byte) bool {
 	return line[0] == '\n' || len(line) >= 2 && line[0] == '\r' && line[1] == '\n' || string(line) == "\r"
 }
 
+// isBlankLine reports whether the line goes on from the one before with nothing but blanks (obs-FWS,
+// RFC 5322 section 4.2).
+func isBlankLine(line []byte) bool {
+	return continues(line) && line[len(line)-1] == '\n' && len(bytes.TrimSpace(line)) == 0
+}
+
 // bodyStart looks at where a body begins: a field there belongs to the header for clients that
 // pass over the empty line.
 func (p *parser) bodyStart(part *Part, as kind) {
@@ -84,6 +90,9 @@ func (p *parser) headerLine(part *Part, line []byte, more bool) {
 	}
 	h.raw = append(h.raw, line...)
 	if more || continues(line) {
+		if !more && isBlankLine(line) {
+			p.again(part, blankEnds, "with a header that ends at a line of blanks")
+		}
 		switch n := len(h.Fields); {
 		case n == 0:
 			p.ambiguous(part, "mime/ambiguous-header", "the header begins with a continuation line")
@@ -186,11 +195,11 @@ func (p *parser) classify(part *Part) kind {
 		}
 		switch {
 		case f.Is("Content-Type"):
-			types = append(types, h.Value(f))
+			types = append(types, string(h.RawValue(f)))
 		case f.Is("Content-Transfer-Encoding"):
 			encodings = append(encodings, h.Value(f))
 		case f.Is("Content-Disposition"):
-			dispositions = append(dispositions, h.Value(f))
+			dispositions = append(dispositions, string(h.RawValue(f)))
 		}
 	}
 	fields := p.contentType(part, types)
@@ -243,9 +252,10 @@ func (p *parser) names(part *Part, types []parsedField, dispositions []string) {
 // each type that is declared, with each boundary and each encoding. K is how it is read first.
 func (p *parser) otherTypes(part *Part, k kind, fields []parsedField, encodings []Encoding) {
 	encodings = append([]Encoding{part.Encoding}, encodings...)
+	doubt := ""
 	note := func(as kind, mediaType, boundary string) {
 		for i, e := range encodings {
-			r := reading{part: part, as: as, mediaType: mediaType, boundary: boundary, bounded: boundary != "", encoding: e}
+			r := reading{part: part, as: as, mediaType: mediaType, boundary: boundary, bounded: boundary != "", encoding: e, doubt: doubt}
 			first := i == 0 && as == k && mediaType == part.MediaType && (as != kindMultipart || boundary == part.Params["boundary"])
 			if first && (as == kindLeaf || e == Identity) || as == kindMessage && k == kindLeaf && mediaType == part.MediaType {
 				continue // the latter is decoded first, and opened as a member
@@ -266,10 +276,18 @@ func (p *parser) otherTypes(part *Part, k kind, fields []parsedField, encodings 
 	for i := range fields {
 		f := &fields[i]
 		as := kindOf(f.value)
-		boundaries := f.values("boundary")
+		boundaries, doubtful := f.boundaries()
 		for _, b := range boundaries {
 			note(kindMultipart, multipartType(f.value), b)
+			if d := DecodeWords(b); d != b {
+				note(kindMultipart, multipartType(f.value), d)
+			}
 		}
+		doubt = "parts with a boundary that some clients read"
+		for _, b := range doubtful {
+			note(kindMultipart, multipartType(f.value), b)
+		}
+		doubt = ""
 		if as == kindMultipart && (len(boundaries) == 0 || f.damaged) {
 			note(kindMultipart, f.value, "")
 		}
@@ -294,7 +312,7 @@ func (p *parser) guessedType(f *parsedField, note func(kind, string, string)) {
 }
 
 func multipartType(declared string) string {
-	if strings.HasPrefix(declared, "multipart") {
+	if kindOf(declared) == kindMultipart {
 		return declared
 	}
 	return "multipart/mixed"
@@ -317,7 +335,7 @@ func (p *parser) contentType(part *Part, values []string) []parsedField {
 	fields := make([]parsedField, 0, 1)
 	for i, v := range values {
 		fields = append(fields, p.fieldOf(part, v))
-		if i > 0 && v != values[0] {
+		if i > 0 && unfoldTo(v, "") != unfoldTo(values[0], "") {
 			p.ambiguous(part, "mime/ambiguous-type", "several Content-Type fields that differ")
 		}
 	}
@@ -337,15 +355,16 @@ func (p *parser) contentType(part *Part, values []string) []parsedField {
 			part.Params[q.name] = firstOf(f.values(q.name))
 		}
 	}
-	p.boundary(part, f)
-	if f.differ("charset") && strings.HasPrefix(part.MediaType, "text") {
+	if len(charsets(f.values("charset"))) > 1 {
 		p.ambiguous(part, "mime/ambiguous-type", "several charsets are declared")
 	}
+	p.boundary(part, f)
 	return fields
 }
 
 func validType(v string) bool {
-	return strings.Contains(v, "/") && !strings.ContainsAny(v, "\"(),:;<>@[\\]=")
+	kind, sub, ok := strings.Cut(v, "/")
+	return ok && isToken(kind) && isToken(sub)
 }
 
 func firstOf(v []string) string {
@@ -357,9 +376,14 @@ func firstOf(v []string) string {
 
 // boundary says where clients differ about the boundary of an entity.
 func (p *parser) boundary(part *Part, f *parsedField) {
-	values := f.values("boundary")
-	multipart := strings.HasPrefix(part.MediaType, "multipart")
+	values, _ := f.boundaries()
+	multipart := kindOf(part.MediaType) == kindMultipart
+	empty := slices.ContainsFunc(f.params, func(q param) bool { return q.name == "boundary" && q.value == "" })
 	switch {
+	case len(values) > 0 && empty:
+		p.ambiguous(part, "mime/ambiguous-boundary", "one of the boundaries is empty")
+	case multipart && len(values) == 1 && !plainBoundary(values[0]):
+		p.ambiguous(part, "mime/ambiguous-boundary", "the boundary holds what clients read in different ways")
 	case len(values) > 1:
 		p.ambiguous(part, "mime/ambiguous-boundary", "several boundaries are declared")
 	case multipart && f.damaged:
@@ -367,6 +391,13 @@ func (p *parser) boundary(part *Part, f *parsedField) {
 	case !multipart && len(values) > 0:
 		p.ambiguous(part, "mime/ambiguous-type", "a boundary, but no multipart type")
 	}
+}
+
+// plainBoundary reports whether all clients compare a boundary as it is. More characters than RFC
+// 2046 section 5.1.1 allows are no trouble.
+func plainBoundary(b string) bool {
+	odd := func(r rune) bool { return r < ' ' || r >= 0x7f || r == '"' || r == '\\' || r == ';' }
+	return strings.IndexFunc(b, odd) < 0 && DecodeWords(b) == b
 }
 
 // nameAmbiguity reports names between which a client's choice decides how a file is opened.
@@ -476,7 +507,7 @@ var messageTypes = map[string]bool{
 
 func kindOf(mediaType string) kind {
 	switch {
-	case strings.HasPrefix(mediaType, "multipart"):
+	case strings.HasPrefix(mediaType, "multipart/") || mediaType == "multipart":
 		return kindMultipart
 	case messageTypes[mediaType]:
 		return kindMessage

@@ -3,6 +3,8 @@ package eml
 import (
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // A param is one parameter of a structured field such as Content-Type (RFC 2045 section 5.1,
@@ -11,6 +13,7 @@ type param struct {
 	name     string   // lower case, without the marks of RFC 2231
 	value    string   // unquoted
 	others   []string // what else clients take for the value
+	soft     []string // and what strict ones do, where the value is one that senders write
 	section  int      // the number of a continuation (name*2), -1 if it is none
 	extended bool     // charset'language'value with percent encoding (name*)
 }
@@ -22,13 +25,153 @@ type parsedField struct {
 	params  []param
 	damaged bool // something in it is not what RFC 2045 allows, and clients differ about it
 	over    bool // there were more parameters than the limit
+
+	alts []parsedField // what clients make of it that take it apart in another way
+	fold bool          // of an alt: it differs from the field in how folds are read, which may well be harmless
 }
 
-// parseField takes apart the value of a Content-Type or Content-Disposition field. It never
-// gives up: what cannot be read as a parameter is passed over, and damaged is set.
-func parseField(v string, limit int) parsedField {
+// parseField takes apart the value of a Content-Type or Content-Disposition field as it stands in
+// the message, folds included. It never gives up: what cannot be read as a parameter is passed
+// over, and damaged is set.
+func parseField(raw string, limit int) parsedField {
+	f := parseOnce(unfoldTo(raw, ""), limit, false)
+	if foldsWithin(raw) { // some drop the blanks of a fold with its line break, or make one of them
+		for _, blank := range []string{"-", " "} {
+			alt := parseOnce(unfoldTo(raw, blank), limit, false)
+			alt.fold = true
+			f.alts = append(f.alts, alt)
+		}
+	}
+	for _, v := range otherBlanks(f.text) {
+		f.alts = append(f.alts, parseOnce(v, limit, false))
+	}
+	if strings.IndexByte(f.text, '(') >= 0 {
+		f.alts = append(f.alts, parseOnce(f.text, limit, true))
+	}
+	if semicolonInQuotes(f.text) {
+		f.alts = append(f.alts, parseNaively(f.text, limit))
+	}
+	return f
+}
+
+// otherBlanks are the forms of a field in which odd blanks outside of quotes are plain ones, or none;
+// nothing if there are no odd ones.
+func otherBlanks(text string) []string {
+	plain := plainBlanks(text, " ")
+	if plain == text {
+		return nil
+	}
+	return []string{plain, plainBlanks(text, "")}
+}
+
+func semicolonInQuotes(s string) bool {
+	quoted := false
+	for i := range len(s) {
+		if s[i] == ';' && quoted {
+			return true
+		}
+		if s[i] == '"' {
+			quoted = !quoted
+		}
+	}
+	return false
+}
+
+// unfoldTo takes out the line breaks of a field (RFC 5322 section 2.2.3); the blanks that follow
+// one remain if blank is empty, vanish if it is "-", and become one if it is " ".
+func unfoldTo(raw, blank string) string {
+	if !strings.ContainsAny(raw, "\r\n") {
+		return strings.Trim(raw, " \t")
+	}
+	var b strings.Builder
+	for i := 0; i < len(raw); i++ {
+		if c := raw[i]; c != '\r' && c != '\n' {
+			b.WriteByte(c)
+			continue
+		}
+		for blank != "" && i+1 < len(raw) && strings.IndexByte(" \t\r\n", raw[i+1]) >= 0 {
+			i++
+		}
+		if blank == " " {
+			b.WriteByte(' ')
+		}
+	}
+	return strings.Trim(b.String(), " \t")
+}
+
+// foldsWithin reports whether a field is folded anywhere but behind a semicolon between parameters.
+func foldsWithin(raw string) bool {
+	quoted, last := false, byte(';')
+	for i := range len(raw) {
+		switch c := raw[i]; c {
+		case '\n':
+			if quoted || last != ';' {
+				return true
+			}
+		case ' ', '\t', '\r':
+		case '"':
+			quoted, last = !quoted, c
+		default:
+			last = c
+		}
+	}
+	return false
+}
+
+// oddBlank is the length of what s begins with if some client takes that for a blank and others do
+// not: a control character, a no-break space or another blank of Unicode, in UTF-8 or in Latin-1.
+func oddBlank(s string) int {
+	switch c := s[0]; {
+	case c < ' ' && c != '\t', c == 0x7f, c == 0x85, c == 0xa0:
+		return 1
+	case c < 0x80:
+		return 0
+	}
+	if r, n := utf8.DecodeRuneInString(s); n > 1 && (unicode.IsSpace(r) || r == '\ufeff' || r >= 0x200b && r <= 0x200f || r == 0x2060) {
+		return n
+	}
+	return 0
+}
+
+// plainBlanks puts blank in the place of odd blanks that are not in quotes.
+func plainBlanks(s, blank string) string {
+	var b strings.Builder
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		if n := oddBlank(s[i:]); n > 0 && !quoted {
+			b.WriteString(blank)
+			i += n - 1
+			continue
+		}
+		if s[i] == '"' {
+			quoted = !quoted
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// parseNaively takes apart the text of a field as clients do that divide it at each semicolon, those
+// in quotes too.
+func parseNaively(v string, limit int) parsedField {
 	f := parsedField{text: v}
-	s := fieldScanner{s: v}
+	for i, piece := range strings.SplitN(v, ";", limit+2) {
+		name, value, ok := strings.Cut(piece, "=")
+		if i == 0 {
+			f.value = strings.ToLower(strings.Trim(piece, " \t"))
+		} else if ok {
+			p := splitName(strings.Trim(name, " \t\""))
+			p.value = strings.Trim(value, " \t\"")
+			f.params = append(f.params, p)
+		}
+	}
+	return f
+}
+
+// parseOnce takes apart the text of a field, without folds.
+func parseOnce(v string, limit int, noComments bool) parsedField {
+	f := parsedField{text: v}
+	s := fieldScanner{s: v, noComments: noComments}
 	f.value = strings.ToLower(s.token())
 	f.damaged = s.odd
 	for {
@@ -53,6 +196,8 @@ type fieldScanner struct {
 	s   string
 	pos int
 	odd bool // something was not as it should be
+
+	noComments bool // parentheses are nothing special
 }
 
 func (s *fieldScanner) end() bool { return s.pos >= len(s.s) }
@@ -61,7 +206,7 @@ func (s *fieldScanner) end() bool { return s.pos >= len(s.s) }
 // holds what looks like a parameter is read as one by clients that know no comments.
 func (s *fieldScanner) skip(set string) {
 	for !s.end() {
-		if s.s[s.pos] == '(' {
+		if s.s[s.pos] == '(' && !s.noComments {
 			s.comment()
 		} else if strings.IndexByte(set, s.s[s.pos]) < 0 {
 			return
@@ -93,11 +238,17 @@ func (s *fieldScanner) comment() {
 	}
 }
 
+// stops reports whether the byte before us is in set.
+func (s *fieldScanner) stops(set string) bool {
+	c := s.s[s.pos]
+	return strings.IndexByte(set, c) >= 0 && (c != '(' || !s.noComments)
+}
+
 // token reads the first word: the media type or the disposition.
 func (s *fieldScanner) token() string {
 	s.skip(" \t")
 	start := s.pos
-	for !s.end() && strings.IndexByte("; \t(\"", s.s[s.pos]) < 0 {
+	for !s.end() && !s.stops("; \t(\"") {
 		s.pos++
 	}
 	word := s.s[start:s.pos]
@@ -116,7 +267,7 @@ func (s *fieldScanner) token() string {
 // param reads "name=value". It reports false for something else, which it passes over.
 func (s *fieldScanner) param() (param, bool) {
 	start := s.pos
-	for !s.end() && strings.IndexByte("=; \t(\"", s.s[s.pos]) < 0 {
+	for !s.end() && !s.stops("=; \t(\"") {
 		s.pos++
 	}
 	name := s.s[start:s.pos]
@@ -131,31 +282,45 @@ func (s *fieldScanner) param() (param, bool) {
 	s.pos++
 	s.skip(" \t")
 	p := splitName(name)
-	p.value, p.others = s.paramValue()
+	if !s.end() && s.s[s.pos] == '"' {
+		p.value, p.others = s.quoted()
+	} else {
+		p.value, p.others, p.soft = s.unquoted()
+	}
 	return p, true
 }
 
-func (s *fieldScanner) paramValue() (value string, others []string) {
-	if !s.end() && s.s[s.pos] == '"' {
-		return s.quoted()
-	}
+// unquoted reads a value up to the next semicolon.
+func (s *fieldScanner) unquoted() (value string, others, soft []string) {
 	start := s.pos
 	for !s.end() && s.s[s.pos] != ';' {
 		s.pos++
 	}
 	value = strings.TrimRight(s.s[start:s.pos], " \t")
-	if i := strings.IndexByte(value, '('); i > 0 && strings.HasSuffix(value, ")") {
+	if s.noComments && strings.IndexByte(value, '(') < 0 {
+		value = strings.TrimRight(value, ")")
+	}
+	if i := strings.IndexByte(value, '('); i > 0 && strings.HasSuffix(value, ")") && !s.noComments {
 		others = append(others, value)
 		value = strings.TrimRight(value[:i], " \t") // a trailing comment
 	}
-	if i := strings.IndexAny(value, " \t\"=,"); i >= 0 {
+	if i := strings.IndexAny(value, " \t\","); i >= 0 {
 		s.odd = true // clients end the value there, or do not
 		others = append(others, value[:i])
+	}
+	if strings.ContainsAny(value, "<>@[]\\") {
+		s.odd = true
+	}
+	if i := strings.IndexAny(value, "=/:?"); i > 0 {
+		soft = append(soft, value[:i])
+	}
+	if strings.IndexByte(value, '\\') >= 0 {
+		others = append(others, strings.ReplaceAll(value, `\`, ""))
 	}
 	if bare := strings.Trim(value, "'"); bare != value {
 		others = append(others, bare)
 	}
-	return value, others
+	return value, others, soft
 }
 
 // quoted reads a quoted string (RFC 5322 section 3.2.4); one without an end goes to the end
@@ -180,6 +345,10 @@ func (s *fieldScanner) quoted() (value string, others []string) {
 	s.pos++
 	within := b.Len()
 	for s.skip(" \t"); !s.end() && s.s[s.pos] != ';'; s.pos++ {
+		if s.noComments && s.s[s.pos] == '(' {
+			s.pos += max(strings.IndexByte(s.s[s.pos:], ';'), 0)
+			break
+		}
 		s.odd = true // something between the closing quote and the next semicolon
 		b.WriteByte(s.s[s.pos])
 	}
@@ -196,35 +365,61 @@ func splitName(name string) param {
 		p.name, p.extended = rest, true
 	}
 	base, num, ok := strings.Cut(p.name, "*")
-	if !ok || num == "" || len(num) > 5 || strings.Trim(num, "0123456789") != "" {
+	if !ok {
 		return p
 	}
-	p.name, p.section = base, 0
+	p.name = base // also where no number follows: some clients look no further
+	if num == "" || len(num) > 5 || strings.Trim(num, "0123456789") != "" {
+		return p
+	}
+	p.section = 0
 	for _, c := range num {
 		p.section = p.section*10 + int(c-'0')
 	}
 	return p
 }
 
-// differ reports whether the parameter is there several times, and not always the same.
-func (f *parsedField) differ(name string) bool {
-	first := ""
-	for _, p := range f.params {
-		switch {
-		case p.name != name:
-		case first == "":
-			first = p.value
-		case !strings.EqualFold(p.value, first):
-			return true
-		}
-	}
-	return false
-}
-
 // values are all values that some client would take for the parameter, each once: the plain
 // ones in order, then the extended ones, then the joined continuations.
 func (f *parsedField) values(name string) []string {
-	var out, joined []string
+	out := f.own(name, nil)
+	for i := range f.alts {
+		out = f.alts[i].own(name, out)
+	}
+	return out
+}
+
+// boundaries are the values of the boundary parameter, and doubtful ones: in mail that is sound but
+// for its form, some clients see those, and find no parts with them.
+func (f *parsedField) boundaries() (certain, doubtful []string) {
+	certain = f.own("boundary", nil)
+	for i := range f.alts {
+		if !f.alts[i].fold {
+			certain = f.alts[i].own("boundary", certain)
+		}
+	}
+	for _, v := range f.values("boundary") {
+		if !slices.Contains(certain, v) {
+			doubtful = append(doubtful, v)
+		}
+		if d := percentDecode(v); d != v {
+			doubtful = append(doubtful, d)
+		}
+		if d := strings.Trim(v, " \t"); d != v {
+			doubtful = append(doubtful, d)
+		}
+	}
+	for _, p := range f.params {
+		if p.name == "boundary" {
+			doubtful = append(doubtful, p.soft...)
+		}
+	}
+	return certain, doubtful
+}
+
+// own appends the values that do not come from alts.
+func (f *parsedField) own(name string, out []string) []string {
+	var joined []string
 	var pieces []param
 	add := func(v string) {
 		if v != "" && !slices.Contains(out, v) {
@@ -255,29 +450,50 @@ func (f *parsedField) values(name string) []string {
 }
 
 // joinPieces puts continuations together (RFC 2231 section 3): in the order of their numbers up
-// to the first gap, and, as other clients do, all of them.
+// to the first gap, and, as other clients do, all of them, in the order in which they stand, and the
+// first and the last of those that have one number.
 func joinPieces(pieces []param) []string {
 	if len(pieces) == 0 {
 		return nil
 	}
+	asTheyStand := join(pieces)
 	slices.SortStableFunc(pieces, func(a, b param) int { return a.section - b.section })
-	var upToGap, all strings.Builder
-	charset, gap := "", false
+	sameSection := func(a, b param) bool { return a.section == b.section }
+	first := slices.CompactFunc(slices.Clone(pieces), sameSection)
+	last := slices.Clone(pieces)
+	slices.Reverse(last)
+	last = slices.CompactFunc(last, sameSection)
+	slices.Reverse(last)
+	gap := 0
+	for gap < len(first) && first[gap].section == gap {
+		gap++
+	}
+	out := append(join(first[:gap]), join(first)...)
+	out = append(out, join(last)...)
+	return append(append(out, join(pieces)...), asTheyStand...)
+}
+
+// join puts pieces together: with the charset that the first one tells, and, if others tell one
+// too, without those.
+func join(pieces []param) []string {
+	var text, bare strings.Builder
+	charset := ""
 	for i, p := range pieces {
 		v := p.value
+		if p.extended && i == 0 {
+			charset, v = splitExtended(v)
+		}
+		rest := v
 		if p.extended {
-			if i == 0 {
-				charset, v = splitExtended(v)
+			if _, r := splitExtended(v); i > 0 {
+				rest = r
 			}
-			v = percentDecode(v)
+			v, rest = percentDecode(v), percentDecode(rest)
 		}
-		gap = gap || p.section != i
-		if !gap {
-			upToGap.WriteString(v)
-		}
-		all.WriteString(v)
+		text.WriteString(v)
+		bare.WriteString(rest)
 	}
-	return []string{toUTF8(charset, upToGap.String()), toUTF8(charset, all.String())}
+	return []string{toUTF8(charset, text.String()), toUTF8(charset, bare.String())}
 }
 
 // decodeExtended decodes charset'language'value (RFC 2231 section 4).

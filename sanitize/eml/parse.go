@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,11 +18,12 @@ type parser struct {
 	msg      *Message
 	findings []Finding
 
-	win  *window
-	open []level // multipart entities and encapsulated messages around us, outermost first
-	cur  *Part   // the leaf we are in; nil in a preamble or an epilogue
-	gap  int64   // where the preamble or epilogue began that we are in
-	over bool    // the limit of parts was reached: what follows is not examined
+	win      *window
+	open     []level // multipart entities and encapsulated messages around us, outermost first
+	cur      *Part   // the leaf we are in; nil in a preamble or an epilogue
+	unclosed []level // those that have ended without their closing delimiter
+	gap      int64   // where the preamble or epilogue began that we are in
+	over     bool    // the limit of parts was reached: what follows is not examined
 
 	how    how      // how lines are read
 	of     *reading // what is read; nil for the first reading of a message
@@ -97,7 +99,7 @@ func (p *parser) parts() error {
 
 // end ends all that is open.
 func (p *parser) end(size int64) error {
-	if err := p.endLeaf(size); err != nil {
+	if err := p.endLeaf(size, false); err != nil {
 		return err
 	}
 	p.closeTo(-1, size)
@@ -106,7 +108,7 @@ func (p *parser) end(size int64) error {
 
 // delimited ends what the delimiter ends and begins the entity after it.
 func (p *parser) delimited(d delimiter) error {
-	if err := p.endLeaf(d.start - d.brk); err != nil {
+	if err := p.endLeaf(d.start-d.brk, d.level == len(p.open)-1); err != nil {
 		return err
 	}
 	p.closeTo(d.level, d.start-d.brk)
@@ -248,6 +250,9 @@ func (p *parser) next() (delimiter, bool) {
 		}
 		b = p.win.bytes()
 		n := len(b) - len(bytes.TrimLeft(b, "-"))
+		if d, ok := p.inLine(n, at); ok {
+			return d, true
+		}
 		p.win.skip(n)
 		last = '-'
 	}
@@ -312,6 +317,38 @@ func (p *parser) delimiterAt(at start) (delimiter, bool) {
 	return d, true
 }
 
+// inLine tries whether a delimiter is where some clients look for one too: anywhere in a line. N is
+// how many dashes are before us.
+func (p *parser) inLine(n int, at start) (delimiter, bool) {
+	for i := len(p.open) - 1; i >= 0; i-- {
+		lv := &p.open[i]
+		own := len(lv.boundary) - len(strings.TrimLeft(lv.boundary, "-"))
+		off := n - own - len(dashes)
+		starts := off == 0 && (at.end == '\n' || at.end == '\r') // match has looked at it
+		if !lv.bounded || lv.boundary == "" || off < 0 || starts || !p.standsAt(off+len(dashes), lv.boundary) {
+			continue
+		}
+		if p.how&midLine == 0 {
+			p.again(lv.part, midLine, "with delimiters within lines")
+			continue
+		}
+		d := delimiter{level: i, start: p.win.off + int64(off)}
+		p.win.skip(off)
+		line := p.win.line(maxDelimiter)
+		d.closing = bytes.HasPrefix(line[min(len(line), len(dashes)+len(lv.boundary)):], dashes)
+		p.win.skip(len(line))
+		d.end = p.win.off
+		return d, true
+	}
+	return delimiter{}, false
+}
+
+// standsAt reports whether text is before us behind so many bytes.
+func (p *parser) standsAt(off int, text string) bool {
+	b := p.win.peek(off + len(text))
+	return len(b) == off+len(text) && string(b[off:]) == text
+}
+
 // match compares a line that begins with "--" with the boundaries around us, innermost first.
 // Plain says that it stands where a delimiter should.
 func (p *parser) match(line []byte, plain bool) (delimiter, bool) {
@@ -343,8 +380,37 @@ func (p *parser) match(line []byte, plain bool) (delimiter, bool) {
 	if near >= 0 {
 		return p.nearMatch(near, text)
 	}
+	p.left(text)
 	return p.guess(text, plain)
 }
+
+// left looks whether the text behind "--" is a boundary of an entity that was left without its
+// closing delimiter, because one of an entity around it came first. A client that minds only the
+// innermost boundary is still in there.
+func (p *parser) left(text []byte) {
+	for i, lv := range p.unclosed {
+		if rest, ok := bytes.CutPrefix(text, []byte(lv.boundary)); ok && (len(rest) == 0 || string(rest) == "--") {
+			p.ambiguous(lv.part, "mime/ambiguous-boundary", "a delimiter behind the end of the entity")
+			p.unclosed = slices.Delete(p.unclosed, i, i+1)
+			return
+		}
+	}
+}
+
+// leave notes a level that ends.
+func (p *parser) leave(lv level) {
+	if !lv.bounded || lv.boundary == "" || lv.closed {
+		return
+	}
+	if len(p.unclosed) == maxUnclosed {
+		p.ambiguous(lv.part, "mime/ambiguous-boundary", "many entities have no closing delimiter")
+		return
+	}
+	p.unclosed = append(p.unclosed, lv)
+}
+
+// maxUnclosed is how many entities may have no closing delimiter.
+const maxUnclosed = 64
 
 // nearMatch is for a line that only begins like a delimiter. Some clients compare no more
 // than that; those that we follow first want at least a blank or the closing "--" behind it.
@@ -384,11 +450,12 @@ func (p *parser) guess(text []byte, plain bool) (delimiter, bool) {
 	return delimiter{level: k}, true
 }
 
-// endLeaf ends the leaf that we are in, or the text between parts.
-func (p *parser) endLeaf(end int64) error {
+// endLeaf ends the leaf that we are in, or the text between parts; own says that a delimiter of the
+// innermost entity does.
+func (p *parser) endLeaf(end int64, own bool) error {
 	part := p.cur
 	if part == nil {
-		p.endGap(end)
+		p.endGap(end, own)
 		return nil
 	}
 	p.cur = nil
@@ -412,6 +479,7 @@ func (p *parser) closeTo(k int, end int64) {
 	for len(p.open)-1 > k {
 		lv := p.open[len(p.open)-1]
 		lv.part.end = max(end, lv.part.body)
+		p.leave(lv)
 		p.open = p.open[:len(p.open)-1]
 		if len(lv.part.Children) == 0 && !p.over {
 			p.withoutParts(lv.part)

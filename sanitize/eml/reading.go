@@ -24,12 +24,13 @@ type reading struct {
 	bounded   bool       // boundary is known, even if it is empty
 	encoding  Encoding   // of the body; of an entity that holds others it is decoded first
 	strict    strictness // of a leaf
+	doubt     string     // for people: why the message is ambiguous if there are parts in this reading
 
 	from, to int64 // the bytes that are read; both 0: those of the entity
 }
 
 // how says in which ways a client reads lines otherwise than RFC 5322 and RFC 2046 say.
-type how uint8
+type how uint16
 
 const (
 	prefixMatch    how = 1 << iota // a line that only begins like a delimiter, blanks before it aside, is one
@@ -39,6 +40,8 @@ const (
 	junkEndsHeader                 // what is no field begins the body
 	junkContinues                  // what is no field belongs to the field before it
 	emptyContinues                 // the header goes on behind the first empty line
+	blankEnds                      // a line of blanks ends a header
+	midLine                        // a delimiter may stand anywhere in a line
 )
 
 // Limits of other readings. A message that needs more of them is not examined to its end.
@@ -122,12 +125,20 @@ func (p *parser) otherContents(part *Part) {
 // withoutParts is for an entity that should hold parts and has none: clients find some that we
 // do not, or show the whole of it.
 func (p *parser) withoutParts(part *Part) {
-	if part.end == part.body || p.of != nil && part == p.msg.Root {
+	if part.isBlank() || p.of != nil && part == p.msg.Root {
 		return
 	}
 	p.ambiguous(part, "mime/ambiguous-boundary", "no part begins with the boundary")
 	p.otherwise(reading{part: part, why: "with the first delimiter that is there", as: kindMultipart, mediaType: part.MediaType})
 	p.otherwise(reading{part: part, why: "as text", mediaType: "text/plain"})
+}
+
+// isBlank reports whether nothing is in the raw body but a few blanks and line breaks: that is how
+// the header of a message comes back that could not be delivered.
+func (p *Part) isBlank() bool {
+	var b [16]byte
+	n := p.end - p.body
+	return n <= int64(len(b)) && readFull(p.src, b[:n], p.body) && len(bytes.TrimSpace(b[:n])) == 0
 }
 
 const (
@@ -140,23 +151,42 @@ const (
 
 // endGap ends the text before the first part or behind the last one. No client shows it that
 // knows MIME, but some decode what they find there.
-func (p *parser) endGap(end int64) {
+func (p *parser) endGap(end int64, own bool) {
 	if len(p.open) == 0 || end <= p.gap {
 		return
 	}
 	part := p.open[len(p.open)-1].part
+	if !own && len(part.Children) == 0 {
+		return // there are no parts: see withoutParts
+	}
 	head := make([]byte, min(end-p.gap, gapHead))
 	n, _ := part.src.ReadAt(head, p.gap) // of an error the end of the message tells
-	head = bytes.TrimLeft(head[:n], " \t\r\n")
+	head = head[:n]
 	r := reading{part: part, why: "with the text between parts as one", mediaType: "text/plain", from: p.gap, to: end}
+	at := headerWithin(head)
 	switch {
-	case looksLikeField(head):
-		r.header = true
+	case at >= 0:
+		r.header, r.from = true, p.gap+int64(at)
 		p.ambiguous(part, "mime/ambiguous-boundary", "a part before the first delimiter or behind the last")
 	case end-p.gap <= maxGap && !bytes.Contains(head, []byte("begin ")) && !bytes.Contains(head, []byte("=ybegin ")) && !bytes.Contains(head, []byte("BinHex")):
 		return
 	}
 	p.otherwise(r)
+}
+
+// headerWithin is where in a text a header of MIME begins; -1 if there is none.
+func headerWithin(text []byte) int {
+	at, begin := 0, 0
+	for line := range bytes.Lines(text) {
+		if looksLikeField(line) {
+			return begin
+		}
+		at += len(line)
+		if len(bytes.TrimSpace(line)) == 0 || bytes.HasPrefix(line, dashes) {
+			begin = at
+		}
+	}
+	return -1
 }
 
 // readOthers reads the message in all other ways that were noted, and in those that are noted
@@ -233,6 +263,9 @@ func (p *parser) read(r *reading, n int, seen examined) (*Part, error) {
 	}
 	if err != nil || !news {
 		return nil, err
+	}
+	if r.doubt != "" && len(root.Children) > 0 {
+		p.ambiguous(e.Carrier(), "mime/ambiguous-boundary", r.doubt)
 	}
 	return root, nil
 }

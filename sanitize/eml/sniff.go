@@ -256,32 +256,28 @@ func looksHTML(t []byte) bool {
 // mailStarts are fields that a stored mail message begins with.
 var mailStarts = []string{"received:", "return-path:", "delivered-to:", "from:", "date:", "message-id:", "mime-version:", "x-mozilla-status:"}
 
-// looksMail reports whether text begins with a field of a mail header, and two more fields
-// follow, so that a note that begins with "From:" is not taken for one.
+// looksMail reports whether text begins with the header of a mail: with a usual field of one and two
+// more, so that a note that begins with "From:" is not taken for one, or with fields of MIME.
 func looksMail(low []byte) bool {
-	first := false
-	for _, s := range mailStarts {
-		first = first || bytes.HasPrefix(low, []byte(s))
-	}
-	if !first {
-		return false
-	}
-	fields := 0
+	fields, first, mime := 0, false, false
 	for line := range bytes.Lines(low) {
-		line = bytes.TrimRight(line, "\r\n")
-		if len(line) == 0 {
+		if len(bytes.TrimSpace(line)) == 0 {
 			break
 		}
-		if line[0] == ' ' || line[0] == '\t' {
+		if continues(line) || fields == 0 && bytes.HasPrefix(line, []byte("from ")) { // as in an mbox file
 			continue
 		}
-		i := bytes.IndexByte(line, ':')
-		if i <= 0 || bytes.ContainsAny(line[:i], " \t") {
+		name, _, ok := bytes.Cut(line, []byte(":"))
+		if name = bytes.TrimRight(name, " \t"); !ok || !isFieldName(name) {
 			break
 		}
+		for _, s := range mailStarts {
+			first = first || fields == 0 && len(name)+1 == len(s) && bytes.HasPrefix(line, []byte(s))
+		}
+		mime = mime || looksLikeField(line)
 		fields++
 	}
-	return fields >= 3
+	return mime || first && fields >= 3
 }
 
 // decodeUTF16 gives UTF-16 with a byte order mark as UTF-8, and anything else as it is.

@@ -81,6 +81,14 @@ func (w *window) fill() bool {
 	return n > 0
 }
 
+// peek gives the n bytes before us; fewer at the end of the message, and never more than fit in
+// the window.
+func (w *window) peek(n int) []byte {
+	for w.hi-w.lo < n && w.fill() {
+	}
+	return w.mem[w.lo:min(w.lo+n, w.hi)]
+}
+
 // line is the line before us, with its line break if it has one within limit bytes. It does
 // not pass over it.
 func (w *window) line(limit int) []byte {
