@@ -65,7 +65,7 @@ var messageFacts = []fact{
 var partFacts = []fact{
 	fill("id", "`1` is the message, `1.2` its second entity, `1.2/3` the third member of the archive in that.", func(p *part) string { return p.ID }),
 	fill("type", "What the content is by its own bytes: one of the types below.", func(p *part) string { return p.Type }),
-	fill("media_type", "The declared type such as `text/html`, in lower case; empty for a member.", func(p *part) string { return p.MediaType }),
+	fill("media_type", "The declared type such as `text/html`, in lower case; of a member what its container says, which is mostly nothing.", func(p *part) string { return p.MediaType }),
 	fill("disposition", "`inline`, `attachment` or what else is declared, in lower case.", func(p *part) string { return p.Disposition }),
 	fill("names", "Every file name that some mail client would show, decoded.", func(p *part) []string { return p.Names }),
 	fill("ext", "What follows the last dot of each name, in lower case.", (*part).extensions),

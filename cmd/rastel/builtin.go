@@ -22,6 +22,7 @@ func builtin(cfg *Config) []scanners.Named {
 		{Name: "html", Scanner: sanitize.HTML{Config: cfg.Sanitize}},
 		{Name: "header", Scanner: sanitize.Header{}},
 		{Name: "mail", Scanner: scanners.Mail{Limits: cfg.mimeLimits()}},
+		{Name: "crypto", Scanner: scanners.Crypto{}},
 		{Name: "archive", Scanner: archive.New(archive.Config{})},
 		{Name: "uuencode", Scanner: scanners.UUEncode{}},
 		{Name: "yenc", Scanner: scanners.YEnc{}},

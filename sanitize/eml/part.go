@@ -34,7 +34,7 @@ type Part struct {
 	Children []*Part
 
 	Header      Header            // empty for a member
-	MediaType   string            // as declared, lower case; "text/plain" if undeclared (RFC 2045 section 5.2); "" for a member
+	MediaType   string            // as declared, lower case; "text/plain" if undeclared (RFC 2045 section 5.2); of a member what its container says, mostly ""
 	Params      map[string]string // parameters of Content-Type, names in lower case
 	Disposition string            // "inline", "attachment" or whatever is declared, lower case
 	Encoding    Encoding

@@ -79,6 +79,9 @@ func sniff(r io.ReaderAt, size int64) string {
 }
 
 func sniffBinary(head []byte) string {
+	if isCMS(head) { // before others, whose magic may be that of what it carries
+		return "pkcs7"
+	}
 	for i := range magics {
 		m := &magics[i]
 		if len(head) >= m.at+len(m.sig) && string(head[m.at:m.at+len(m.sig)]) == m.sig {

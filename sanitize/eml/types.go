@@ -29,7 +29,7 @@ var Types = map[string][]string{
 	"png": {"image"}, "jpeg": {"image"}, "gif": {"image"}, "bmp": {"image"}, "webp": {"image"},
 	"tiff": {"image"}, "ico": {"image"}, "emf": {"image"}, "psd": {"image"}, "heif": {"image"},
 	"mp3": {"media"}, "mp4": {"media"}, "ogg": {"media"}, "riff": {"media"}, "flac": {"media"}, "matroska": {"media"}, "asf": {"media"},
-	"flash": {"active"}, "font": {}, "pgp": {"encrypted"}, "pkcs7": {}, "data": {},
+	"flash": {"active"}, "font": {}, "pgp": {"container"}, "pkcs7": {"container"}, "data": {},
 }
 
 // Is reports whether the content is of that type or group of types.
