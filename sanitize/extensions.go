@@ -29,7 +29,7 @@ var executables = listed([]struct{ reason, extensions string }{
 	{"a Visual Basic or Visual Studio project with code", "bas vbp vsmacros vsw"},
 	{"an Office query, which loads from other hosts", "iqy oqy rqy dqy"},
 	{"a remote desktop session of the sender's choice", "rdp"},
-	{"a program of other systems", "app apk command terminal tool scpt workflow inetloc fileloc webloc"},
+	{"a program of other systems", "app apk command terminal tool scpt workflow inetloc fileloc webloc pkg mpkg mobileconfig"},
 	{"a file of a program that runs code in it", "pcd plg prf ops osd"},
 })
 

@@ -24,9 +24,21 @@ func forms(name string) []string {
 			out = addForms(out, head) // what is written in C ends the name there
 		}
 		out = addForms(out, s)
+		if strings.ContainsAny(s, notInNames) { // some clients drop them
+			out = addForms(out, strings.Map(func(r rune) rune {
+				if strings.ContainsRune(notInNames, r) {
+					return -1
+				}
+				return r
+			}, s))
+		}
 	}
 	return out
 }
+
+// notInNames are characters that no name of a file may have in Windows (Naming Files, Paths, and
+// Namespaces), apart from those that divide it.
+const notInNames = `<>"|?*`
 
 func clip(name string) string {
 	if len(name) <= maxForm {

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/emersion/go-message/charset"
+	"golang.org/x/text/encoding/charmap"
 )
 
 // toUTF8 converts text in that charset to UTF-8. Text of an unknown charset is UTF-8 if it can
@@ -21,15 +22,58 @@ func toUTF8(name, s string) string {
 		return s
 	case utf8Names[name]:
 		name = "windows-1252"
+	case utf16Names[name] && !hasMark(s):
+		name = orderOf(s)
 	}
 	if out, ok := convert(name, s); ok {
 		return out
+	}
+	if isEBCDIC(name) && strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 }) >= 0 {
+		// The code pages of EBCDIC have the letters and stops of file names in common.
+		if out, err := charmap.CodePage037.NewDecoder().String(s); err == nil {
+			return out
+		}
 	}
 	if utf8.ValidString(s) {
 		return s
 	}
 	out, _ := convert("windows-1252", s)
 	return out
+}
+
+// utf16Names are names of UTF-16 that do not tell the order of bytes; without a mark it is that of
+// the client (RFC 2781 section 4.3 recommends one that few follow).
+var utf16Names = map[string]bool{"utf-16": true, "utf16": true, "ucs-2": true, "iso-10646-ucs-2": true, "csunicode": true, "unicode": true}
+
+func hasMark(s string) bool {
+	return strings.HasPrefix(s, "\xff\xfe") || strings.HasPrefix(s, "\xfe\xff")
+}
+
+// orderOf tells in which order the bytes of UTF-16 are, by the zeros of ASCII.
+func orderOf(s string) string {
+	little, big := 0, 0
+	for i := 0; i+1 < len(s); i += 2 {
+		if s[i] == 0 {
+			big++
+		}
+		if s[i+1] == 0 {
+			little++
+		}
+	}
+	if little > big {
+		return "utf-16le"
+	}
+	return "utf-16be"
+}
+
+// isEBCDIC reports whether the name of a charset that is not known otherwise may be one of EBCDIC.
+func isEBCDIC(name string) bool {
+	for _, s := range []string{"cp", "ibm", "ebcdic", "csibm", "x-ebcdic", "x-ibm"} {
+		if strings.HasPrefix(name, s) {
+			return true
+		}
+	}
+	return false
 }
 
 var utf8Names = map[string]bool{"": true, "utf-8": true, "utf8": true, "us-ascii": true, "ascii": true}

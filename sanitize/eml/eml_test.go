@@ -151,7 +151,7 @@ func TestNamesHoldEveryCandidate(t *testing.T) {
 		{"Content-Disposition: attachment; filename=a.exe", `["a.exe"]`},
 		{`Content-Disposition: attachment; filename="a b.exe"`, `["a b.exe"]`},
 		{"Content-Disposition: attachment; filename=a b.exe", `["a b.exe" "a"]`},
-		{`Content-Disposition: attachment; filename="a.exe" "b.txt"`, `["a.exe\"b.txt\"" "a.exe"]`},
+		{`Content-Disposition: attachment; filename="a.exe" "b.txt"`, `["a.exe\"b.txt\"" "a.exe" "a.exe\" \"b.txt"]`},
 		{`Content-Disposition: attachment; filename='a.exe'`, `["'a.exe'" "a.exe"]`},
 		{`Content-Disposition: attachment; filename=a%2eexe`, `["a%2eexe" "a.exe"]`},
 		{"Content-Disposition: attachment; filename=\"\xe4.exe\"", `["\xe4.exe" "ä.exe"]`},
@@ -164,7 +164,7 @@ func TestNamesHoldEveryCandidate(t *testing.T) {
 		{`Content-Disposition: attachment; filename="=?iso-2022-jp?B?GyRCJUYlOSVIGyhCLmV4ZQ?="`, `["テスト.exe"]`},
 		{`Content-Disposition: attachment; filename="=?utf-8?Q?=C3?= =?utf-8?Q?=A4.exe?= b"`, `["ä.exe b"]`},
 		{`Content-Disposition: attachment; filename*0="=?utf-8?Q?a."; filename*1="exe?="`, `["a.exe"]`},
-		{"Content-Location: http://x/a.exe?b", `["a.exe?b"]`},
+		{"Content-Location: http://x/a.exe?b", `["a.exe"]`},
 		{"Content-Description: a.exe", `["a.exe"]`},
 		{`Content-Disposition: attachment; filename="a.exe`, `["a.exe"]`},
 		{"Content-Type: x/y; name=a.txt\nContent-Disposition: attachment; filename=b.exe", `["b.exe" "a.txt"]`},
@@ -176,7 +176,7 @@ func TestNamesHoldEveryCandidate(t *testing.T) {
 		{`Content-Disposition: inline; filename*0*="''attached%2E"; filename*1*="%62"; filename*2=at`, `["attached.bat"]`},
 		{`Content-Type: x/y; name="=?utf-8?B?YS5leGU=?="`, `["a.exe"]`},
 		{`Content-Disposition: inline; filename="a\.exe"`, `["a.exe" "a\\.exe"]`},
-		{"Content-Disposition: inline (x; filename=q.exe) ; filename=b.txt", `["b.txt" "q.exe"]`},
+		{"Content-Disposition: inline (x; filename=q.exe) ; filename=b.txt", `["b.txt" "q.exe" "q.exe)"]`},
 		{"Content-Type: application/octet-stream;\n name=\"x.rar\"", `["x.rar"]`},
 	} {
 		m, _ := parse(t, tt.header+"\n\nx")

@@ -240,7 +240,9 @@ func (p *parser) names(part *Part, types []parsedField, dispositions []string) {
 	p.nameAmbiguity(part, names)
 	if len(names) == 0 { // some clients look further
 		for _, field := range []string{"Content-Location", "Content-Description"} {
-			if n := path.Base(part.Header.Get(field)); len(path.Ext(n)) > 1 {
+			v := percentDecode(part.Header.Text(field))
+			v, _, _ = strings.Cut(v, "?") // of a URL
+			if n := path.Base(v); len(path.Ext(n)) > 1 {
 				add(n)
 			}
 		}

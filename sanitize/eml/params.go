@@ -48,7 +48,7 @@ func parseField(raw string, limit int) parsedField {
 	if strings.IndexByte(f.text, '(') >= 0 {
 		f.alts = append(f.alts, parseOnce(f.text, limit, true))
 	}
-	if semicolonInQuotes(f.text) {
+	if f.damaged || semicolonInQuotes(f.text) {
 		f.alts = append(f.alts, parseNaively(f.text, limit))
 	}
 	return f
@@ -360,6 +360,7 @@ func (s *fieldScanner) quoted() (value string, others []string) {
 
 // splitName takes the marks of RFC 2231 off a parameter's name: "filename*2*".
 func splitName(name string) param {
+	name = name[strings.LastIndexAny(name, ",:\"")+1:] // "attachment,filename"
 	p := param{name: strings.ToLower(name), section: -1}
 	if rest, ok := strings.CutSuffix(p.name, "*"); ok {
 		p.name, p.extended = rest, true

@@ -78,7 +78,10 @@ func nextWord(s string) (word, int) {
 	}
 	charset, _, _ := strings.Cut(rest[:end], "*") // a language may follow (RFC 2231 section 5)
 	how, text := rest[end+1]|0x20, rest[end+3:]
-	n := strings.Index(text, "?=")
+	n, size := strings.Index(text, "?="), len("?=")
+	if n < 0 && strings.IndexAny(text, " \t\r\n") < 0 { // some clients do not ask for its end
+		n, size = len(strings.TrimRight(text, "?")), 0
+	}
 	if n < 0 || how != 'b' && how != 'q' || charset == "" {
 		return word{}, 0
 	}
@@ -89,7 +92,7 @@ func nextWord(s string) (word, int) {
 	} else {
 		w.bytes = decodeQ(text[:n])
 	}
-	return w, len(s) - len(text) + n + len("?=")
+	return w, len(s) - len(text) + n + size
 }
 
 // decodeQ decodes the "Q" encoding (RFC 2047 section 4.2).
