@@ -69,7 +69,7 @@ func isBinHexLabel(media string) bool {
 
 // isBinHexMark reports whether a line announces BinHex (RFC 1741 section 3).
 func isBinHexMark(line []byte) bool {
-	return len(line) < 200 && bytes.Contains(bytes.ToLower(line), []byte("must be converted with binhex"))
+	return len(line) > 28 && len(line) < 200 && bytes.IndexByte(line, '(') >= 0 && bytes.Contains(bytes.ToLower(line), []byte("must be converted with binhex"))
 }
 
 // hqxLine is how long a line at least is that begins BinHex without being announced: the header

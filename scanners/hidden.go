@@ -138,6 +138,7 @@ type lineReader struct {
 
 	buf        []byte
 	start, lim int // what in buf is not consumed yet
+	lf         int // in buf, of the next LF, or lim; less than start if not known
 
 	line   []byte
 	off    int64 // of the line in r
@@ -149,12 +150,12 @@ type lineReader struct {
 
 // newLineReader reads the lines of r.
 func newLineReader(ctx context.Context, r *io.SectionReader) *lineReader {
-	return &lineReader{ctx: ctx, r: r, end: r.Size(), buf: make([]byte, min(lineRoom, r.Size()))}
+	return &lineReader{ctx: ctx, r: r, end: r.Size(), lf: -1, buf: make([]byte, min(lineRoom, r.Size()))}
 }
 
 // seek has the next line begin at off.
 func (l *lineReader) seek(off int64) {
-	l.next, l.start, l.lim = off, 0, 0
+	l.next, l.start, l.lim, l.lf = off, 0, 0, -1
 	l.again, l.more, l.cr = false, false, false
 }
 
@@ -177,11 +178,9 @@ func (l *lineReader) read() ([]byte, error) {
 				l.start++
 			}
 		}
-		for i, c := range l.buf[l.start+at : l.lim] {
-			if c == '\n' || c == '\r' {
-				l.cr, l.more = c == '\r', false
-				return l.take(at+i, 1), nil
-			}
+		if end := l.lineEnd(l.start + at); end < l.lim {
+			l.cr, l.more = l.buf[end] == '\r', false
+			return l.take(end-l.start, 1), nil
 		}
 		at = l.lim - l.start
 		if at == len(l.buf) && at > 0 {
@@ -199,11 +198,28 @@ func (l *lineReader) read() ([]byte, error) {
 	}
 }
 
+// lineEnd is where in the buffer a line ends that has no end before from; lim if it is not there.
+func (l *lineReader) lineEnd(from int) int {
+	if l.lf < from {
+		l.lf = l.lim
+		if i := bytes.IndexByte(l.buf[from:l.lim], '\n'); i >= 0 {
+			l.lf = from + i
+		}
+	}
+	if i := bytes.IndexByte(l.buf[from:l.lf], '\r'); i >= 0 {
+		return from + i
+	}
+	return l.lf
+}
+
 // take consumes a line of n bytes and its end.
 func (l *lineReader) take(n, end int) []byte {
 	l.off = l.next - int64(l.lim-l.start)
 	l.line = l.buf[l.start : l.start+n]
 	l.start += n + end
+	if bytes.IndexByte(l.line, 0) < 0 {
+		return l.line
+	}
 	kept := l.line[:0]
 	for _, c := range l.line {
 		if c != 0 {
@@ -223,6 +239,7 @@ func (l *lineReader) fill() error {
 		l.lim = copy(l.buf, l.buf[l.start:l.lim])
 		l.start = 0
 	}
+	l.lf = -1
 	room := l.buf[l.lim:]
 	n, err := l.r.ReadAt(room[:min(int64(len(room)), l.end-l.next)], l.next)
 	l.lim += n

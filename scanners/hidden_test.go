@@ -566,6 +566,7 @@ func TestOpensTNEF(t *testing.T) {
 		{"several values", tnefOf(rend(), props(property{0x3000, 0x1000 | typeString8, []string{"a\x00", "b\x00"}}, one(propAttachLong, typeString8, "x.com\x00"))), "", []string{"x.com", ""}},
 		{"shown name only", tnefOf(rend(), props(one(propDisplayName, typeString8, "x.com\x00"), one(propAttachData, typeBinary, letter))), "", []string{"x.com", letter}},
 		{"message", tnefOf(rend(), attribute(2, 0x00018010, "Subject.com"), props(one(propDisplayName, typeString8, "Subject.com\x00"), one(propAttachData, typeObject, iidMessage+inner))), "", []string{"", inner}},
+		{"message, as Outlook writes it", tnefOf(attached("Subject.com", ""), attribute(2, 0x00068011, "wmf"), props(one(propAttachData, typeObject, iidMessage+inner))), "", []string{"", "wmf", "", inner}},
 		{"object", tnefOf(rend(), props(one(propAttachLong, typeString8, "x"), one(propAttachData, typeObject, strings.Repeat("i", 16)+letter))), "", []string{"x", letter}},
 		{"body", tnefOf(attribute(1, 0x0002800c, letter+"\x00")), "", []string{"", letter}},
 		{"bodies", tnefOf(msgProps(one(propBody, typeUnicode, utf16Of(letter+"\x00")), one(propHTML, typeBinary, "<p>x"), one(propRTF, typeBinary, compressed))), "", []string{"", letter, htmlBody, "<p>x", "", rtfText}},

@@ -134,8 +134,10 @@ func (t *tnef) attribute(id uint16, data *io.SectionReader) error {
 	case attAttachName:
 		t.names.addStopped(string(section(data, maxHiddenName)))
 		t.any = true
-	case attAttachData, attAttachMeta:
+	case attAttachData:
 		return t.content(data)
+	case attAttachMeta: // a drawing that stands for the attachment
+		return t.body(nil, data)
 	case attAttachProps:
 		p := &properties{r: data}
 		err := p.each(t.attachmentProperty)
@@ -152,8 +154,11 @@ func (t *tnef) tell(p *properties) {
 }
 
 // content adds one of the contents of an attachment: it may have several, and programs choose.
-func (t *tnef) content(r io.Reader) error {
+func (t *tnef) content(r *io.SectionReader) error {
 	t.any = true
+	if r.Size() == 0 { // Outlook leaves one of the two places empty
+		return nil
+	}
 	if len(t.contents) == maxContents {
 		t.report(hiddenDamaged, fmt.Sprintf("TNEF with an attachment of more than %d contents", maxContents))
 		return nil
@@ -189,7 +194,7 @@ func (t *tnef) endAttachment() error {
 	return nil
 }
 
-// body yields a body of the message.
+// body yields what is shown of the message, a body or a drawing.
 func (t *tnef) body(names nameList, r *io.SectionReader) error {
 	if r.Size() == 0 {
 		return nil
