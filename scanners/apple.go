@@ -105,8 +105,10 @@ func (h *hidden) appleNames(entries []byte, count int) (names nameList) {
 	return names
 }
 
-// macHeader is the size of the header of MacBinary, and what the forks are filled up to.
-const macHeader = 128
+const (
+	macHeader  = 128 // the size of the header of MacBinary, and what the forks are filled up to
+	macBinary2 = 129 // the version of MacBinary II
+)
 
 // isMacBinary tells MacBinary II and III by the checksum of their header, and MacBinary I, which
 // has none, by its label.
@@ -119,8 +121,7 @@ func isMacBinary(p *eml.Part) bool {
 	case "application/macbinary", "application/x-macbinary", "application/mac-binary":
 		return true
 	}
-	sum := binary.BigEndian.Uint16(b[124:])
-	return sum != 0 && sum == crc16(0, b[:124])
+	return b[122] >= macBinary2 && binary.BigEndian.Uint16(b[124:]) == crc16(0, b[:124])
 }
 
 func (h *hidden) macBinary() error {

@@ -32,6 +32,7 @@ func (UUEncode) Expand(ctx context.Context, p *eml.Part, b *Budget, yield func(*
 }
 
 func (h *hidden) uuFiles(lines *lineReader) error {
+	var begun *uuFile // by a line that looked like text; some clients go by that line alone
 	for {
 		line, err := lines.read()
 		if err == io.EOF {
@@ -40,31 +41,59 @@ func (h *hidden) uuFiles(lines *lineReader) error {
 		if err != nil {
 			return err
 		}
-		if lines.inside || !looksLikeBegin(line) {
+		switch {
+		case lines.inside:
 			continue
+		case looksLikeBegin(line):
+			f, ok, err := h.uuBegin(lines)
+			if err != nil {
+				return err
+			}
+			if f != nil {
+				begun = f
+			}
+			if !ok {
+				continue
+			}
+		case begun == nil || !begun.follows(line):
+			continue
+		default:
+			lines.unread()
+			begun.bad("an encoded file does not begin where it says")
 		}
-		if line, err = lines.rest(); err != nil && err != io.EOF {
+		if err := h.uuFile(begun); err != nil {
 			return err
 		}
-		f := &uuFile{lines: lines}
-		if !f.begin(line) {
-			continue
-		}
-		first, err := lines.text()
-		if err != nil && err != io.EOF {
-			return err
-		}
-		lines.again = err == nil
-		if !f.accepts(first) {
-			continue
-		}
-		if err := h.member(f.names, f); err != nil {
-			return err
-		}
-		if f.damage != "" && f.evident() {
-			h.report(hiddenDamaged, f.damage)
-		}
+		begun = nil
 	}
+}
+
+// uuBegin takes a line "begin"; f is nil if it is none. It reports whether a file follows.
+func (h *hidden) uuBegin(lines *lineReader) (f *uuFile, ok bool, err error) {
+	line, err := lines.rest()
+	if err != nil && err != io.EOF {
+		return nil, false, err
+	}
+	f = &uuFile{lines: lines}
+	if !f.begin(line) {
+		return nil, false, nil
+	}
+	first, err := lines.text()
+	if err != nil && err != io.EOF {
+		return nil, false, err
+	}
+	lines.again = err == nil
+	return f, f.accepts(first), nil
+}
+
+func (h *hidden) uuFile(f *uuFile) error {
+	if err := h.member(f.names, f); err != nil {
+		return err
+	}
+	if f.damage != "" && f.evident() {
+		h.report(hiddenDamaged, f.damage)
+	}
+	return nil
 }
 
 // A certainty is how much a line "begin" looks like that of an encoded file.
@@ -177,6 +206,22 @@ func (f *uuFile) accepts(first []byte) bool {
 	return uu && strict && len(first) > 4
 }
 
+// uuLine is how long a line at least is that no text looks like.
+const uuLine = 20
+
+// follows reports whether a line further on is certainly one of the file.
+func (f *uuFile) follows(line []byte) bool {
+	if len(line) <= uuLine || f.alphabet == base64Alphabet {
+		return false
+	}
+	if len(line) == 61 && line[0] == 'h' && xxFits(line) {
+		f.alphabet = xxAlphabet
+		return true
+	}
+	uu, strict := uuFits(line)
+	return uu && strict && len(line)-1 >= minimum(uuCount(line))
+}
+
 // evident reports whether it is certain that a file is encoded here. Else it may be text that
 // only looks so: what it decodes to is examined, and that it is damaged says nothing.
 func (f *uuFile) evident() bool {
@@ -271,7 +316,7 @@ func (f *uuFile) data(line []byte) {
 	switch {
 	case fits:
 		f.good++
-	case strict && len(line) > 20:
+	case strict && len(line) > uuLine:
 		f.alike++
 	}
 	f.out = f.room[:0]

@@ -88,9 +88,13 @@ func newYFile(lines *lineReader, line []byte) *yFile {
 // goes to the end of the line, so that it may have blanks.
 func yFields(line string) map[string]string {
 	fields := map[string]string{}
-	if at := strings.Index(strings.ToLower(line), " name="); at >= 0 {
-		fields["name"] = strings.Trim(line[at+len(" name="):], " \t")
-		line = line[:at]
+	const last = " name="
+	for at := range len(line) - len(last) + 1 { // not by ToLower: of what is not UTF-8 it changes the length
+		if strings.EqualFold(line[at:at+len(last)], last) {
+			fields["name"] = strings.Trim(line[at+len(last):], " \t")
+			line = line[:at]
+			break
+		}
 	}
 	for word := range strings.FieldsSeq(line) {
 		key, value, ok := strings.Cut(strings.ToLower(word), "=")
