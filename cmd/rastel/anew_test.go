@@ -12,21 +12,24 @@ import (
 	"rastel/policy/engine"
 )
 
-// lenientEngine has a policy that defangs pages, strips programs and is content with all else.
-func lenientEngine(t *testing.T) *engine.Engine {
+// lenientRules defang pages, strip programs and are content with all else.
+const lenientRules = `
+  - {name: program, for: part, when: 'part.has("name/executable")', do: [strip]}
+  - {name: page, for: part, when: 'part.has("html/*")', do: [defang]}
+`
+
+// engineWith has these rules and no clamd.
+func engineWith(t *testing.T, rules string, log *slog.Logger) *engine.Engine {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "policy.yaml")
-	rules := "rules:\n" +
-		"  - {name: program, for: part, when: 'part.has(\"name/executable\")', do: [strip]}\n" +
-		"  - {name: page, for: part, when: 'part.has(\"html/*\")', do: [defang]}\n"
-	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("rules:\n"+rules), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := loadConfig("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &built{cfg: cfg, log: slog.New(slog.DiscardHandler)}
+	b := &built{cfg: cfg, log: log}
 	b.assemble(nil)
 	if b.policy, err = policy.NewLive(file, policyOptions(cfg), b.log); err != nil {
 		t.Fatal(err)
@@ -37,7 +40,7 @@ func lenientEngine(t *testing.T) *engine.Engine {
 // TestAmbiguousMailIsDeliveredInOneReading: a policy may let through what clients may read in
 // several ways. Then it arrives in one that was judged, with all changes made in it.
 func TestAmbiguousMailIsDeliveredInOneReading(t *testing.T) {
-	e := lenientEngine(t)
+	e := engineWith(t, lenientRules, slog.New(slog.DiscardHandler))
 	for _, tt := range []struct{ name, raw, stays, gone string }{
 		{
 			"two boundaries, a page in the first reading",
