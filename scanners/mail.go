@@ -1,6 +1,7 @@
 package scanners
 
 import (
+	"bytes"
 	"context"
 	"path"
 	"strings"
@@ -45,13 +46,16 @@ func (s Mail) Expand(ctx context.Context, p *eml.Part, b *Budget, yield func(*em
 // opensAsMail reports whether some client opens the part as a message: by its content, by its label,
 // or by one of its names.
 func opensAsMail(p *eml.Part) bool {
+	text := p.Is("text") || p.Type == "data" // a control character is enough for that
 	switch {
 	case p.Type == "mail":
 		return p.MediaType != "text/rfc822-headers" // nothing follows those
-	case strings.HasPrefix(p.MediaType, "message/") && p.Is("text"):
-		return !statusTypes[p.MediaType]
-	case !p.Is("text"):
+	case statusTypes[p.MediaType]:
+		return text && tellsContent(p.Head(statusHead))
+	case !text:
 		return p.MediaType == "message/rfc822"
+	case strings.HasPrefix(p.MediaType, "message/"):
+		return true
 	}
 	for _, name := range p.Names {
 		if mailExtensions[strings.ToLower(path.Ext(strings.TrimRight(name, ". ")))] {
@@ -64,11 +68,26 @@ func opensAsMail(p *eml.Part) bool {
 // mailExtensions are those that desktops open with a mail client, or with a browser that knows MIME.
 var mailExtensions = map[string]bool{".eml": true, ".emlx": true, ".mht": true, ".mhtml": true, ".nws": true, ".mim": true, ".mime": true, ".mbox": true}
 
-// statusTypes are messages of fields alone; no client looks for parts in them.
+// statusTypes are messages of fields alone. Clients that look for parts in them, as in any message,
+// find some only if the header says so.
 var statusTypes = map[string]bool{
 	"message/delivery-status": true, "message/disposition-notification": true, "message/feedback-report": true,
 	"message/global-delivery-status": true, "message/global-disposition-notification": true,
 	"message/global-headers": true, "message/rfc822-headers": true,
+}
+
+// statusHead is how much of such a message is looked at.
+const statusHead = 64 << 10
+
+// tellsContent reports whether a header has fields that tell of content.
+func tellsContent(header []byte) bool {
+	for line := range bytes.Lines(header) {
+		name, _, ok := bytes.Cut(line, []byte(":"))
+		if ok && len(name) > len("Content-") && strings.EqualFold(string(name[:len("Content-")]), "Content-") {
+			return true
+		}
+	}
+	return len(header) == statusHead
 }
 
 // leaf accounts for an entity of a message that came out of p.

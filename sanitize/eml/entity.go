@@ -197,7 +197,7 @@ func (p *parser) classify(part *Part) kind {
 		case f.Is("Content-Type"):
 			types = append(types, string(h.RawValue(f)))
 		case f.Is("Content-Transfer-Encoding"):
-			encodings = append(encodings, h.Value(f))
+			encodings = append(encodings, strings.TrimRight(string(unfold(h.RawValue(f))), "\r\n"))
 		case f.Is("Content-Disposition"):
 			dispositions = append(dispositions, string(h.RawValue(f)))
 		}
@@ -438,9 +438,13 @@ func (p *parser) encoding(part *Part, values []string) (others []Encoding) {
 		}
 	}
 	for _, v := range values {
+		behind := strings.TrimRight(v, " \t") != v
 		v = strings.ToLower(strings.TrimSpace(v))
 		if e, ok := encodingNames[v]; ok {
 			add(e)
+			if behind {
+				add(Identity) // Python's email does not know the encoding then; it is no sign of anything odd
+			}
 			continue
 		}
 		p.ambiguous(part, "mime/ambiguous-encoding", fmt.Sprintf("the encoding is %.100q", v))
@@ -496,7 +500,12 @@ func (p *parser) kind(part *Part) kind {
 		// Not allowed (RFC 2045 section 6.4); most clients pass over the encoding.
 		p.ambiguous(part, "mime/ambiguous-encoding", "an encoding on an entity that holds others")
 	case k == kindMessage:
-		return kindLeaf // nor is this, but many do it, and clients decode it
+		// Nor is this, but many do it, and clients decode it: it is opened as a member. Others do not,
+		// and what is a message in base64 is none without.
+		if part.Encoding == QuotedPrintable {
+			p.otherwise(reading{part: part, why: "as a message that is not encoded", as: kindMessage, mediaType: part.MediaType})
+		}
+		return kindLeaf
 	}
 	return k
 }

@@ -168,10 +168,22 @@ func (p *parser) endGap(end int64, own bool) {
 	case at >= 0:
 		r.header, r.from = true, p.gap+int64(at)
 		p.ambiguous(part, "mime/ambiguous-boundary", "a part before the first delimiter or behind the last")
+	case emptied(part):
+		// Several clients take no notice of a closing delimiter right behind another: what follows
+		// is a part to them.
 	case end-p.gap <= maxGap && !bytes.Contains(head, []byte("begin ")) && !bytes.Contains(head, []byte("=ybegin ")) && !bytes.Contains(head, []byte("BinHex")):
 		return
 	}
 	p.otherwise(r)
+}
+
+// emptied reports whether the last part of an entity ends where it begins, without even a header.
+func emptied(part *Part) bool {
+	if len(part.Children) == 0 {
+		return false
+	}
+	last := part.Children[len(part.Children)-1]
+	return last.start == last.body && last.body == last.end
 }
 
 // headerWithin is where in a text a header of MIME begins; -1 if there is none.
