@@ -18,6 +18,11 @@ const lenientRules = `
   - {name: page, for: part, when: 'part.has("html/*")', do: [defang]}
 `
 
+func lenientEngine(t *testing.T) *engine.Engine {
+	t.Helper()
+	return engineWith(t, lenientRules, slog.New(slog.DiscardHandler))
+}
+
 // engineWith has these rules and no clamd.
 func engineWith(t *testing.T, rules string, log *slog.Logger) *engine.Engine {
 	t.Helper()
@@ -40,7 +45,7 @@ func engineWith(t *testing.T, rules string, log *slog.Logger) *engine.Engine {
 // TestAmbiguousMailIsDeliveredInOneReading: a policy may let through what clients may read in
 // several ways. Then it arrives in one that was judged, with all changes made in it.
 func TestAmbiguousMailIsDeliveredInOneReading(t *testing.T) {
-	e := engineWith(t, lenientRules, slog.New(slog.DiscardHandler))
+	e := lenientEngine(t)
 	for _, tt := range []struct{ name, raw, stays, gone string }{
 		{
 			"two boundaries, a page in the first reading",

@@ -121,8 +121,8 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// defaultEngine is the engine as scan has it, with the payload instead of clamd.
-func defaultEngine(t *testing.T) *engine.Engine {
+// defaultEngine is the engine as scan has it, with the payload instead of clamd, and more scanners.
+func defaultEngine(t *testing.T, more ...scanners.Named) *engine.Engine {
 	t.Helper()
 	cfg, err := loadConfig("")
 	if err != nil {
@@ -130,6 +130,7 @@ func defaultEngine(t *testing.T) *engine.Engine {
 	}
 	b := &built{cfg: cfg, log: slog.New(slog.DiscardHandler)}
 	list := append(builtin(cfg), scanners.Named{Name: "payload", Scanner: payload{}})
+	list = append(list, more...)
 	b.set = scanners.NewSet(scanners.Options{Budget: b.cfg.budget(), Spool: b.cfg.spool()}, list...)
 	if b.policy, err = policy.NewLive("", policyOptions(cfg), b.log); err != nil {
 		t.Fatal(err)
