@@ -79,6 +79,13 @@ var b64Value = func() (t [256]byte) {
 	return t
 }()
 
+// b64Standard knows the alphabet of RFC 2045 alone.
+var b64Standard = func() (t [256]byte) {
+	t = b64Value
+	t['-'], t['_'] = b64Invalid, b64Invalid
+	return t
+}()
+
 // A base64Decoder decodes base64 (RFC 2045 section 6.8). It passes over bytes outside the
 // alphabet, as section 6.8 asks, and goes on after padding: some clients stop there.
 type base64Decoder struct {
@@ -111,8 +118,8 @@ func (d *base64Decoder) decode(dst, p []byte) []byte {
 // is anything but one of the standard alphabet.
 func (d *base64Decoder) quads(dst, p []byte, i int) (int, []byte) {
 	for ; i+4 <= len(p); i += 4 {
-		a, b, c, e := b64Value[p[i]], b64Value[p[i+1]], b64Value[p[i+2]], b64Value[p[i+3]]
-		if (a|b|c|e)&0xc0 != 0 || p[i] == '-' || p[i] == '_' {
+		a, b, c, e := b64Standard[p[i]], b64Standard[p[i+1]], b64Standard[p[i+2]], b64Standard[p[i+3]]
+		if (a|b|c|e)&0xc0 != 0 {
 			break
 		}
 		v := uint32(a)<<18 | uint32(b)<<12 | uint32(c)<<6 | uint32(e)
