@@ -149,18 +149,14 @@ func checkEdit(e eml.FieldEdit, fields []string) error {
 	if len(e.Value) > maxFieldEdit {
 		return fmt.Errorf("edit of field %.60q: value of %d bytes, more than %d", e.Name, len(e.Value), maxFieldEdit)
 	}
-	least, most := 0, len(fields)
 	switch e.Op {
 	case eml.ChangeField, eml.DeleteField:
-		least, most = 1, count(fields, e.Name)
-	case eml.AppendField:
-		return nil
-	case eml.InsertField:
+		if most := count(fields, e.Name); e.Index < 1 || e.Index > most {
+			return fmt.Errorf("edit of field %.60q: index %d is not within 1 and %d", e.Name, e.Index, most)
+		}
+	case eml.AppendField, eml.InsertField:
 	default:
 		return fmt.Errorf("edit of field %.60q: unknown operation %d", e.Name, e.Op)
-	}
-	if e.Index < least || e.Index > most {
-		return fmt.Errorf("edit of field %.60q: index %d is not within %d and %d", e.Name, e.Index, least, most)
 	}
 	return nil
 }
@@ -188,10 +184,12 @@ func count(fields []string, name string) int {
 	return n
 }
 
-// editField sends one edit. The MTA's own Received stands before the fields that we know, and
-// insertion counts it. Sendmail also counts fields of its own that it may never write, so
-// there a field that is inserted farther down than the top lands higher than on Postfix; at
-// the top, and appended, it is where it should be on both.
+// topIndex is where a field is inserted: below the MTA's own Received, which stands before the
+// fields that we know. Farther down Sendmail also counts fields of its own that it may never
+// write, so that nothing else is certain there.
+const topIndex = 1
+
+// editField sends one edit.
 func (s *session) editField(e eml.FieldEdit, m *milter.Modifier) error {
 	value := wireValue(e.Value, s.leadingSpace())
 	switch e.Op {
@@ -203,7 +201,7 @@ func (s *session) editField(e eml.FieldEdit, m *milter.Modifier) error {
 		}
 		return m.ChangeHeader(e.Index, e.Name, value)
 	case eml.InsertField:
-		return m.InsertHeader(e.Index+1, e.Name, value)
+		return m.InsertHeader(topIndex, e.Name, value)
 	default:
 		return m.AddHeader(e.Name, value)
 	}

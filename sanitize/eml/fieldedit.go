@@ -12,7 +12,7 @@ type FieldOp uint8
 const (
 	ChangeField FieldOp = iota // give the Index-th field of that Name another value
 	DeleteField                // remove the Index-th field of that Name
-	InsertField                // put a new field before the Index-th field of the header
+	InsertField                // put a new field before all others
 	AppendField                // put a new field behind all others
 )
 
@@ -20,7 +20,7 @@ const (
 type FieldEdit struct {
 	Op FieldOp
 	// Index counts from 1 among the fields of that name for ChangeField and DeleteField, as
-	// the message came in; for InsertField from 0 among all fields that are left then.
+	// the message came in; 0 for the others.
 	Index int
 	Name  string // as spelled in the message for ChangeField and DeleteField
 	// Value is what follows the colon: it starts with the blank, if any, folds are CRLF and
@@ -28,44 +28,137 @@ type FieldEdit struct {
 	Value string
 }
 
-// fieldEdits turns cuts in the message's own header into changes of fields: first changes and
-// deletions from the last field to the first, then insertions likewise, then what is appended.
-func fieldEdits(root *Part, cuts []cut) ([]FieldEdit, error) {
-	var changes, inserts, appends []FieldEdit
-	h := &root.Header
-	deleted := 0
-	for _, c := range cuts {
-		first, last, err := h.covered(c.start-root.start, c.end-root.start)
-		if err != nil {
-			return nil, err
-		}
-		fresh, err := parseFields(c.text)
-		if err != nil {
-			return nil, err
-		}
-		for i := first; i < last; i++ {
-			e := FieldEdit{Op: DeleteField, Name: h.Fields[i].Name, Index: h.nth(i)}
-			if len(fresh) > 0 && h.Fields[i].Is(fresh[0].Name) {
-				e.Op, e.Value, fresh = ChangeField, fresh[0].Value, fresh[1:]
-			} else {
-				deleted++
-			}
-			changes = append(changes, e)
-		}
-		for _, f := range fresh {
-			f.Op, f.Index = InsertField, last-deleted
-			if last == len(h.Fields) {
-				f.Op, f.Index = AppendField, 0
-				appends = append(appends, f)
-			} else {
-				inserts = append(inserts, f)
-			}
-		}
-	}
-	slices.Reverse(changes)
-	slices.Reverse(inserts) // of several at one place the last goes in first
-	return append(append(changes, inserts...), appends...), nil
+// ownHeader carries out cuts in the message's own header field by field, as an MTA does.
+type ownHeader struct {
+	root    *Part
+	h       *Header
+	gone    []bool       // fields that a cut covers
+	changed []*FieldEdit // what becomes of them; nil if nothing does
+	cuts    []cut        // of the header as it will be
+	top     []FieldEdit  // new, before all others
+	end     []FieldEdit  // new, behind all others
+	open    bool         // the message ends within its header, in a line that stays
 }
+
+// settleFields makes of cuts in the message's own header those that an MTA can carry out exactly,
+// and says them in its terms: first changes and deletions from the last field to the first, then
+// what goes to the top, then what is appended. A field that comes for one of the same name takes
+// its place, and the spelling of its name. Any other new one goes behind all others, unless it was
+// meant for the top: in between, Sendmail counts fields of its own that it may never write.
+func settleFields(root *Part, cuts []cut) ([]cut, []FieldEdit, error) {
+	n := len(root.Header.Fields)
+	o := &ownHeader{root: root, h: &root.Header, gone: make([]bool, n), changed: make([]*FieldEdit, n)}
+	o.open = len(o.h.raw) > 0 && o.h.raw[len(o.h.raw)-1] != '\n'
+	var rest []FieldEdit
+	for _, c := range cuts {
+		left, err := o.cover(c)
+		if err != nil {
+			return nil, nil, err
+		}
+		rest = append(rest, left...)
+	}
+	o.end = append(o.match(rest, 0, n), o.end...)
+	edits := o.edits()
+	cuts, err := settle(o.cuts)
+	return cuts, edits, err
+}
+
+// cover notes which fields a cut takes away, and gives those that it brings and that take the
+// place of none of them.
+func (o *ownHeader) cover(c cut) ([]FieldEdit, error) {
+	from, to := c.start-o.root.start, c.end-o.root.start
+	first, last, err := o.h.covered(from, to)
+	if err != nil {
+		return nil, err
+	}
+	fresh, err := parseFields(c.text)
+	if err != nil {
+		return nil, err
+	}
+	at := from // what is before it is a field, or cut
+	for i := first; i < last; i++ {
+		o.gone[i] = true
+		o.cutJunk(at, o.h.Fields[i].Start)
+		at = o.h.Fields[i].End
+	}
+	o.cutJunk(at, to)
+	if from == to && to == 0 && len(o.h.Fields) > 0 && len(fresh) > 0 {
+		o.cuts = append(o.cuts, c)
+		o.top = append(o.top, fresh...)
+		return nil, nil
+	}
+	return o.match(fresh, first, last), nil
+}
+
+// cutJunk takes away lines that are no field; the MTA knows of none.
+func (o *ownHeader) cutJunk(from, to int64) {
+	if from < to {
+		o.cut(from, to, nil)
+	}
+}
+
+// cut replaces bytes of the header.
+func (o *ownHeader) cut(from, to int64, text []byte) {
+	if from < to && to == int64(len(o.h.raw)) {
+		o.open = false
+	}
+	o.cuts = append(o.cuts, cut{start: o.root.start + from, end: o.root.start + to, text: text})
+}
+
+// match puts new fields in the place of those of the same name that are taken away, of the fields
+// [first, last). It gives those for which there is none.
+func (o *ownHeader) match(fresh []FieldEdit, first, last int) (rest []FieldEdit) {
+next:
+	for _, f := range fresh {
+		for i := first; i < last; i++ {
+			if o.gone[i] && o.changed[i] == nil && o.h.Fields[i].Is(f.Name) {
+				o.changed[i] = &FieldEdit{Op: ChangeField, Name: o.h.Fields[i].Name, Value: f.Value}
+				continue next
+			}
+		}
+		rest = append(rest, f)
+	}
+	return rest
+}
+
+// edits are the changes in the terms of a milter; it adds the cuts that come to the same.
+func (o *ownHeader) edits() []FieldEdit {
+	var out []FieldEdit
+	for i := len(o.h.Fields) - 1; i >= 0; i-- {
+		f := o.h.Fields[i]
+		if !o.gone[i] {
+			continue
+		}
+		e, text := FieldEdit{Op: DeleteField, Name: f.Name}, []byte(nil)
+		if o.changed[i] != nil {
+			e, text = *o.changed[i], o.changed[i].line()
+		}
+		if bytes.Equal(text, o.h.Raw(f)) {
+			continue
+		}
+		e.Index = o.h.nth(i)
+		out = append(out, e)
+		o.cut(f.Start, f.End, text)
+	}
+	for _, f := range slices.Backward(o.top) {
+		out = append(out, FieldEdit{Op: InsertField, Name: f.Name, Value: f.Value})
+	}
+	var text []byte
+	if o.open {
+		text = []byte("\r\n")
+	}
+	for _, f := range o.end {
+		text = append(text, f.line()...)
+		out = append(out, FieldEdit{Op: AppendField, Name: f.Name, Value: f.Value})
+	}
+	if end := int64(len(o.h.raw)); len(o.end) > 0 {
+		o.cut(end, end, text)
+	}
+	return out
+}
+
+// line is the field as it stands in a message.
+func (e *FieldEdit) line() []byte { return []byte(e.Name + ":" + e.Value + "\r\n") }
 
 // touched reports whether some field has bytes in [start, end).
 func (h *Header) touched(start, end int64) bool {

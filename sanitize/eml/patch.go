@@ -1,6 +1,7 @@
 package eml
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -43,6 +44,8 @@ func NewPatch(m *Message, edits []Edit, anew ...*Part) (*Patch, error) {
 		switch {
 		case within(e.Part, anew) && (e.Part.Parent != nil || e.Region != InHeader):
 			// carried out by the writer of what is written anew
+		case e.Region == InHeader && bytes.Equal(e.Text, e.Part.Header.raw[e.Start:e.End]):
+			// such as a name that is given again: the entity stays as it is, byte for byte
 		case e.Region == InHeader:
 			p.cuts = append(p.cuts, headerCut(*e))
 		case e.Region == InBody || e.Part.Encoding == Identity:
@@ -65,11 +68,22 @@ func NewPatch(m *Message, edits []Edit, anew ...*Part) (*Patch, error) {
 	if p.cuts, err = settle(p.cuts); err != nil {
 		return nil, err
 	}
-	for p.header < len(p.cuts) && p.cuts[p.header].start < m.Root.body && p.cuts[p.header].end <= m.Root.headerEnd() {
-		p.header++
+	return p, p.settleOwn()
+}
+
+// settleOwn tells the cuts in the message's own header from those behind it, and makes edits of
+// fields of them.
+func (p *Patch) settleOwn() error {
+	root, n := p.m.Root, 0
+	for n < len(p.cuts) && p.cuts[n].start < root.body && p.cuts[n].end <= root.headerEnd() {
+		n++
 	}
-	p.fields, err = fieldEdits(m.Root, p.cuts[:p.header])
-	return p, err
+	own, fields, err := settleFields(root, p.cuts[:n])
+	if err != nil {
+		return err
+	}
+	p.cuts, p.header, p.fields = append(own, p.cuts[n:]...), len(own), fields
+	return nil
 }
 
 // With makes a patch of the same and more edits; of those alone if p is nil.

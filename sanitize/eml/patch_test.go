@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -99,11 +100,15 @@ func TestFieldsAreMilterTerms(t *testing.T) {
 		{"change", 12, 18, "A: x\n", `[{0 2 A  x}]`},
 		{"delete", 6, 12, "", `[{1 1 B }]`},
 		{"fold", 6, 12, "B: x\n y\n", `[{0 1 B  x` + "\r\n" + ` y}]`},
-		{"insert", 6, 6, "N: x\nM: y\n", `[{2 1 M  y} {2 1 N  x}]`},
+		{"insert", 6, 6, "N: x\nM: y\n", `[{3 0 N  x} {3 0 M  y}]`},
+		{"at the top", 0, 0, "N: x\nM: y\n", `[{2 0 M  y} {2 0 N  x}]`},
 		{"append", 24, 24, "N: x\nM: y\n", `[{3 0 N  x} {3 0 M  y}]`},
-		{"rename", 6, 12, "N: x\n", `[{1 1 B } {2 1 N  x}]`},
-		{"two for one", 6, 12, "B: x\nN: y\n", `[{0 1 B  x} {2 2 N  y}]`},
+		{"rename", 6, 12, "N: x\n", `[{1 1 B } {3 0 N  x}]`},
+		{"two for one", 6, 12, "B: x\nN: y\n", `[{0 1 B  x} {3 0 N  y}]`},
 		{"one for two", 6, 18, "B: x\n", `[{1 2 A } {0 1 B  x}]`},
+		{"the second for the first", 0, 18, "b: x\na: y\n", `[{1 2 A } {0 1 B  x} {0 1 A  y}]`},
+		{"the same", 6, 12, "B: 2\n", `[]`},
+		{"the same in another case", 6, 12, "b: 2\n", `[]`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, _ := parse(t, raw)
@@ -119,6 +124,81 @@ func TestFieldsAreMilterTerms(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFieldsSayWhatTheBytesDo edits headers at random and carries the edits out as an MTA does,
+// one after another: the header must become the one that is written.
+func TestFieldsSayWhatTheBytesDo(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	names := []string{"A", "a", "B", "Mime-Version", "MIME-Version", "Content-Type"}
+	field := func() string {
+		return names[rnd.IntN(len(names))] + ":" + []string{"", " v", "\tv \r\n w", "  v"}[rnd.IntN(4)] + fmt.Sprint(rnd.IntN(3)) + "\r\n"
+	}
+	for range 3000 {
+		var lines []string
+		for range rnd.IntN(8) {
+			lines = append(lines, field())
+		}
+		m, _ := parseBytes(t, []byte(strings.Join(lines, "")+"\r\nbody"), Limits{})
+		var edits []Edit
+		for i, f := range m.Root.Header.Fields {
+			e := Edit{m.Root, InHeader, f.Start, f.End, nil}
+			if rnd.IntN(4) == 0 {
+				e.End = f.Start
+			}
+			for range rnd.IntN(3) {
+				e.Text = append(e.Text, field()...)
+			}
+			if i%2 == rnd.IntN(2) {
+				edits = append(edits, e)
+			}
+		}
+		p, err := NewPatch(m, edits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range p.Fields() {
+			lines = carriedOut(t, lines, e)
+		}
+		var got bytes.Buffer
+		if _, err := p.WriteTo(&got); err != nil {
+			t.Fatal(err)
+		}
+		if want := strings.Join(lines, "") + "\r\nbody"; got.String() != want || p.Body() != nil {
+			t.Fatalf("edits %v of\n%q\nwrite\n%q\nand %v come to\n%q", edits, m.Root.Header.Bytes(), got.String(), p.Fields(), want)
+		}
+	}
+}
+
+// carriedOut does to a header what an MTA does.
+func carriedOut(t *testing.T, lines []string, e FieldEdit) []string {
+	t.Helper()
+	line := e.Name + ":" + e.Value + "\r\n"
+	switch e.Op {
+	case InsertField:
+		return append([]string{line}, lines...)
+	case AppendField:
+		return append(lines, line)
+	}
+	n := 0
+	for i, l := range lines {
+		name, _, _ := strings.Cut(l, ":")
+		if strings.EqualFold(name, e.Name) {
+			n++
+		}
+		switch {
+		case n < e.Index || !strings.EqualFold(name, e.Name):
+		case name != e.Name:
+			t.Fatalf("%v is to change %q: Postfix would spell the name otherwise", e, l)
+		case e.Op == DeleteField:
+			return slices.Delete(lines, i, i+1)
+		default:
+			lines[i] = line
+			return lines
+		}
+	}
+	t.Fatalf("%v: there is no such field in %q", e, lines)
+	return nil
 }
 
 // TestEditedContentDecodesToWhatWasMeant edits content at random, in each encoding, and
