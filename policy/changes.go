@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"rastel/sanitize/eml"
 )
@@ -147,6 +148,15 @@ func (c *changes) isStripped(p *eml.Part) bool {
 		}
 	}
 	return false
+}
+
+// keepsHeader reports whether the part is an encapsulated message that is stripped, so that its
+// header is delivered, but for the Content fields.
+func (c *changes) keepsHeader(p *eml.Part) bool {
+	if p.Parent == nil || c.isStripped(p.Parent) {
+		return false
+	}
+	return strings.HasPrefix(p.Parent.MediaType, "message/")
 }
 
 // edits are all edits that the changes come to. Those of parts that are stripped are left

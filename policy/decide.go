@@ -246,7 +246,7 @@ func (d *decision) anew() []*eml.Part {
 		if entity == nil && strings.HasPrefix(f.Check, "mime/ambiguous-") && f.Check != "mime/ambiguous-name" && !p.Member() {
 			entity = p // several names are common, and each of them was judged
 		}
-		if entity == nil || slices.Contains(list, entity) || d.changes.isStripped(entity) {
+		if entity == nil || slices.Contains(list, entity) || d.changes.isStripped(entity) && !d.changes.keepsHeader(entity) {
 			continue
 		}
 		list = append(list, entity)

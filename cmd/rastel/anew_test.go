@@ -63,6 +63,16 @@ func TestAmbiguousMailIsDeliveredInOneReading(t *testing.T) {
 			"hello", "bad()",
 		},
 		{
+			"a page behind the closing boundary",
+			"Content-Type: multipart/mixed; boundary=a\n\n--a\n\nhello\n--a--\n--a\nContent-Type: text/html\n\n<script>bad()</script>\n--a--\n",
+			"hello", "bad()",
+		},
+		{
+			"a program in a message whose header holds what is no field",
+			"Content-Type: multipart/mixed; boundary=a\n\n--a\n\nhello\n--a\nContent-Type: message/rfc822\n\nSubject: s\nno field\nContent-Type: x/y; name=a.exe\n\nbad()\n--a--\n",
+			"hello", "no field",
+		},
+		{
 			"two types",
 			"Content-Type: text/html\nContent-Type: text/plain\n\n<p>hello<script>bad()</script>\n",
 			"hello", "<script",

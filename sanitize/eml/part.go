@@ -79,9 +79,15 @@ func (p *Part) Carrier() *Part {
 	return p
 }
 
-// ReadFrom is the entity that the part was found in by another reading; nil if it was found by the
-// first one, or in a container.
+// ReadFrom is the entity that the part was found in by another reading, or behind the closing
+// boundary of which it is; nil if it was found by the first reading, or in a container.
 func (p *Part) ReadFrom() *Part {
+	if !p.member && p.Reading != "" {
+		for p.Parent.Reading != "" {
+			p = p.Parent
+		}
+		return p.Parent
+	}
 	if !p.member {
 		return nil
 	}
