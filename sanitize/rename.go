@@ -67,7 +67,7 @@ func worstName(names []string) string {
 func riskyExtension(name string) string {
 	for _, f := range forms(name) {
 		ext := extension(f)
-		if executables[ext] != "" || htmlExtensions[ext] || clsid.MatchString(f) {
+		if executables[ext] != "" || executables[lookAlikes.Replace(ext)] != "" || htmlExtensions[ext] || clsid.MatchString(f) {
 			return shorten(ext, maxSafeName)
 		}
 	}
@@ -109,10 +109,14 @@ func shorten(s string, n int) string {
 // Rename makes the edits that give a part another name, wherever a client may find one: in
 // Content-Disposition and Content-Type, in every form of RFC 2231 and in repeated fields. For
 // a member it renames the carrier. What of these fields does not concern the name is kept,
-// except dates and sizes, and media types that name a program.
+// except dates and sizes, and media types that name a program. A part of which all names are safe
+// keeps them: what is renamed has one in ASCII besides its own.
 func Rename(p *eml.Part, name string) []eml.Edit {
 	p = p.Carrier()
 	h := &p.Header
+	if isRenamed(p.Names) && !programTypes[p.MediaType] {
+		return nil
+	}
 	types, dispositions := slices.Collect(h.All("Content-Type")), slices.Collect(h.All("Content-Disposition"))
 	var edits []eml.Edit
 	if len(types) > 1 || len(types) == 1 && (hasName(p.Params) || programTypes[p.MediaType]) {
@@ -126,6 +130,16 @@ func Rename(p *eml.Part, name string) []eml.Edit {
 		edits = append(edits, eml.Edit{Part: p, Region: eml.InHeader, Start: end, End: end, Text: dispositionField(p, name)})
 	}
 	return edits
+}
+
+// isRenamed reports whether there are names, each of them one that SafeName gives.
+func isRenamed(names []string) bool {
+	for _, n := range names {
+		if SafeName([]string{n}) != n {
+			return false
+		}
+	}
+	return len(names) > 0
 }
 
 // replaceFields puts text in the place of the first field and deletes the others.
@@ -185,7 +199,7 @@ func appendParam(b []byte, key, value string) []byte {
 	for _, r := range value {
 		switch {
 		case r < ' ' || r >= 0x7f:
-			b = append(b, '_')
+			b = append(b, '-') // and not '_', which is no end of a safe name
 		case r == '"' || r == '\\':
 			b = append(b, '\\', byte(r))
 		default:

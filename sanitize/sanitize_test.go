@@ -106,6 +106,26 @@ func TestRenameReachesEveryForm(t *testing.T) {
 	}
 }
 
+// TestRenamedPartsKeepTheirNames: a fixed finding is gone, and to rename twice is to rename once,
+// also where a name is not ASCII and so has a second one that is.
+func TestRenamedPartsKeepTheirNames(t *testing.T) {
+	for _, name := range []string{"a.exe", "Fr%C3%B6sche.txt", "Fr%C3%B6sche.exe", "setup.%D0%B5x%D0%B5"} {
+		m := message(t, "Content-Type: text/x; name*=utf-8''"+name, "x")
+		patch, err := eml.NewPatch(m, Rename(m.Root, SafeName(m.Root.Names)))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		again := reparse(t, patch)
+		findings, err := Names{}.Scan(t.Context(), again.Root)
+		if err != nil || len(findings) > 0 {
+			t.Errorf("%s became %q, found %q, %v", name, again.Root.Names, found(findings), err)
+		}
+		if edits := Rename(again.Root, SafeName(again.Root.Names)); len(edits) > 0 {
+			t.Errorf("%s became %q, and is renamed once more: %q", name, again.Root.Names, edits[0].Text)
+		}
+	}
+}
+
 func reparse(t *testing.T, patch *eml.Patch) *eml.Message {
 	t.Helper()
 	s := eml.NewSpool(eml.SpoolOptions{})
