@@ -3,6 +3,7 @@ package rig
 import (
 	"bufio"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -25,6 +26,10 @@ type ClamdOptions struct {
 	// Malware are contents that it knows, by the name of their signature. It always knows EICAR
 	// as Eicar-Test, and nothing else.
 	Malware map[string][]byte
+	// Texts are texts that it finds wherever they stand in a file, by the name of their signature.
+	Texts map[string]string
+	// Defaults leaves out AlertExceedsMax and AlertEncrypted, which an administrator is told to set.
+	Defaults bool
 }
 
 // A Clamd is a ClamAV daemon with a signature database of a few lines.
@@ -114,6 +119,38 @@ func (c *Clamd) Log() string {
 	return string(text)
 }
 
+// Scan has clamd examine content as one file, such as a whole message. It gives the name of the
+// signature that was found; empty if none was.
+func (c *Clamd) Scan(content []byte) (string, error) {
+	conn, err := net.Dial("unix", c.socket())
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(scanTimeout)); err != nil {
+		return "", err
+	}
+	request := append([]byte("nINSTREAM\n"), binary.BigEndian.AppendUint32(nil, uint32(len(content)))...)
+	request = append(append(request, content...), 0, 0, 0, 0)
+	if _, err := conn.Write(request); err != nil {
+		return "", err
+	}
+	reply, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return "", fmt.Errorf("INSTREAM: %w", err)
+	}
+	reply = strings.TrimSpace(strings.TrimPrefix(reply, "stream:"))
+	if name, ok := strings.CutSuffix(reply, " FOUND"); ok {
+		return name, nil
+	}
+	if reply != "OK" {
+		return "", fmt.Errorf("INSTREAM: reply %q", reply)
+	}
+	return "", nil
+}
+
+const scanTimeout = 2 * time.Minute
+
 func (c *Clamd) socket() string  { return filepath.Join(c.dir, "clamd.sock") }
 func (c *Clamd) logFile() string { return filepath.Join(c.dir, "log") }
 
@@ -140,13 +177,16 @@ func (c *Clamd) expect(command, want string) error {
 	return nil
 }
 
-// configure writes clamd.conf and the database. Both alerts are what an administrator is told
-// to set: without them clamd says nothing about what it did not look into.
+// configure writes clamd.conf and the database. Without the alerts clamd says nothing about what it
+// did not look into.
 func (c *Clamd) configure(o ClamdOptions) error {
 	conf := []string{
 		"LocalSocket " + c.socket(), "FixStaleSocket yes", "DatabaseDirectory " + filepath.Join(c.dir, "db"),
 		"TemporaryDirectory " + c.dir, "LogFile " + c.logFile(), "LogFileMaxSize 0",
-		"AlertExceedsMax yes", "AlertEncrypted yes", "Bytecode no",
+		"Bytecode no",
+	}
+	if !o.Defaults {
+		conf = append(conf, "AlertExceedsMax yes", "AlertEncrypted yes")
 	}
 	if os.Geteuid() == 0 {
 		conf = append(conf, "User root") // otherwise it looks for the user clamav
@@ -161,9 +201,18 @@ func (c *Clamd) configure(o ClamdOptions) error {
 	}
 	return writeFiles(c.dir, map[string]string{
 		"clamd.conf": strings.Join(append(conf, o.Lines...), "\n") + "\n",
-		"db/rig.ndb": "Eicar-Test:0:0:" + hex.EncodeToString(EICAR()) + "\n",
+		"db/rig.ndb": "Eicar-Test:0:0:" + hex.EncodeToString(EICAR()) + "\n" + texts(o.Texts),
 		"db/rig.hsb": hashes(o.Malware),
 	})
+}
+
+// texts are lines of a .ndb file: name, any type of file, anywhere, the text.
+func texts(list map[string]string) string {
+	var b strings.Builder
+	for name, text := range list {
+		fmt.Fprintf(&b, "%s:0:*:%x\n", name, text)
+	}
+	return b.String()
 }
 
 // hashes are lines of a .hsb file: SHA256:size:name.
