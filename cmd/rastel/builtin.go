@@ -12,6 +12,7 @@ import (
 	"rastel/scanners"
 	"rastel/scanners/archive"
 	"rastel/scanners/clamd"
+	"rastel/scanners/dkim"
 )
 
 // builtin is the list of scanners: to add one, write it and add its line.
@@ -37,6 +38,7 @@ type built struct {
 	cfg    *Config
 	set    *scanners.Set
 	clamd  *clamd.Scanner // nil: there is none
+	dkim   *dkim.Scanner  // nil: signatures are not verified
 	policy *policy.Live
 	log    *slog.Logger
 }
@@ -58,6 +60,10 @@ func (b *built) assemble(c *clamd.Scanner) {
 	list := builtin(b.cfg)
 	if b.clamd = c; c != nil {
 		list = append(list, scanners.Named{Name: "clamd", Scanner: c, Waits: true})
+	}
+	if b.cfg.DKIM.On() {
+		b.dkim = dkim.New(b.cfg.DKIM)
+		list = append(list, scanners.Named{Name: "dkim", Scanner: b.dkim, Waits: true})
 	}
 	b.set = scanners.NewSet(scanners.Options{Budget: b.cfg.budget(), Spool: b.cfg.spool(), Logger: b.log}, list...)
 }
@@ -85,12 +91,17 @@ func policyOptions(cfg *Config) policy.Options {
 func knownChecks(cfg *Config) []eml.Check {
 	list := builtin(cfg)
 	checks := append(slices.Clone(eml.Checks()), (&clamd.Scanner{}).Checks()...)
+	checks = append(checks, (*dkim.Scanner)(nil).Checks()...)
 	return append(checks, scanners.NewSet(scanners.Options{}, list...).Checks()...)
 }
 
 // engine makes the engine; q is nil where nothing is to be held.
 func (b *built) engine(q engine.Quarantine) *engine.Engine {
-	return engine.New(engine.Options{Set: b.set, Policy: b.policy.Load, Quarantine: q, Limits: b.cfg.mimeLimits(), Logger: b.log})
+	opt := engine.Options{Set: b.set, Policy: b.policy.Load, Quarantine: q, Limits: b.cfg.mimeLimits(), Logger: b.log}
+	if b.dkim != nil {
+		opt.Record = b.dkim.Record
+	}
+	return engine.New(opt)
 }
 
 // editor gives policy the edits that package sanitize knows to make.

@@ -20,6 +20,7 @@ import (
 	"rastel/sanitize/eml"
 	"rastel/scanners"
 	"rastel/scanners/clamd"
+	"rastel/scanners/dkim"
 )
 
 // Config is rastel.yaml. Every package owns its part of it, with its defaults.
@@ -37,6 +38,7 @@ type Config struct {
 	Sanitize   sanitize.Config   `yaml:"sanitize"`
 	API        api.Config        `yaml:"api"`
 	Clamd      *clamd.Config     `yaml:"clamd"` // nil: used if one is found at its usual sockets
+	DKIM       dkim.Config       `yaml:"dkim"`
 	Quarantine quarantine.Config `yaml:"quarantine"`
 	Limits     LimitsConfig      `yaml:"limits"`
 	Log        LogConfig         `yaml:"log"`
@@ -114,7 +116,7 @@ func defaultStateDir() string {
 }
 
 func (c *Config) validate() error {
-	errs := []error{c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.Log.validate()}
+	errs := []error{c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Log.validate()}
 	if c.Clamd != nil {
 		errs = append(errs, c.Clamd.Validate())
 	}

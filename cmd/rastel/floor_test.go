@@ -19,6 +19,7 @@ var floor = map[string][]string{
 	"rastel/scanners/scannertest":             {"rastel/sanitize/eml", "rastel/scanners"}, // the suite of Scanner
 	"rastel/scanners/archive":                 {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/scanners/clamd":                   {"rastel/sanitize/eml", "rastel/scanners"},
+	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"}, // the verifier, and its DNS
 	"rastel/policy":                           {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/policy/quarantine":                {"rastel/sanitize/eml"},
 	"rastel/policy/quarantine/sqlindex":       {"rastel/sanitize/eml", "rastel/policy/quarantine"},
@@ -38,6 +39,7 @@ var owners = map[string][]string{
 	"github.com/emersion/go-milter":      {"rastel/milter"},
 	"github.com/emersion/go-message":     {"rastel/sanitize/eml"},
 	"github.com/baruwa-enterprise/clamd": {"rastel/scanners/clamd"},
+	"github.com/emersion/go-msgauth":     {"rastel/scanners/dkim"},
 	"github.com/mholt/archiver":          {"rastel/scanners/archive"},
 	"github.com/bodgit/sevenzip":         {"rastel/scanners/archive"},
 	"github.com/nwaples/rardecode":       {"rastel/scanners/archive"},

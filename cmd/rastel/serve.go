@@ -55,6 +55,10 @@ func runServe(ctx context.Context, k *call) int {
 	if err != nil {
 		return k.fail(exitUsage, err)
 	}
+	if cfg.DKIM.Enabled == nil {
+		on := true
+		cfg.DKIM.Enabled = &on
+	}
 	log := newLogger(cfg.Log, k.errOut)
 	slog.SetDefault(log) // also for what third-party packages print by package log
 	b, err := build(cfg, log)

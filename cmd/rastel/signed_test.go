@@ -1,6 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -8,6 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/emersion/go-msgauth/dkim"
+
+	"rastel/contrib/rig"
 	"rastel/policy"
 	"rastel/policy/engine"
 )
@@ -77,4 +84,54 @@ func fateOf(t *testing.T, e *engine.Engine, raw string) string {
 		return "accept, changed"
 	}
 	return "accept"
+}
+
+// TestPolicyKnowsDKIM: a policy can hold what has a good signature, if signatures are verified. Scan
+// does so only if told: it works without a network.
+func TestPolicyKnowsDKIM(t *testing.T) {
+	dns, err := rig.StartDNS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dns.Stop() })
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dns.Set("s._domainkey.example.org", "v=DKIM1; k=ed25519; p="+base64.StdEncoding.EncodeToString(public))
+	var raw bytes.Buffer
+	html := "From: a@example.org\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n<b onclick=x>hello</b>\r\n"
+	if err := dkim.Sign(&raw, strings.NewReader(html), &dkim.SignOptions{Domain: "example.org", Selector: "s", Signer: key}); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	rules := filepath.Join(dir, "policy.yaml")
+	writeTo(t, rules, "rules:\n- name: signed\n  for: part\n  when: part.has(\"html/*\") and any(findings, .check == \"signed/dkim-pass\" and .detail startsWith \"d=example.org \")\n  then: quarantine\n"+
+		"- name: html\n  for: part\n  when: part.has(\"html/*\")\n  do: [defang]\n")
+	for config, want := range map[string]string{
+		"dkim: {enabled: true, resolver: \"" + dns.Addr + "\"}\n": "quarantine by signed",
+		"": "accept, changed",
+	} {
+		name := filepath.Join(dir, "rastel.yaml")
+		writeTo(t, name, config+"policy: "+rules+"\n")
+		cfg, err := loadConfig(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &built{cfg: cfg, log: slog.New(slog.DiscardHandler)}
+		b.assemble(nil)
+		if b.policy, err = policy.NewLive(cfg.Policy, policyOptions(cfg), b.log); err != nil {
+			t.Fatal(err)
+		}
+		if got := fateOf(t, b.engine(nil), raw.String()); got != want {
+			t.Errorf("with %q: %q, want %q", config, got, want)
+		}
+	}
+}
+
+func writeTo(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -26,6 +26,9 @@ const (
 	endTimeout = 60 * time.Second
 )
 
+// authserv is the name in the Authentication-Results fields of the program.
+const authserv = "mx.example.test"
+
 // A rastel is the program, with a state directory of its own. It can be killed and started
 // again.
 type rastel struct {
@@ -59,6 +62,7 @@ func newRastel(w *world, milter address, s setup) *rastel {
 	text := fmt.Sprintf("state_dir: %q\nmilter: {listen: [%q]}\napi: {listen: %q, socket: %q}\nquarantine: {release: {smtp: %q}}\n",
 		filepath.Join(dir, "state"), milter, api, shortSocket(t), w.mta.SMTP())
 	text += fmt.Sprintf("clamd: {addresses: [%q], timeout: %v}\n", w.clamd.Addr, s.clamdTimeout)
+	text += fmt.Sprintf("dkim: {enabled: %v, resolver: %q, authserv_id: %s}\n", s.dns != "", s.dns, authserv)
 	if s.policy != "" {
 		name := filepath.Join(dir, "policy.yaml")
 		text += fmt.Sprintf("policy: %q\n", name)

@@ -23,6 +23,7 @@ type setup struct {
 	defaultAction string        // of Postfix, when the filter fails
 	filterTimeout time.Duration // how long the MTA waits for the filter
 	policy        string        // text of a policy; empty means the built-in one
+	dns           string        // verifies DKIM with keys from there; empty means that it does not
 	clamd         rig.ClamdOptions
 	clamdTimeout  time.Duration // how long a scan may take; zero means rastel's default
 }

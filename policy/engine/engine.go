@@ -32,7 +32,10 @@ type Options struct {
 	Policy     func() *policy.Policy // the policy in force; called once a message
 	Quarantine Quarantine            // nil: what would be held is refused for now
 	Limits     eml.Limits
-	Logger     *slog.Logger // nil: nothing is logged
+	// Record gives edits for a message that is changed: they tell of it what will not be found in
+	// it any more. Nil: there are none.
+	Record func(*eml.Message, []eml.Finding) []eml.Edit
+	Logger *slog.Logger // nil: nothing is logged
 }
 
 // An Engine examines messages and decides about them. It is safe for concurrent use.
@@ -66,7 +69,33 @@ func (e *Engine) Examine(ctx context.Context, env *eml.Envelope, s *eml.Spool) (
 	run.Message(m)
 	report := run.Wait()
 	report.Merge(findings)
-	return &Examination{m, report, p.Decide(m, report)}, nil
+	x := &Examination{m, report, p.Decide(m, report)}
+	if err := e.record(x); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return x, nil
+}
+
+// record adds the edits of Options.Record to a patch that changes what a signature may cover; a
+// field more does not.
+func (e *Engine) record(x *Examination) error {
+	changes := x.Verdict.Patch.Body() != nil || slices.ContainsFunc(x.Verdict.Patch.Fields(), func(f eml.FieldEdit) bool {
+		return f.Op == eml.ChangeField || f.Op == eml.DeleteField
+	})
+	if e.opt.Record == nil || !changes {
+		return nil
+	}
+	edits := e.opt.Record(x.Message, x.Report.Findings)
+	if len(edits) == 0 {
+		return nil
+	}
+	patch, err := x.Verdict.Patch.With(x.Message, edits...)
+	if err != nil {
+		return fmt.Errorf("record what was found: %w", err)
+	}
+	x.Verdict.Patch = patch
+	return nil
 }
 
 // Judge does all that Examine does, and holds the message if that is the verdict: a verdict

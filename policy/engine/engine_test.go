@@ -286,3 +286,32 @@ func TestReleasedMessages(t *testing.T) {
 		}
 	}
 }
+
+// TestRecordsWhatAChangeTakesAway: what is recorded is added where the message is changed, and only
+// there. A field more is no change to what was signed.
+func TestRecordsWhatAChangeTakesAway(t *testing.T) {
+	p, err := policy.Load("test", []byte(`rules:
+- {name: tag, when: subject contains "tag", do: [{tag_subject: "[x]"}]}
+- {name: seen, when: true, do: [{add_header: {name: X-Seen, value: "yes"}}]}`), policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, quarantine.Config{}, func(o *engine.Options) {
+		o.Policy = func() *policy.Policy { return p }
+		o.Record = func(m *eml.Message, findings []eml.Finding) []eml.Edit {
+			if len(findings) == 0 {
+				return nil
+			}
+			return []eml.Edit{{Part: m.Root, Region: eml.InHeader, Text: []byte("Was: " + findings[0].Check + "\r\n")}}
+		}
+	})
+	for raw, want := range map[string]string{
+		"Subject: tag\r\n\r\nbad\r\n":   "Was: words/bad\r\nSubject: [x] tag\r\nX-Seen: yes\r\n\r\nbad\r\n",
+		"Subject: tag\r\n\r\nhello\r\n": "Subject: [x] tag\r\nX-Seen: yes\r\n\r\nhello\r\n",
+		"Subject: x\r\n\r\nbad\r\n":     "Subject: x\r\nX-Seen: yes\r\n\r\nbad\r\n",
+	} {
+		if _, out := w.judge(t, raw); out != want {
+			t.Errorf("%q became %q, want %q", raw, out, want)
+		}
+	}
+}
