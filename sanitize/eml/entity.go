@@ -20,8 +20,8 @@ func (p *parser) header(part *Part) {
 		}
 		if !cut && (isEmptyLine(line) || p.how&blankEnds != 0 && isBlankLine(line)) {
 			p.win.skip(len(line))
-			if goOn && looksLikeField(p.win.line(maxDelimiter)) {
-				goOn = false
+			if goOn && p.headerFollows(len(h.Fields) == 0) {
+				goOn = isEmptyLine(p.win.line(maxDelimiter))
 				continue
 			}
 			break
@@ -66,10 +66,35 @@ func (p *parser) bodyStart(part *Part, as kind) {
 	if as == kindMessage || strings.HasPrefix(part.MediaType, "message/") || part.MediaType == "text/rfc822-headers" || p.how&emptyContinues != 0 {
 		return
 	}
-	if looksLikeField(p.win.line(maxDelimiter)) {
+	if p.headerFollows(len(part.Header.Fields) == 0) {
 		p.ambiguous(part, "mime/ambiguous-header", "the body begins with a header field")
 		p.again(part, emptyContinues, "with a header that goes on behind its first empty line")
 	}
+}
+
+// headerFollows reports whether a field of MIME is where the body begins: in its first line or, if there
+// is no header, before its next empty line, for some clients pass over empty lines before a header.
+func (p *parser) headerFollows(none bool) bool {
+	if !none {
+		return looksLikeField(p.win.line(maxDelimiter))
+	}
+	for line := range bytes.Lines(bytes.TrimLeft(p.win.peek(maxDelimiter), "\r\n")) {
+		switch {
+		case looksLikeField(line):
+			return true
+		case isEmptyLine(line), p.isDelimiter(line):
+			return false
+		}
+	}
+	return false
+}
+
+// isDelimiter reports whether the line begins like a delimiter of an open entity.
+func (p *parser) isDelimiter(line []byte) bool {
+	text, ok := bytes.CutPrefix(line, dashes)
+	return ok && slices.ContainsFunc(p.open, func(lv level) bool {
+		return lv.guess || lv.bounded && bytes.HasPrefix(text, []byte(lv.boundary))
+	})
 }
 
 // headerLine takes one line of a header: a field, more of one, or something that is neither,
@@ -217,8 +242,9 @@ func (p *parser) names(part *Part, types []parsedField, dispositions []string) {
 	var names []string
 	add := func(list ...string) {
 		for _, v := range list {
+			joined := DecodeWords(joinWords(v))
 			v = DecodeWords(v)
-			for _, n := range []string{v, percentDecode(v), toUTF8("", v)} {
+			for _, n := range []string{v, percentDecode(v), toUTF8("", v), joined} {
 				if !slices.Contains(names, n) {
 					names = append(names, n)
 				}
@@ -300,12 +326,41 @@ func (p *parser) otherTypes(part *Part, k kind, fields []parsedField, encodings 
 			note(kindLeaf, "text/plain", "") // RFC 2045 section 5.2
 			p.guessedType(f, note)
 		}
+		for _, v := range otherActive(f) {
+			p.ambiguous(part, "mime/ambiguous-type", "the Content-Type is damaged")
+			note(kindOf(v), v, "")
+		}
 	}
 }
 
+// maxOtherTypes is how many more types of one damaged field are read.
+const maxOtherTypes = 4
+
+// otherActive are types besides the first that clients may find in a field, of those that make a
+// difference: what is shown as a page, or holds parts.
+func otherActive(f *parsedField) (list []string) {
+	add := func(v string) {
+		active := kindOf(v) != kindLeaf || strings.Contains(v, "html") || strings.Contains(v, "xml")
+		if v != f.value && active && validType(v) && len(list) < maxOtherTypes && !slices.Contains(list, v) {
+			list = append(list, v)
+		}
+	}
+	for i := range f.alts {
+		add(f.alts[i].value)
+	}
+	if f.damaged {
+		for word := range strings.FieldsFuncSeq(strings.ToLower(f.text), isTypeEnd) {
+			add(word)
+		}
+	}
+	return list
+}
+
+func isTypeEnd(r rune) bool { return strings.ContainsRune(" \t;,\"'()<>=:", r) }
+
 // guessedType notes the type that lenient clients find in a damaged field.
 func (p *parser) guessedType(f *parsedField, note func(kind, string, string)) {
-	for _, word := range strings.FieldsFunc(strings.ToLower(f.text), func(r rune) bool { return strings.ContainsRune(" \t;,\"'()<>=:", r) }) {
+	for _, word := range strings.FieldsFunc(strings.ToLower(f.text), isTypeEnd) {
 		if main, sub, ok := strings.Cut(word, "/"); ok && main != "" && sub != "" {
 			note(kindOf(word), word, firstOf(f.values("boundary")))
 			return

@@ -48,6 +48,9 @@ func parseField(raw string, limit int) parsedField {
 	if strings.IndexByte(f.text, '(') >= 0 {
 		f.alts = append(f.alts, parseOnce(f.text, limit, true))
 	}
+	if encodesSyntax(f.text) {
+		f.alts = append(f.alts, parseOnce(DecodeWords(f.text), limit, false))
+	}
 	if f.damaged || semicolonInQuotes(f.text) {
 		f.alts = append(f.alts, parseNaively(f.text, limit))
 	}
@@ -64,7 +67,19 @@ func otherBlanks(text string) []string {
 	return []string{plain, plainBlanks(text, "")}
 }
 
+// encodesSyntax reports whether an encoded word stands where neither a value nor a quoted string does:
+// some clients decode a field before they take it apart.
+func encodesSyntax(s string) bool {
+	before, _, ok := strings.Cut(s, "=?")
+	return ok && strings.Count(before, `"`)%2 == 0 && !strings.HasSuffix(strings.TrimRight(before, " \t"), "=")
+}
+
+// semicolonInQuotes reports whether a semicolon is in quotes for some client: not all of them know
+// that a backslash makes a quote part of the text.
 func semicolonInQuotes(s string) bool {
+	if strings.Contains(s, `\"`) && strings.Contains(s, ";") {
+		return true
+	}
 	quoted := false
 	for i := range len(s) {
 		if s[i] == ';' && quoted {
@@ -272,6 +287,9 @@ func (s *fieldScanner) param() (param, bool) {
 	}
 	name := s.s[start:s.pos]
 	s.skip(" \t")
+	for marks := s.pos; !s.end() && name != "" && strings.IndexByte("*0123456789", s.s[s.pos]) >= 0 && s.s[marks] == '*'; s.pos++ {
+		name += s.s[s.pos : s.pos+1] // "filename *0*"
+	}
 	if s.end() || s.s[s.pos] != '=' || name == "" {
 		s.odd = true
 		if s.pos == start { // a lone "=" or quote

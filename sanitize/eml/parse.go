@@ -364,8 +364,12 @@ func (p *parser) match(line []byte, plain bool) (delimiter, bool) {
 			continue
 		}
 		rest, ok := bytes.CutPrefix(text, []byte(lv.boundary))
+		if !ok {
+			if rest, ok = p.otherCase(lv, text); !ok {
+				continue
+			}
+		}
 		switch {
-		case !ok:
 		case len(rest) == 0:
 			return delimiter{level: k}, true
 		case string(rest) == "--":
@@ -382,6 +386,17 @@ func (p *parser) match(line []byte, plain bool) (delimiter, bool) {
 	}
 	p.left(text)
 	return p.guess(text, plain)
+}
+
+// otherCase is CutPrefix for clients that do not tell capital letters in a boundary from small ones.
+func (p *parser) otherCase(lv *level, text []byte) (rest []byte, ok bool) {
+	n := len(lv.boundary)
+	if len(text) < n || !strings.EqualFold(string(text[:n]), lv.boundary) {
+		return nil, false
+	}
+	p.ambiguous(lv.part, "mime/ambiguous-boundary", "a delimiter with other letters, capital or small")
+	p.again(lv.part, prefixMatch, "with lines that look like delimiters as such")
+	return text[n:], p.how&prefixMatch != 0
 }
 
 // left looks whether the text behind "--" is a boundary of an entity that was left without its

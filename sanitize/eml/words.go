@@ -95,6 +95,43 @@ func nextWord(s string) (word, int) {
 	return w, len(s) - len(text) + n + size
 }
 
+// joinWords makes one encoded word of adjacent ones of the same charset and encoding: some clients
+// decode them together, so that an escape or a group may be divided between them.
+func joinWords(s string) string {
+	if len(s) > maxWords || !strings.Contains(s, "?=") {
+		return s
+	}
+	var out strings.Builder
+	head, from := "", 0 // of the encoded word that we are in, "=?utf-8?q?", and what is not written yet
+	for at := 0; at < len(s); at++ {
+		next := wordHead(s[at:])
+		if next == "" {
+			continue
+		}
+		text, ok := strings.CutSuffix(strings.TrimRight(s[from:at], " \t\r\n"), "?=")
+		if ok && strings.EqualFold(next, head) {
+			out.WriteString(text)
+			from = at + len(next)
+		} else {
+			out.WriteString(s[from:at])
+			from = at
+		}
+		head = next
+		at += len(next) - 1
+	}
+	return out.String() + s[from:]
+}
+
+// wordHead is the beginning of an encoded word up to its text; empty if s does not begin with one.
+func wordHead(s string) string {
+	rest, ok := strings.CutPrefix(s, "=?")
+	end := strings.IndexAny(rest[:min(len(rest), maxCharset)], "?= \t\r\n")
+	if !ok || end <= 0 || len(rest) < end+3 || rest[end] != '?' || rest[end+2] != '?' {
+		return ""
+	}
+	return s[:len("=?")+end+3]
+}
+
 // decodeQ decodes the "Q" encoding (RFC 2047 section 4.2).
 func decodeQ(s string) []byte {
 	b := make([]byte, 0, len(s))
