@@ -50,6 +50,8 @@ type LimitsConfig struct {
 	MIMEParts       int   `yaml:"mime_parts"`       // entities in a message; default 2000
 	HeaderBytes     int64 `yaml:"header_bytes"`     // bytes of one header; default 262144
 	HeaderFields    int   `yaml:"header_fields"`    // fields of one header; default 1000
+	FieldParameters int   `yaml:"field_parameters"` // parameters of one field; default 100
+	PartNames       int   `yaml:"part_names"`       // names of one part; default 100
 	ExpandedBytes   int64 `yaml:"expanded_bytes"`   // what all containers expand to; default 300000000
 	ExpandedMembers int   `yaml:"expanded_members"` // members of all containers; default 10000
 	ExpandedDepth   int   `yaml:"expanded_depth"`   // containers in one another; default 16
@@ -150,7 +152,7 @@ func (c *Config) spool() eml.SpoolOptions { return eml.SpoolOptions{Dir: c.Spool
 
 func (c *Config) mimeLimits() eml.Limits {
 	l := c.Limits
-	return eml.Limits{Depth: l.MIMEDepth, Parts: l.MIMEParts, Header: l.HeaderBytes, Fields: l.HeaderFields, Spool: c.spool()}
+	return eml.Limits{Depth: l.MIMEDepth, Parts: l.MIMEParts, Header: l.HeaderBytes, Fields: l.HeaderFields, Params: l.FieldParameters, Names: l.PartNames, Spool: c.spool()}
 }
 
 func (c *Config) budget() scanners.BudgetLimits {

@@ -14,6 +14,7 @@ import (
 // is an error, so a new one is added with a reason.
 var floor = map[string][]string{
 	"rastel/sanitize/eml":                     {}, // the model; everything else stands on it
+	"rastel/sanitize/eml/emltest":             {}, // hostile messages for the tests of whatever reads mail
 	"rastel/sanitize":                         {"rastel/sanitize/eml"},
 	"rastel/scanners":                         {"rastel/sanitize/eml"},
 	"rastel/scanners/scannertest":             {"rastel/sanitize/eml", "rastel/scanners"}, // the suite of Scanner

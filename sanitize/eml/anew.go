@@ -436,8 +436,11 @@ func writeParam(b *bytes.Buffer, name, value string) {
 	if !isToken(name) || len(name)+len(value) > maxPlainLine/2 || !isPlainValue(value) {
 		return
 	}
-	fmt.Fprintf(b, ";\r\n\t%s=\"%s\"", name, strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value))
+	fmt.Fprintf(b, ";\r\n\t%s=\"%s\"", name, quoter.Replace(value))
 }
+
+// quoter makes the text of a quoted string (RFC 5322 section 3.2.4).
+var quoter = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // isToken reports whether s is a token (RFC 2045 section 5.1).
 func isToken(s string) bool {

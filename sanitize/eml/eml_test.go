@@ -196,9 +196,11 @@ func TestLimitsAreFindings(t *testing.T) {
 	}{
 		{"depth", deep, Limits{Depth: 5}, "mime/limit-depth"},
 		{"parts", many, Limits{Parts: 20}, "mime/limit-parts"},
-		{"fields", strings.Repeat("A: b\r\n", 30) + "\r\nx", Limits{Fields: 10}, "mime/limit-header"},
+		{"fields", strings.Repeat("A: b\r\n", 30) + "\r\nx", Limits{Fields: 10}, "mime/limit-fields"},
 		{"header", "A: " + strings.Repeat("b", 1000) + "\r\n\r\nx", Limits{Header: 100}, "mime/limit-header"},
-		{"parameters", "Content-Type: a/b" + strings.Repeat("; a=b", 30) + "\r\n\r\nx", Limits{Params: 10}, "mime/limit-header"},
+		{"parameters", "Content-Type: a/b" + strings.Repeat("; a=b", 30) + "\r\n\r\nx", Limits{Params: 10}, "mime/limit-parameters"},
+		{"parameters of many fields", strings.Repeat("Content-Type: a/b"+strings.Repeat("; a=b", 30)+"\r\n", 9) + "\r\nx", Limits{Params: 10}, "mime/limit-parameters"},
+		{"names", "Content-Disposition: x; name=a; name=b; name=c; name=d\r\n\r\nx", Limits{Names: 3}, "mime/limit-names"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, findings := parseBytes(t, []byte(tt.raw), tt.lim)

@@ -11,7 +11,7 @@ import (
 // header reads the header that begins here, up to and over the empty line that ends it.
 func (p *parser) header(part *Part) {
 	h := &part.Header
-	over, cut, goOn := false, false, p.how&emptyContinues != 0
+	over, cut, goOn := "", false, p.how&emptyContinues != 0
 	for {
 		room := p.lim.Header - int64(len(h.raw))
 		line := p.win.line(windowSize)
@@ -34,16 +34,19 @@ func (p *parser) header(part *Part) {
 		if !cut && p.how&junkEndsHeader != 0 && isJunk(line, len(h.Fields) == 0) {
 			break
 		}
-		if over || int64(len(line)) > room || len(h.Fields) >= p.lim.Fields {
-			over = true
-		} else {
+		switch {
+		case over != "":
+		case int64(len(line)) > room:
+			over = "mime/limit-header"
+			p.limit(part, over, fmt.Sprintf("more than %d bytes", p.lim.Header))
+		case len(h.Fields) >= p.lim.Fields && !cut && !continues(line):
+			over = "mime/limit-fields"
+			p.limit(part, over, fmt.Sprintf("more than %d fields", p.lim.Fields))
+		default:
 			p.headerLine(part, line, cut)
 		}
 		cut = !p.endsLine(line[len(line)-1]) // longer than the window: what follows is more of it
 		p.win.skip(len(line))
-	}
-	if over {
-		p.limit(part, "mime/limit-header", fmt.Sprintf("more than %d bytes or %d fields", p.lim.Header, p.lim.Fields))
 	}
 }
 
@@ -239,16 +242,18 @@ func (p *parser) classify(part *Part) kind {
 
 // names collects every name that a client would show.
 func (p *parser) names(part *Part, types []parsedField, dispositions []string) {
-	var names []string
+	var found distinct
 	add := func(list ...string) {
 		for _, v := range list {
+			if len(found.list) > p.lim.Names {
+				return // there is no end of them
+			}
 			joined := DecodeWords(joinWords(v))
 			v = DecodeWords(v)
-			for _, n := range []string{v, percentDecode(v), toUTF8("", v), joined} {
-				if !slices.Contains(names, n) {
-					names = append(names, n)
-				}
-			}
+			found.add(v)
+			found.add(percentDecode(v))
+			found.add(toUTF8("", v))
+			found.add(joined)
 		}
 	}
 	for i, v := range dispositions {
@@ -263,8 +268,8 @@ func (p *parser) names(part *Part, types []parsedField, dispositions []string) {
 		add(f.values("name")...)
 		add(f.values("filename")...)
 	}
-	p.nameAmbiguity(part, names)
-	if len(names) == 0 { // some clients look further
+	p.nameAmbiguity(part, found.list)
+	if len(found.list) == 0 { // some clients look further
 		for _, field := range []string{"Content-Location", "Content-Description"} {
 			v := percentDecode(part.Header.Text(field))
 			v, _, _ = strings.Cut(v, "?") // of a URL
@@ -273,7 +278,11 @@ func (p *parser) names(part *Part, types []parsedField, dispositions []string) {
 			}
 		}
 	}
-	part.Names = names
+	part.Names = found.list
+	if len(part.Names) > p.lim.Names {
+		p.limit(part, "mime/limit-names", fmt.Sprintf("more than %d names", p.lim.Names))
+		part.Names = part.Names[:p.lim.Names]
+	}
 }
 
 // otherTypes notes what clients make of an entity whose fields may be read in several ways: as
@@ -282,6 +291,9 @@ func (p *parser) otherTypes(part *Part, k kind, fields []parsedField, encodings 
 	encodings = append([]Encoding{part.Encoding}, encodings...)
 	doubt := ""
 	note := func(as kind, mediaType, boundary string) {
+		if p.others.over {
+			return
+		}
 		for i, e := range encodings {
 			r := reading{part: part, as: as, mediaType: mediaType, boundary: boundary, bounded: boundary != "", encoding: e, doubt: doubt}
 			first := i == 0 && as == k && mediaType == part.MediaType && (as != kindMultipart || boundary == part.Params["boundary"])
@@ -378,7 +390,7 @@ func multipartType(declared string) string {
 func (p *parser) fieldOf(part *Part, value string) parsedField {
 	f := parseField(value, p.lim.Params)
 	if f.over {
-		p.limit(part, "mime/limit-header", fmt.Sprintf("more than %d parameters", p.lim.Params))
+		p.limit(part, "mime/limit-parameters", fmt.Sprintf("more than %d parameters", p.lim.Params))
 	}
 	return f
 }
@@ -406,12 +418,7 @@ func (p *parser) contentType(part *Part, values []string) []parsedField {
 	if validType(f.value) || kindOf(f.value) != kindLeaf {
 		part.MediaType = f.value
 	}
-	part.Params = map[string]string{}
-	for _, q := range f.params {
-		if _, ok := part.Params[q.name]; !ok {
-			part.Params[q.name] = firstOf(f.values(q.name))
-		}
-	}
+	part.Params = f.first()
 	if len(charsets(f.values("charset"))) > 1 {
 		p.ambiguous(part, "mime/ambiguous-type", "several charsets are declared")
 	}
@@ -467,10 +474,13 @@ func (p *parser) nameAmbiguity(part *Part, names []string) {
 	}
 }
 
+// maxToldNames is how many of the names of a part a finding tells.
+const maxToldNames = 10
+
 // ambiguousName does not make the message ambiguous: all names are judged, and the content is
 // the same whichever a client shows.
 func (p *parser) ambiguousName(part *Part, names []string) {
-	p.found(part, "mime/ambiguous-name", fmt.Sprintf("%.200q", names))
+	p.found(part, "mime/ambiguous-name", fmt.Sprintf("%.200q", names[:min(len(names), maxToldNames)]))
 }
 
 // encodingNames are the values of Content-Transfer-Encoding that are understood: those of RFC

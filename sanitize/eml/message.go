@@ -36,6 +36,7 @@ type Limits struct {
 	Header int64        // bytes of one header; default 256 KiB
 	Fields int          // fields of one header; default 1000
 	Params int          // parameters of one field; default 100
+	Names  int          // names of one part; default 100
 	Spool  SpoolOptions // where decoded content is kept
 }
 
@@ -49,6 +50,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Parts, 2000)
 	set(&l.Fields, 1000)
 	set(&l.Params, 100)
+	set(&l.Names, 100)
 	if l.Header == 0 {
 		l.Header = 256 << 10
 	}
@@ -66,7 +68,10 @@ var checks = []Check{
 	{"mime/limit-depth", "The message has more entities within each other than the limit."},
 	{"mime/limit-parts", "The message has more parts than the limit."},
 	{"mime/limit-readings", "Mail clients may read the message in more ways than the limit."},
-	{"mime/limit-header", "A header is larger or has more fields or parameters than the limit."},
+	{"mime/limit-header", "A header is larger than the limit."},
+	{"mime/limit-fields", "A header has more fields than the limit."},
+	{"mime/limit-parameters", "A field of a header has more parameters than the limit."},
+	{"mime/limit-names", "A part has more names than the limit."},
 	{"mime/partial", "The message is a fragment of a larger one (message/partial), which only the recipient could put together."},
 	{"mime/external-body", "The content is elsewhere (message/external-body), where nobody can examine it."},
 }

@@ -54,6 +54,9 @@ func parseField(raw string, limit int) parsedField {
 	if f.damaged || semicolonInQuotes(f.text) {
 		f.alts = append(f.alts, parseNaively(f.text, limit))
 	}
+	for i := range f.alts {
+		f.over = f.over || f.alts[i].over
+	}
 	return f
 }
 
@@ -170,7 +173,11 @@ func plainBlanks(s, blank string) string {
 // in quotes too.
 func parseNaively(v string, limit int) parsedField {
 	f := parsedField{text: v}
-	for i, piece := range strings.SplitN(v, ";", limit+2) {
+	pieces := strings.SplitN(v, ";", limit+2)
+	if f.over = len(pieces) > limit+1; f.over {
+		pieces = pieces[:limit+1]
+	}
+	for i, piece := range pieces {
 		name, value, ok := strings.Cut(piece, "=")
 		if i == 0 {
 			f.value = strings.ToLower(strings.Trim(piece, " \t"))
@@ -401,24 +408,59 @@ func splitName(name string) param {
 // values are all values that some client would take for the parameter, each once: the plain
 // ones in order, then the extended ones, then the joined continuations.
 func (f *parsedField) values(name string) []string {
-	out := f.own(name, nil)
+	var out distinct
+	f.own(name, &out)
 	for i := range f.alts {
-		out = f.alts[i].own(name, out)
+		f.alts[i].own(name, &out)
 	}
-	return out
+	return out.list
+}
+
+// first is for each parameter the first of its values, which is what most clients take.
+func (f *parsedField) first() map[string]string {
+	first := f.firstOwn()
+	for i := range f.alts {
+		var alt map[string]string
+		for name, v := range first {
+			if v != "" {
+				continue
+			}
+			if alt == nil {
+				alt = f.alts[i].firstOwn()
+			}
+			first[name] = alt[name]
+		}
+	}
+	return first
+}
+
+func (f *parsedField) firstOwn() map[string]string {
+	lists := map[string][]param{}
+	for _, p := range f.params {
+		lists[p.name] = append(lists[p.name], p)
+	}
+	first := make(map[string]string, len(lists))
+	for name, list := range lists {
+		var values distinct
+		addValues(list, &values)
+		first[name] = firstOf(values.list)
+	}
+	return first
 }
 
 // boundaries are the values of the boundary parameter, and doubtful ones: in mail that is sound but
 // for its form, some clients see those, and find no parts with them.
 func (f *parsedField) boundaries() (certain, doubtful []string) {
-	certain = f.own("boundary", nil)
+	var sure distinct
+	f.own("boundary", &sure)
 	for i := range f.alts {
 		if !f.alts[i].fold {
-			certain = f.alts[i].own("boundary", certain)
+			f.alts[i].own("boundary", &sure)
 		}
 	}
+	certain = sure.list
 	for _, v := range f.values("boundary") {
-		if !slices.Contains(certain, v) {
+		if !sure.has(v) {
 			doubtful = append(doubtful, v)
 		}
 		if d := percentDecode(v); d != v {
@@ -436,18 +478,28 @@ func (f *parsedField) boundaries() (certain, doubtful []string) {
 	return certain, doubtful
 }
 
-// own appends the values that do not come from alts.
-func (f *parsedField) own(name string, out []string) []string {
+// own adds the values that do not come from alts.
+func (f *parsedField) own(name string, out *distinct) {
+	var list []param
+	for _, p := range f.params {
+		if p.name == name {
+			list = append(list, p)
+		}
+	}
+	addValues(list, out)
+}
+
+// addValues adds the values of one parameter.
+func addValues(list []param, out *distinct) {
 	var joined []string
 	var pieces []param
 	add := func(v string) {
-		if v != "" && !slices.Contains(out, v) {
-			out = append(out, v)
+		if v != "" {
+			out.add(v)
 		}
 	}
-	for _, p := range f.params {
+	for _, p := range list {
 		switch {
-		case p.name != name:
 		case p.section >= 0:
 			pieces = append(pieces, p)
 		case p.extended:
@@ -465,7 +517,38 @@ func (f *parsedField) own(name string, out []string) []string {
 	for _, v := range joinPieces(pieces) {
 		add(v)
 	}
-	return out
+}
+
+// distinct collects strings, each once.
+type distinct struct {
+	list  []string
+	known map[string]bool // the list, once it is long
+}
+
+// fewStrings are compared one by one.
+const fewStrings = 8
+
+func (d *distinct) has(s string) bool {
+	if d.known != nil {
+		return d.known[s]
+	}
+	return slices.Contains(d.list, s)
+}
+
+func (d *distinct) add(s string) {
+	if d.has(s) {
+		return
+	}
+	d.list = append(d.list, s)
+	switch {
+	case d.known != nil:
+		d.known[s] = true
+	case len(d.list) > fewStrings:
+		d.known = map[string]bool{}
+		for _, v := range d.list {
+			d.known[v] = true
+		}
+	}
 }
 
 // joinPieces puts continuations together (RFC 2231 section 3): in the order of their numbers up

@@ -28,10 +28,15 @@ type parser struct {
 	how    how      // how lines are read
 	of     *reading // what is read; nil for the first reading of a message
 	others *others
-	noted  struct {
-		part *Part // the entity of the last call of again
-		how  how   // and what was noted of it
-	}
+	said   map[said]uint8 // how often
+
+	undecoded bool // leaves are left as they are: to measure what the structure alone costs
+}
+
+// said is a check that was reported for a part.
+type said struct {
+	part  *Part
+	check string
 }
 
 // A level is an open entity that holds others.
@@ -475,6 +480,10 @@ func (p *parser) endLeaf(end int64, own bool) error {
 	}
 	p.cur = nil
 	part.end = max(end, part.body)
+	if p.undecoded {
+		p.leaf(part)
+		return nil
+	}
 	damage, err := part.finishLeaf(p.lim.Spool)
 	if err != nil {
 		return fmt.Errorf("decode part %s: %w", part.ID, err)
@@ -512,20 +521,29 @@ const maxSame = 3
 
 func (p *parser) ambiguous(part *Part, check, detail string) {
 	p.msg.Ambiguous = true
-	same := 0
-	for i := len(p.findings) - 1; i >= 0 && i >= len(p.findings)-maxSame; i-- {
-		f := p.findings[i]
-		if f.Part == part && f.Check == check {
-			same++
-		}
-	}
-	if same < maxSame {
+	if p.says(part, check, maxSame) {
 		p.found(part, check, detail)
 	}
 }
 
-// limit reports that something was left unread because there was too much of it.
+// limit reports, once for a part, that something was left unread because there was too much of it.
 func (p *parser) limit(part *Part, check, detail string) {
 	p.msg.Ambiguous = true
-	p.findings = append(p.findings, Finding{Check: check, Part: part, Detail: detail, Unexamined: true})
+	if p.says(part, check, 1) {
+		p.findings = append(p.findings, Finding{Check: check, Part: part, Detail: detail, Unexamined: true})
+	}
+}
+
+// says counts the reports of a check for a part, and tells whether there is to be another one.
+func (p *parser) says(part *Part, check string, most uint8) bool {
+	if p.said == nil {
+		p.said = map[said]uint8{}
+	}
+	key := said{part, check}
+	n := p.said[key]
+	if n >= most {
+		return false
+	}
+	p.said[key] = n + 1
+	return true
 }

@@ -55,6 +55,7 @@ type Part struct {
 	leaf    bool
 	member  bool
 	strict  strictness // how the body is decoded
+	noted   how        // in which other ways its lines were noted to be read, by the parser that made it
 	src     *Spool     // holds the raw bytes of an entity
 	start   int64      // of the header, from the start of src
 	body    int64      // of the body

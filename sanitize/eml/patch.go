@@ -35,6 +35,10 @@ type cut struct {
 // anew are written in the one form that all clients read alike.
 func NewPatch(m *Message, edits []Edit, anew ...*Part) (*Patch, error) {
 	p := &Patch{m: m, edits: slices.Clone(edits), anew: anew}
+	all := make(map[*Part]bool, len(anew))
+	for _, part := range anew {
+		all[part] = true
+	}
 	content := map[*Part][]Edit{}
 	for i := range p.edits {
 		e := &p.edits[i]
@@ -42,7 +46,7 @@ func NewPatch(m *Message, edits []Edit, anew ...*Part) (*Patch, error) {
 			return nil, err
 		}
 		switch {
-		case within(e.Part, anew) && (e.Part.Parent != nil || e.Region != InHeader):
+		case within(e.Part, all) && (e.Part.Parent != nil || e.Region != InHeader):
 			// carried out by the writer of what is written anew
 		case e.Region == InHeader && bytes.Equal(e.Text, e.Part.Header.raw[e.Start:e.End]):
 			// such as a name that is given again: the entity stays as it is, byte for byte
@@ -61,7 +65,7 @@ func NewPatch(m *Message, edits []Edit, anew ...*Part) (*Patch, error) {
 		}
 		p.cuts = append(p.cuts, cuts...)
 	}
-	if err := p.writeAnew(); err != nil {
+	if err := p.writeAnew(all); err != nil {
 		return nil, err
 	}
 	var err error
@@ -95,31 +99,33 @@ func (p *Patch) With(m *Message, more ...Edit) (*Patch, error) {
 }
 
 // writeAnew adds the cuts of entities that are written anew, of those that lie in no other.
-func (p *Patch) writeAnew() error {
+func (p *Patch) writeAnew(all map[*Part]bool) error {
 	if len(p.anew) == 0 {
 		return nil
 	}
 	a := newAnewWriter(p.m, p.edits)
+	var list []cut
 	for _, part := range p.anew {
 		if part.member {
 			return fmt.Errorf("write part %s anew: it is no entity of the message", part.ID)
 		}
-		if part.Parent != nil && within(part.Parent, p.anew) {
+		if within(part.Parent, all) {
 			continue
 		}
 		cuts, err := a.cuts(part)
 		if err != nil {
 			return err
 		}
-		p.cuts = append(cuts, p.cuts...) // before edits of the same fields, which they hold
+		list = append(list, cuts...)
 	}
+	p.cuts = append(list, p.cuts...) // before edits of the same fields, which they hold
 	return nil
 }
 
-// within reports whether the part is one of the list or lies in one.
-func within(p *Part, list []*Part) bool {
+// within reports whether the part is one of the set or lies in one.
+func within(p *Part, set map[*Part]bool) bool {
 	for ; p != nil; p = p.Parent {
-		if slices.Contains(list, p) {
+		if set[p] {
 			return true
 		}
 	}

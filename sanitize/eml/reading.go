@@ -54,15 +54,25 @@ const (
 // others collects readings while a message is parsed. All parsers of one message share it.
 type others struct {
 	list  []reading
-	known map[string]bool
+	known map[readingKey]bool
 	parts int   // entities in all readings
 	bytes int64 // read in all readings but the first
 	over  bool
 }
 
+// A readingKey is what tells readings apart.
+type readingKey struct {
+	reading
+	part string // its ID
+}
+
 // add notes a reading, unless it was noted before.
 func (o *others) add(r reading) {
-	key := fmt.Sprintln(r.part.ID, r.how, r.header, r.as, r.mediaType, r.boundary, r.bounded, r.encoding, r.strict, r.from, r.to)
+	if o.over {
+		return // none is noted any more, and a message may consist of nothing but what is odd
+	}
+	key := readingKey{r, r.part.ID}
+	key.reading.part, key.why = nil, ""
 	switch {
 	case o.known[key]:
 		return
@@ -70,7 +80,7 @@ func (o *others) add(r reading) {
 		o.over = true
 		return
 	case o.known == nil:
-		o.known = map[string]bool{}
+		o.known = map[readingKey]bool{}
 	}
 	o.known[key] = true
 	o.list = append(o.list, r)
@@ -89,16 +99,13 @@ func (p *parser) otherwise(r reading) {
 func (p *parser) again(part *Part, h how, why string) {
 	r := reading{part: part, header: true}
 	const compare = prefixMatch | exactMatch
-	if p.noted.part != part {
-		p.noted.part, p.noted.how = part, 0
-	}
 	switch {
-	case p.how&h == h, p.how&compare != 0 && h&compare != 0, p.noted.how&h == h:
+	case p.how&h == h, p.how&compare != 0 && h&compare != 0, part.noted&h == h:
 		return // cheap: a message may consist of nothing but what is odd
 	case p.of != nil && part == p.msg.Root:
 		r = *p.of
 	}
-	p.noted.how |= h
+	part.noted |= h
 	r.how, r.why = p.how|h, why
 	p.others.add(r)
 }
@@ -333,13 +340,19 @@ func (p *parser) decode(part *Part) error {
 }
 
 // examined are leaves that have been given to scanners, by all that they are judged by.
-type examined map[string]bool
+type examined map[looks]bool
+
+// looks are what a leaf is judged by.
+type looks struct {
+	mediaType, charset, names, kind string
+	sum                             [32]byte
+}
 
 func (e examined) add(p *Part) bool {
 	if p.Size == 0 && len(p.Names) == 0 {
 		return false
 	}
-	key := fmt.Sprintln(p.MediaType, p.Charset(), p.Names, p.Type, p.SHA256)
+	key := looks{p.MediaType, p.Charset(), fmt.Sprintf("%q", p.Names), p.Type, p.SHA256}
 	if e[key] {
 		return false
 	}

@@ -94,6 +94,7 @@ func (w *window) peek(n int) []byte {
 func (w *window) line(limit int) []byte {
 	for from := 0; ; {
 		b := w.bytes()
+		b = b[:min(len(b), limit+1)] // what is behind does not matter: it may be thousands of times as long
 		if n := w.lineEnd(b, from); n > 0 {
 			return b[:min(n, limit)]
 		}
@@ -110,26 +111,34 @@ func (w *window) line(limit int) []byte {
 // lineEnd is where the line that b begins with ends; 0 if it does not end in b. No line break ends
 // before from.
 func (w *window) lineEnd(b []byte, from int) int {
-	end := from + bytes.IndexByte(b[from:], '\n') + 1
-	if end == from {
-		end = 0
-	}
 	if !w.crEndsLine {
-		return end
-	}
-	before := b
-	if end > 0 {
-		before = b[:end]
-	}
-	for i := max(from-1, 0); ; {
-		n := bytes.IndexByte(before[i:], '\r')
-		if n < 0 {
-			return end
+		if n := bytes.IndexByte(b[from:], '\n'); n >= 0 {
+			return from + n + 1
 		}
-		if i += n + 1; i < len(b) && b[i] != '\n' {
-			return i
+		return 0
+	}
+	// In steps, because one of the two bytes may be near and the other one far.
+	const step = 512
+	for at := max(from-1, 0); at < len(b); at += step {
+		near := b[at:min(at+step, len(b))]
+		lf := bytes.IndexByte(near, '\n')
+		if lf >= 0 {
+			near = near[:lf]
+		}
+		for i := 0; ; i++ {
+			cr := bytes.IndexByte(near[i:], '\r')
+			if cr < 0 {
+				break
+			}
+			if i += cr; at+i+1 < len(b) && b[at+i+1] != '\n' {
+				return at + i + 1
+			}
+		}
+		if lf >= 0 {
+			return at + lf + 1
 		}
 	}
+	return 0
 }
 
 // drain waits for the end of the spool and returns its size.

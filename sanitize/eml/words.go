@@ -18,15 +18,18 @@ func DecodeWords(s string) string {
 		return s
 	}
 	var out strings.Builder
+	left := endsOf(s)
 	var run word // adjacent words of one charset: some programs divide characters between them
 	blanks := "" // behind it
 	flush := func() {
-		out.WriteString(run.text())
+		if run.charset != "" {
+			out.WriteString(run.text())
+		}
 		out.WriteString(blanks)
 		run, blanks = word{}, ""
 	}
 	for s != "" {
-		w, n := nextWord(s)
+		w, n := nextWord(s, left)
 		if n > 0 {
 			blanks = "" // those between encoded words do not count (RFC 2047 section 6.2)
 			if run.charset != w.charset {
@@ -69,8 +72,17 @@ type word struct {
 
 func (w word) text() string { return toUTF8(w.charset, string(w.bytes)) }
 
-// nextWord reads the encoded word that s begins with, and tells its length; 0 if there is none.
-func nextWord(s string) (word, int) {
+// ends tell how much of a text is left at most where no encoded word ends any more, and where no
+// blank follows. To look for them behind each of thousands of beginnings would take quadratic time.
+type ends struct{ word, blank int }
+
+func endsOf(s string) ends {
+	return ends{len(s) - strings.LastIndex(s, "?="), len(s) - strings.LastIndexAny(s, " \t\r\n")}
+}
+
+// nextWord reads the encoded word that s begins with, and tells its length; 0 if there is none. S is
+// the rest of a text with those ends.
+func nextWord(s string, left ends) (word, int) {
 	rest, ok := strings.CutPrefix(s, "=?")
 	end := strings.IndexByte(rest[:min(len(rest), maxCharset)], '?')
 	if !ok || end < 0 || len(rest) < end+3 || rest[end+2] != '?' {
@@ -78,11 +90,17 @@ func nextWord(s string) (word, int) {
 	}
 	charset, _, _ := strings.Cut(rest[:end], "*") // a language may follow (RFC 2231 section 5)
 	how, text := rest[end+1]|0x20, rest[end+3:]
-	n, size := strings.Index(text, "?="), len("?=")
-	if n < 0 && strings.IndexAny(text, " \t\r\n") < 0 { // some clients do not ask for its end
+	if how != 'b' && how != 'q' || charset == "" {
+		return word{}, 0
+	}
+	n, size := -1, len("?=")
+	if len(text) >= left.word {
+		n = strings.Index(text, "?=")
+	}
+	if n < 0 && len(text) < left.blank { // some clients do not ask for its end
 		n, size = len(strings.TrimRight(text, "?")), 0
 	}
-	if n < 0 || how != 'b' && how != 'q' || charset == "" {
+	if n < 0 {
 		return word{}, 0
 	}
 	w := word{charset: strings.ToLower(charset)}

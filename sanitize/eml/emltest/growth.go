@@ -1,0 +1,82 @@
+package emltest
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// rounds is how often each size is measured; the shortest time counts.
+const rounds = 5
+
+// settled is how long the rounds of one kind may take; after that there are no more.
+const settled = time.Second
+
+// A line is what one kind of message costs.
+type line struct {
+	name  string
+	t, t2 time.Duration
+	size  int
+}
+
+// Growth measures what do costs for each kind of message, of n bytes and of twice as many, and
+// prints it, what grows fastest first: processor time, how it grows, and how fast that is. It
+// cannot fail, for machines are noisy; what must not grow is counted by tests.
+func Growth(b *testing.B, n int, do func(raw []byte)) {
+	var lines []line
+	for _, h := range Messages() {
+		b.Run(h.Name, func(b *testing.B) {
+			l := line{name: h.Name}
+			for b.Loop() {
+				if l.t2 == 0 {
+					raw, twice := []byte(h.Make(n)), []byte(h.Make(2*n))
+					l.size = len(twice)
+					l.t, l.t2 = measure(raw, twice, do)
+					lines = append(lines, l)
+				}
+			}
+			b.ReportMetric(l.ratio(), "ratio")
+			b.ReportMetric(l.speed(), "MB/s")
+		})
+	}
+	slices.SortStableFunc(lines, func(a, b line) int { return cmp.Compare(b.ratio(), a.ratio()) })
+	fmt.Printf("%-30s %10s %10s %6s %8s\n", "message", "t(n) ms", "t(2n) ms", "ratio", "MB/s")
+	for _, l := range lines {
+		fmt.Printf("%-30s %10.2f %10.2f %6.2f %8.0f\n", l.name, ms(l.t), ms(l.t2), l.ratio(), l.speed())
+	}
+}
+
+func (l line) ratio() float64 { return float64(l.t2) / float64(max(l.t, 1)) }
+func (l line) speed() float64 { return float64(l.size) / 1e6 / max(l.t2, 1).Seconds() }
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// measure gives the least processor time of both, in turn, so that what else the machine does
+// disturbs both alike.
+func measure(raw, twice []byte, do func([]byte)) (t, t2 time.Duration) {
+	t, t2 = time.Hour, time.Hour
+	for start, i := time.Now(), 0; i < rounds && (i == 0 || time.Since(start) < settled); i++ {
+		t = min(t, cost(func() { do(raw) }))
+		t2 = min(t2, cost(func() { do(twice) }))
+	}
+	return t, t2
+}
+
+// cost is the processor time that f takes, of all threads, at least a microsecond.
+func cost(f func()) time.Duration {
+	before := cpu()
+	f()
+	return max(cpu()-before, time.Microsecond)
+}
+
+func cpu() time.Duration {
+	var r unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
