@@ -3,6 +3,7 @@ package eml
 import (
 	"bytes"
 	"io"
+	"slices"
 )
 
 // unhex gives the value of a hexadecimal digit; 0xff for any other byte.
@@ -115,17 +116,31 @@ func (d *base64Decoder) decode(dst, p []byte) []byte {
 }
 
 // quads decodes whole groups of four from p[i:], the common case, up to the first byte that
-// is anything but one of the standard alphabet.
+// is anything but one of the standard alphabet or a line break between groups.
 func (d *base64Decoder) quads(dst, p []byte, i int) (int, []byte) {
-	for ; i+4 <= len(p); i += 4 {
-		a, b, c, e := b64Standard[p[i]], b64Standard[p[i+1]], b64Standard[p[i+2]], b64Standard[p[i+3]]
-		if (a|b|c|e)&0xc0 != 0 {
-			break
+	n := len(dst)
+	dst = slices.Grow(dst, (len(p)-i)/4*3)
+	out := dst[:cap(dst)]
+	for i+4 <= len(p) {
+		in := p[i : i+4 : i+4]
+		a, b, c, e := b64Standard[in[0]], b64Standard[in[1]], b64Standard[in[2]], b64Standard[in[3]]
+		if (a|b|c|e)&0xc0 == 0 {
+			v := uint32(a)<<18 | uint32(b)<<12 | uint32(c)<<6 | uint32(e)
+			o := out[n : n+3 : n+3]
+			o[0], o[1], o[2] = byte(v>>16), byte(v>>8), byte(v)
+			n, i = n+3, i+4
+			continue
 		}
-		v := uint32(a)<<18 | uint32(b)<<12 | uint32(c)<<6 | uint32(e)
-		dst = append(dst, byte(v>>16), byte(v>>8), byte(v))
+		switch {
+		case in[0] == '\r' && in[1] == '\n':
+			i += 2
+		case in[0] == '\n':
+			i++
+		default:
+			return i, dst[:n]
+		}
 	}
-	return i, dst
+	return i, dst[:n]
 }
 
 func (d *base64Decoder) one(dst []byte, c byte) []byte {
@@ -207,6 +222,7 @@ func (d *base64Decoder) damage() string {
 // dropped (rule 3); what is no valid escape stays as it is.
 type qpDecoder struct {
 	held []byte // an escape or blanks whose end is not here yet
+	room []byte // for what was held and what follows it
 	bad  bool
 	drop bool // drop the "=" of an invalid escape
 
@@ -216,23 +232,19 @@ type qpDecoder struct {
 
 func (d *qpDecoder) decode(dst, p []byte) []byte {
 	if len(d.held) > 0 {
-		p = append(d.held, p...)
-		d.held = nil
+		d.room = append(append(d.room[:0], d.held...), p...)
+		p, d.held = d.room, d.held[:0]
 	}
 	for len(p) > 0 {
-		n := bytes.IndexAny(p, "= \t")
-		if n < 0 {
-			n = len(p)
-		}
-		dst = append(dst, p[:n]...)
-		d.told(n, n)
-		p = p[n:]
-		if len(p) == 0 {
-			break
+		if n := qpPlain(p); n > 0 {
+			dst = append(dst, p[:n]...)
+			d.told(n, n)
+			p = p[n:]
+			continue
 		}
 		used, out, ok := d.special(dst, p, false)
 		if !ok {
-			d.held = append([]byte(nil), p...)
+			d.held = append(d.held[:0], p...)
 			break
 		}
 		d.told(used, len(out)-len(dst))
@@ -240,6 +252,21 @@ func (d *qpDecoder) decode(dst, p []byte) []byte {
 	}
 	return dst
 }
+
+// qpPlain is how many bytes at the start of p stand for themselves, as far as that is plain.
+func qpPlain(p []byte) int {
+	for i, c := range p {
+		switch {
+		case !qpSpecial[c]:
+		case c == '=' || i+1 == len(p) || qpSpecial[p[i+1]] && p[i+1] != '=' || p[i+1] == '\r' || p[i+1] == '\n':
+			return i // an escape, or blanks that may end a line
+		}
+	}
+	return len(p)
+}
+
+// qpSpecial are the bytes that begin what is not plain.
+var qpSpecial = [256]bool{'=': true, ' ': true, '\t': true}
 
 func (d *qpDecoder) told(raw, decoded int) {
 	if d.step != nil && raw > 0 {
@@ -272,6 +299,11 @@ func (d *qpDecoder) special(dst, p []byte, last bool) (int, []byte, bool) {
 }
 
 func (d *qpDecoder) escape(dst, p []byte, last bool) (int, []byte, bool) {
+	if len(p) >= 3 && p[1] > '\r' { // the usual one
+		if hi, lo := unhex[p[1]], unhex[p[2]]; hi|lo < 16 {
+			return 3, append(dst, hi<<4|lo), true
+		}
+	}
 	n := 1
 	for n < len(p) && n < maxHeld && (p[n] == ' ' || p[n] == '\t') {
 		n++ // blanks that a relay put behind a soft line break
@@ -299,7 +331,7 @@ func (d *qpDecoder) escape(dst, p []byte, last bool) (int, []byte, bool) {
 
 func (d *qpDecoder) finish(dst []byte) []byte {
 	p := d.held
-	d.held = nil
+	d.held = d.held[:0]
 	for len(p) > 0 {
 		if p[0] != '=' && p[0] != ' ' && p[0] != '\t' {
 			dst = append(dst, p[0])
@@ -325,10 +357,15 @@ func (d *qpDecoder) damage() string {
 // it and after "end" are passed over.
 type uuDecoder struct {
 	line    []byte
+	free    int // how many bytes that are not there may still be taken for zeros
 	inside  bool
 	outside bool // something but blank lines is outside
 	bad     bool
 }
+
+// maxUUFree is how many bytes may come out that are not there: blanks at the end of a line, which
+// stand for zeros, get lost on the way. Without a limit three bytes would become 63.
+const maxUUFree = 64 << 10
 
 // maxUULine is the longest line that is taken for uuencoded data; a real one has 61 bytes.
 const maxUULine = 200
@@ -368,9 +405,15 @@ func (d *uuDecoder) one(dst, line []byte) []byte {
 func (d *uuDecoder) data(dst, line []byte) []byte {
 	want := int(line[0]-' ') & 0x3f
 	line = line[1:]
+	d.free += len(line)
 	for want > 0 {
 		var g [4]byte
-		d.bad = d.bad || len(line) < 2
+		if len(line) < 2 {
+			d.bad = true
+			if d.free -= min(want, 3); d.free < -maxUUFree {
+				return dst
+			}
+		}
 		n := copy(g[:], line)
 		for i := range g {
 			if i < n {

@@ -32,6 +32,9 @@ func (p *Part) finishLeaf(opt SpoolOptions) (damage string, err error) {
 		err = copyBuf(h, raw, buf.in[:])
 	} else {
 		p.content = NewSpool(opt)
+		if err := p.content.expect(expected(p.Encoding, p.end-p.body)); err != nil {
+			return "", err
+		}
 		d := newDecoder(p.Encoding, p.strict)
 		err = decodeTo(&hashWriter{p.content, h}, raw, d, buf)
 		damage = d.damage()
@@ -47,6 +50,14 @@ func (p *Part) finishLeaf(opt SpoolOptions) (damage string, err error) {
 	h.Sum(p.SHA256[:0])
 	p.Type = sniff(p.Content(), p.Size)
 	return damage, nil
+}
+
+// expected is about how many bytes that many encoded bytes come to, rather more than less.
+func expected(e Encoding, n int64) int64 {
+	if e == Base64 {
+		return n/4*3 + 3
+	}
+	return n
 }
 
 // copyBuf copies with a buffer, whatever else the reader and writer can do.

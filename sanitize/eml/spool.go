@@ -51,6 +51,17 @@ func NewSpool(opt SpoolOptions) *Spool {
 	return s
 }
 
+// expect prepares for n bytes, before the first of them is written. They may be more or less.
+func (s *Spool) expect(n int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n > s.opt.Memory {
+		return s.spill()
+	}
+	s.buf = make([]byte, 0, n)
+	return nil
+}
+
 // Options are those the spool was made with, for another that is to be kept likewise.
 func (s *Spool) Options() SpoolOptions { return s.opt }
 
