@@ -43,9 +43,16 @@ type said struct {
 type level struct {
 	part     *Part
 	boundary string
+	dashes   int  // that the boundary begins with
 	bounded  bool // boundary is known; it is not for an encapsulated message, and for one to be guessed
 	guess    bool // the boundary is missing; the first line that looks like a delimiter tells it
 	closed   bool // its closing delimiter was seen
+}
+
+// bound gives a level its boundary.
+func (lv *level) bound(boundary string, bounded bool) {
+	lv.boundary, lv.bounded = boundary, bounded
+	lv.dashes = len(boundary) - len(strings.TrimLeft(boundary, "-"))
 }
 
 // A delimiter is a line that ends an entity (RFC 2046 section 5.1.1).
@@ -200,8 +207,8 @@ func (p *parser) level(part *Part, as kind) level {
 		return lv
 	}
 	// Blanks at its end are not part of a boundary, and nor are those behind a delimiter.
-	lv.boundary = strings.TrimRight(part.Params["boundary"], " \t")
-	lv.bounded = lv.boundary != ""
+	boundary := strings.TrimRight(part.Params["boundary"], " \t")
+	lv.bound(boundary, boundary != "")
 	switch {
 	case !lv.bounded:
 		lv.guess = true
@@ -327,8 +334,7 @@ func (p *parser) delimiterAt(at start) (delimiter, bool) {
 func (p *parser) inLine(n int, at start) (delimiter, bool) {
 	for i := len(p.open) - 1; i >= 0; i-- {
 		lv := &p.open[i]
-		own := len(lv.boundary) - len(strings.TrimLeft(lv.boundary, "-"))
-		off := n - own - len(dashes)
+		off := n - lv.dashes - len(dashes)
 		starts := off == 0 && (at.end == '\n' || at.end == '\r') // match has looked at it
 		if !lv.bounded || lv.boundary == "" || off < 0 || starts || !p.standsAt(off+len(dashes), lv.boundary) {
 			continue
@@ -466,7 +472,8 @@ func (p *parser) guess(text []byte, plain bool) (delimiter, bool) {
 	if !lv.guess || p.cur != nil || len(text) == 0 || bytes.ContainsAny(text, " \t") {
 		return delimiter{}, false
 	}
-	lv.guess, lv.bounded, lv.boundary = false, true, string(text)
+	lv.guess = false
+	lv.bound(string(text), true)
 	return delimiter{level: k}, true
 }
 

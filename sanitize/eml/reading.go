@@ -72,7 +72,7 @@ func (o *others) add(r reading) {
 		return // none is noted any more, and a message may consist of nothing but what is odd
 	}
 	key := readingKey{r, r.part.ID}
-	key.reading.part, key.why = nil, ""
+	key.reading.part, key.why, key.doubt = nil, "", ""
 	switch {
 	case o.known[key]:
 		return
@@ -318,7 +318,8 @@ func (p *parser) begin(root *Part) error {
 	}
 	if p.of.as == kindMultipart && len(p.open) > 0 { // else the limit of depth is 0
 		lv := &p.open[0]
-		lv.boundary, lv.bounded, lv.guess = p.of.boundary, p.of.bounded, !p.of.bounded
+		lv.bound(p.of.boundary, p.of.bounded)
+		lv.guess = !p.of.bounded
 	}
 	return nil
 }

@@ -87,6 +87,15 @@ func delimiters() []Hostile {
 			}
 			return b.String() + "\r\n" + fill("--"+long[1:]+"\r\n", n)
 		}},
+		{"dashboundaries", func(n int) string {
+			var b strings.Builder
+			for i := range 32 {
+				d := strings.Repeat("-", 4000+i)
+				fmt.Fprintf(&b, "Content-Type: multipart/mixed; boundary=%s\r\n\r\n--%s\r\n", d, d)
+			}
+			return b.String() + "\r\n" + fill("x--", n)
+		}},
+		{"midline", func(n int) string { return mixed + "--b\r\n\r\n" + fill("x--b\r\nx--b--\r\n", n) }},
 		{"manyboundaries", func(n int) string { // short ones, a line for none of them
 			var b strings.Builder
 			for i := range 32 {
