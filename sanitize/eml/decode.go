@@ -365,7 +365,7 @@ type uuDecoder struct {
 
 // maxUUFree is how many bytes may come out that are not there: blanks at the end of a line, which
 // stand for zeros, get lost on the way. Without a limit three bytes would become 63.
-const maxUUFree = 64 << 10
+const maxUUFree = 8 << 10
 
 // maxUULine is the longest line that is taken for uuencoded data; a real one has 61 bytes.
 const maxUULine = 200
