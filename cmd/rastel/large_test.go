@@ -84,7 +84,7 @@ var largeCases = []largeCase{
 	}, "mime/limit-parts", policy.Quarantine, time.Second},
 	{"m23-fields", "1,100 fields, the encoding the last of them", func() string {
 		return caseHeader + repeated(1100, "X-%d: x\n") + "Content-Transfer-Encoding: base64\n\n" + base64.StdEncoding.EncodeToString([]byte(payloadText)) + "\n"
-	}, "mime/limit-header", policy.Quarantine, time.Second},
+	}, "mime/limit-fields", policy.Quarantine, time.Second},
 	{"m23-header", "a header of 300 KB, the encoding the last field of it", func() string {
 		return caseHeader + repeated(300, "X-%d: "+strings.Repeat("x", 990)+"\n") + "Content-Transfer-Encoding: base64\n\n" + base64.StdEncoding.EncodeToString([]byte(payloadText)) + "\n"
 	}, "mime/limit-header", policy.Quarantine, time.Second},
@@ -95,13 +95,13 @@ var largeCases = []largeCase{
 	}, "clamd/malware", policy.Quarantine, time.Second},
 	{"m23-segments", "a name in 10,000 pieces (CVE-2026-27859)", func() string {
 		return caseHeader + "Content-Type: application/octet-stream\nContent-Disposition: attachment" + repeated(10_000, ";\n filename*%d=a") + ";\n filename*10000=.exe\n\nx\n"
-	}, "mime/limit-header", policy.Quarantine, time.Second},
+	}, "mime/limit-parameters", policy.Quarantine, time.Second},
 	{"m23-segments-of-a-boundary", "a boundary in 10,000 pieces", func() string {
 		return caseHeader + "Content-Type: multipart/mixed" + repeated(10_000, "; boundary*%d=b") + "\n\n--" + strings.Repeat("b", 10_000) + "\n\n" + payloadText + "\n"
-	}, "mime/limit-header", policy.Quarantine, time.Second},
+	}, "mime/limit-parameters", policy.Quarantine, time.Second},
 	{"m23-recipients", "500,000 To fields (CVE-2024-23184: 18 minutes in Dovecot)", func() string {
 		return strings.Repeat("To: a@example.org\n", 500_000) + caseHeader + "\n" + payloadText + "\n"
-	}, "mime/limit-header", policy.Quarantine, 2 * time.Second},
+	}, "mime/limit-fields", policy.Quarantine, 2 * time.Second},
 	{"m23-one-list-of-recipients", "500,000 addresses in one field", func() string {
 		return "To: " + strings.Repeat("a@example.org,\n ", 500_000) + "b@example.org\n" + caseHeader + "\nx\n"
 	}, "mime/limit-header", policy.Quarantine, 2 * time.Second},

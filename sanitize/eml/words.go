@@ -121,9 +121,15 @@ func joinWords(s string) string {
 	}
 	var out strings.Builder
 	head, from := "", 0 // of the encoded word that we are in, "=?utf-8?q?", and what is not written yet
-	for at := 0; at < len(s); at++ {
+	for at := 0; ; {
+		i := strings.Index(s[at:], "=?")
+		if i < 0 {
+			break
+		}
+		at += i
 		next := wordHead(s[at:])
 		if next == "" {
+			at++
 			continue
 		}
 		text, ok := strings.CutSuffix(strings.TrimRight(s[from:at], " \t\r\n"), "?=")
@@ -135,7 +141,7 @@ func joinWords(s string) string {
 			from = at
 		}
 		head = next
-		at += len(next) - 1
+		at += len(next)
 	}
 	return out.String() + s[from:]
 }
