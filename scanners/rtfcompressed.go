@@ -21,7 +21,7 @@ const (
 // An rtfReader reads compressed RTF (MS-OXRTFCP), as much as there is; its checksum and the size
 // that it says are not looked at. One byte of it gives at most nine, so it is no bomb.
 type rtfReader struct {
-	r   *io.SectionReader
+	r   io.Reader
 	bad bool // it is of no known kind, or has no end
 
 	in     *bufio.Reader
@@ -31,6 +31,12 @@ type rtfReader struct {
 	pos    int // in window, of what is written next
 	out    [17 * 8]byte
 	ready  []byte
+}
+
+// DecompressRTF reads compressed RTF. Once it was read, damaged tells whether it has no end.
+func DecompressRTF(r io.Reader) (rtf io.Reader, damaged func() bool) {
+	f := &rtfReader{r: r}
+	return f, func() bool { return f.bad }
 }
 
 // start reads the header.

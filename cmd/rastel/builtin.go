@@ -13,6 +13,7 @@ import (
 	"rastel/scanners/archive"
 	"rastel/scanners/clamd"
 	"rastel/scanners/dkim"
+	"rastel/scanners/ole"
 )
 
 // builtin is the list of scanners: to add one, write it and add its line.
@@ -24,6 +25,7 @@ func builtin(cfg *Config) []scanners.Named {
 		{Name: "header", Scanner: sanitize.Header{}},
 		{Name: "mail", Scanner: scanners.Mail{Limits: cfg.mimeLimits()}},
 		{Name: "crypto", Scanner: scanners.Crypto{}},
+		{Name: "ole", Scanner: ole.Messages{}},
 		{Name: "archive", Scanner: archive.New(archive.Config{})},
 		{Name: "uuencode", Scanner: scanners.UUEncode{}},
 		{Name: "yenc", Scanner: scanners.YEnc{}},

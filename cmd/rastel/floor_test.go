@@ -21,6 +21,7 @@ var floor = map[string][]string{
 	"rastel/scanners/archive":                 {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/scanners/clamd":                   {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"}, // the verifier, and its DNS
+	"rastel/scanners/ole":                     {"rastel/sanitize/eml", "rastel/scanners"}, // compound files, for more than one scanner
 	"rastel/policy":                           {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/policy/quarantine":                {"rastel/sanitize/eml"},
 	"rastel/policy/quarantine/sqlindex":       {"rastel/sanitize/eml", "rastel/policy/quarantine"},
