@@ -39,9 +39,11 @@ func (s HTML) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
 	}
 	texts, how := readings(b, p.Charset())
 	var out []eml.Finding
+	var marks [len(htmlChecks)]int
 	for _, text := range texts {
 		pg := &page{b: text}
 		pg.examine()
+		pg.count(&marks)
 		for _, c := range pg.charset {
 			if unreadable(c) {
 				how = c
@@ -57,7 +59,46 @@ func (s HTML) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
 	if how != "" && (len(out) > 0 || unreadable(how) && !strings.HasPrefix(how, "iso-2022")) {
 		out = append(out, eml.Finding{Check: "html/charset", Part: p, Detail: how})
 	}
+	if !html || !p.HasLongLines() {
+		return out, nil
+	}
+	return s.wrapped(out, p, marks)
+}
+
+// wrapped examines a page also as it is where an MTA has broken its long lines, which may divide
+// "xonerror=" so that "onerror=" is left. The fix changes nothing but the encoding, in which no
+// lines are long.
+func (s HTML) wrapped(out []eml.Finding, p *eml.Part, marks [len(htmlChecks)]int) ([]eml.Finding, error) {
+	for _, by := range eml.Wrappings() {
+		var b bytes.Buffer
+		if err := p.WriteWrapped(&b, by); err != nil {
+			return nil, fmt.Errorf("read HTML: %w", err)
+		}
+		var now [len(htmlChecks)]int
+		texts, _ := readings(b.Bytes(), p.Charset())
+		for _, text := range texts {
+			pg := &page{b: text}
+			pg.examine()
+			pg.count(&now)
+		}
+		for check, n := range now {
+			if n > marks[check] {
+				fix := []eml.Edit{{Part: p, Region: eml.InContent}}
+				return append(out, eml.Finding{Check: htmlChecks[checkBroken].ID, Part: p, Detail: htmlChecks[check].ID + " where an MTA breaks a line", Fix: fix}), nil
+			}
+		}
+	}
 	return out, nil
+}
+
+// count adds up how many marks there are of each check.
+func (p *page) count(marks *[len(htmlChecks)]int) {
+	for _, m := range p.marks {
+		marks[m.check]++
+	}
+	if p.over {
+		marks[checkLimit]++
+	}
 }
 
 // isXML reports whether a browser shows the part, if its elements are of HTML or a drawing. Most

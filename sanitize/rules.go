@@ -24,6 +24,7 @@ const (
 	checkSVG
 	checkMalformed
 	checkCharset
+	checkBroken
 	checkLimit
 )
 
@@ -41,6 +42,7 @@ var htmlChecks = [...]eml.Check{
 	checkSVG:       {ID: "html/svg", Doc: "SVG, MathML or XML holds what changes links, takes in other documents or defines text to be put in."},
 	checkMalformed: {ID: "html/malformed", Doc: "HTML is malformed so that clients differ about what is a tag."},
 	checkCharset:   {ID: "html/charset", Doc: "HTML is in a charset in which it cannot be examined, or cannot be defanged in place."},
+	checkBroken:    {ID: "html/broken-line", Doc: "HTML has a line so long that MTAs break it, and what comes of that is active."},
 	checkLimit:     {ID: "html/limit", Doc: "HTML is larger or more complex than the limits, so it was not examined wholly."},
 }
 

@@ -209,6 +209,13 @@ func (a *anewWriter) isPlain(p *Part) (bool, error) {
 	return c.plain && c.last != '\r' && !looksLikeField(c.head), nil
 }
 
+// isLong reports whether the edited content has lines that an MTA breaks.
+func (a *anewWriter) isLong(p *Part) (bool, error) {
+	var c lineMeter
+	err := a.copyContent(&c, p)
+	return c.long, err
+}
+
 // A plainChecker looks at what is written to it.
 type plainChecker struct {
 	plain bool
@@ -234,8 +241,8 @@ func (c *plainChecker) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// maxPlainLine is the longest line that is left as it is (RFC 5322 section 2.1.1).
-const maxPlainLine = 998
+// maxPlainLine is the longest line that is written. RFC 5322 section 2.1.1 allows 998.
+const maxPlainLine = maxLine
 
 // copyContent writes the decoded content of a leaf with its edits. It reads the raw message, as
 // all of a patch does.

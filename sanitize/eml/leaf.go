@@ -27,22 +27,23 @@ func (p *Part) finishLeaf(opt SpoolOptions) (damage string, err error) {
 	buf := getBuffer()
 	defer putBuffer(buf)
 	h := sha256.New()
-	raw := io.NewSectionReader(p.src, p.body, p.end-p.body)
+	lines := &lineMeter{r: io.NewSectionReader(p.src, p.body, p.end-p.body)}
 	if p.Encoding == Identity {
-		err = copyBuf(h, raw, buf.in[:])
+		err = copyBuf(h, lines, buf.in[:])
 	} else {
 		p.content = NewSpool(opt)
 		if err := p.content.expect(expected(p.Encoding, p.end-p.body)); err != nil {
 			return "", err
 		}
 		d := newDecoder(p.Encoding, p.strict)
-		err = decodeTo(&hashWriter{p.content, h}, raw, d, buf)
+		err = decodeTo(&hashWriter{p.content, h}, lines, d, buf)
 		damage = d.damage()
 		p.content.CloseWrite(nil)
 	}
 	if err != nil {
 		return "", err
 	}
+	p.long = lines.long && (p.Encoding == Identity || p.Encoding == QuotedPrintable)
 	p.Size = p.end - p.body
 	if p.content != nil {
 		p.Size = p.content.Size()

@@ -56,6 +56,7 @@ type Part struct {
 	member  bool
 	strict  strictness // how the body is decoded
 	noted   how        // in which other ways its lines were noted to be read, by the parser that made it
+	long    bool       // a line of the body is longer than maxLine
 	src     *Spool     // holds the raw bytes of an entity
 	start   int64      // of the header, from the start of src
 	body    int64      // of the body

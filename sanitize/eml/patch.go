@@ -34,17 +34,22 @@ type cut struct {
 // error if two overlap otherwise, concern a member, or do not fit their part. The entities in
 // anew are written in the one form that all clients read alike.
 func NewPatch(m *Message, edits []Edit, anew ...*Part) (*Patch, error) {
-	p := &Patch{m: m, edits: slices.Clone(edits), anew: anew}
+	p := &Patch{m: m, edits: slices.Clone(edits), anew: slices.Clone(anew)}
 	all := make(map[*Part]bool, len(anew))
 	for _, part := range anew {
 		all[part] = true
 	}
 	content := map[*Part][]Edit{}
 	for i := range p.edits {
-		e := &p.edits[i]
-		if err := e.check(); err != nil {
+		if err := p.edits[i].check(); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.addLong(all); err != nil {
+		return nil, err
+	}
+	for i := range p.edits {
+		e := &p.edits[i]
 		switch {
 		case within(e.Part, all) && (e.Part.Parent != nil || e.Region != InHeader):
 			// carried out by the writer of what is written anew
@@ -119,6 +124,35 @@ func (p *Patch) writeAnew(all map[*Part]bool) error {
 		list = append(list, cuts...)
 	}
 	p.cuts = append(list, p.cuts...) // before edits of the same fields, which they hold
+	return nil
+}
+
+// addLong adds to what is written anew the leaves with edited content that would have lines which
+// an MTA breaks: where it does is another place after the edit, so nobody has examined what would
+// arrive.
+func (p *Patch) addLong(all map[*Part]bool) error {
+	var a *anewWriter
+	done := map[*Part]bool{}
+	for _, e := range p.edits {
+		if e.Region != InContent || done[e.Part] || within(e.Part, all) {
+			continue
+		}
+		done[e.Part] = true
+		long := e.Part.long
+		if e.Part.Encoding == Identity {
+			if a == nil {
+				a = newAnewWriter(p.m, p.edits)
+			}
+			var err error
+			if long, err = a.isLong(e.Part); err != nil {
+				return err
+			}
+		}
+		if long {
+			all[e.Part] = true
+			p.anew = append(p.anew, e.Part)
+		}
+	}
 	return nil
 }
 
