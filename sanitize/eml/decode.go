@@ -38,7 +38,8 @@ const (
 	lenient        strictness = iota // makes of it what it can, as most clients do
 	stopsAtPadding                   // base64: what is behind padding is not read
 	stopsAtStray                     // base64: nor what is behind a byte outside the alphabet; quoted-printable: the "=" of an invalid escape is dropped
-	passesURL                        // base64: bytes of the URL alphabet are passed over
+	passesURL                        // base64: bytes of the URL alphabet are passed over; quoted-printable: soft line breaks are taken out first, those with a bare CR too
+	passesPadding                    // base64: padding is passed over, so that what is behind it goes on from before
 	strictnesses                     // how many there are
 )
 
@@ -47,6 +48,9 @@ func newDecoder(e Encoding, s strictness) decoder {
 	case Base64:
 		return &base64Decoder{strict: s}
 	case QuotedPrintable:
+		if s == passesURL {
+			return &softDecoder{}
+		}
 		return &qpDecoder{drop: s == stopsAtStray}
 	case UUEncode:
 		return &uuDecoder{}
@@ -153,6 +157,9 @@ func (d *base64Decoder) one(dst []byte, c byte) []byte {
 		d.over = d.strict == stopsAtStray
 		return dst
 	case b64Pad:
+		if d.strict == passesPadding {
+			return dst
+		}
 		if d.n == 0 {
 			// The second "=" of a pair, or one too many.
 			d.short = d.short || !d.padded
@@ -351,6 +358,63 @@ func (d *qpDecoder) damage() string {
 		return "quoted-printable with an invalid escape"
 	}
 	return ""
+}
+
+// A softDecoder decodes quoted-printable as clients do that take out soft line breaks before they
+// look for escapes, so that a break may divide an escape, and that need no LF for one.
+type softDecoder struct {
+	qp   qpDecoder
+	held []byte // a soft line break whose end is not here yet
+	buf  []byte
+}
+
+func (d *softDecoder) decode(dst, p []byte) []byte { return d.qp.decode(dst, d.join(p, false)) }
+func (d *softDecoder) finish(dst []byte) []byte {
+	return d.qp.finish(d.qp.decode(dst, d.join(nil, true)))
+}
+func (d *softDecoder) damage() string { return d.qp.damage() }
+
+// join takes out the soft line breaks. What it gives is valid until the next call.
+func (d *softDecoder) join(p []byte, last bool) []byte {
+	p = append(d.held, p...)
+	d.held, d.buf = nil, d.buf[:0]
+	for {
+		n := bytes.IndexByte(p, '=')
+		if n < 0 {
+			d.buf = append(d.buf, p...)
+			return d.buf
+		}
+		d.buf, p = append(d.buf, p[:n]...), p[n:]
+		end := softBreak(p)
+		switch {
+		case end == len(p) && !last && end < maxHeld:
+			d.held = append([]byte(nil), p...)
+			return d.buf
+		case end == 0:
+			d.buf, end = append(d.buf, '='), 1
+		}
+		p = p[end:]
+	}
+}
+
+// softBreak is the length of the soft line break that p begins with, or of all of p if more may belong
+// to it; 0 if there is none.
+func softBreak(p []byte) int {
+	n := 1
+	for n < len(p) && (p[n] == ' ' || p[n] == '\t') {
+		n++
+	}
+	blanks := n
+	for n < len(p) && p[n] == '\r' {
+		n++
+	}
+	if n < len(p) && p[n] == '\n' {
+		return n + 1
+	}
+	if n < len(p) && n == blanks {
+		return 0
+	}
+	return n
 }
 
 // A uuDecoder decodes uuencoded data (POSIX uuencode): the lines after "begin". Lines before

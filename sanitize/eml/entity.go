@@ -124,6 +124,10 @@ func (p *parser) headerLine(part *Part, line []byte, more bool) {
 		switch n := len(h.Fields); {
 		case n == 0:
 			p.ambiguous(part, "mime/ambiguous-header", "the header begins with a continuation line")
+			p.again(part, junkContinues, "with a header whose first line is a field with blanks before it")
+			if !more && p.how&junkContinues != 0 {
+				p.indentedField(part, line, at)
+			}
 		case h.Fields[n-1].End == at: // else it goes on from what is no field
 			h.Fields[n-1].End = int64(len(h.raw))
 		}
@@ -142,6 +146,18 @@ func (p *parser) headerLine(part *Part, line []byte, more bool) {
 	h.Fields = append(h.Fields, Field{
 		Name: internName(name), Start: at, End: int64(len(h.raw)), value: at + int64(colon) + 1,
 	})
+}
+
+// indentedField takes the first line of a header for a field in spite of the blanks before it.
+func (p *parser) indentedField(part *Part, line []byte, at int64) {
+	h := &part.Header
+	text := bytes.TrimLeft(line, " \t")
+	at += int64(len(line) - len(text))
+	colon := bytes.IndexByte(text, ':')
+	name := bytes.TrimRight(text[:max(colon, 0)], " \t")
+	if isFieldName(name) {
+		h.Fields = append(h.Fields, Field{Name: internName(name), Start: at, End: int64(len(h.raw)), value: at + int64(colon) + 1})
+	}
 }
 
 func continues(line []byte) bool { return len(line) > 0 && (line[0] == ' ' || line[0] == '\t') }
@@ -360,12 +376,25 @@ func otherActive(f *parsedField) (list []string) {
 	for i := range f.alts {
 		add(f.alts[i].value)
 	}
-	if f.damaged {
+	if f.damaged || !validType(f.value) {
+		add(compactType(f.text))
 		for word := range strings.FieldsFuncSeq(strings.ToLower(f.text), isTypeEnd) {
 			add(word)
 		}
 	}
 	return list
+}
+
+// compactType is what a field has before its first semicolon, without comments and blanks: between
+// the words of a type both are allowed (RFC 822 section 3.4.1).
+func compactType(text string) string {
+	s := fieldScanner{s: strings.ToLower(text)}
+	var b strings.Builder
+	for s.skip(" \t"); !s.end() && s.s[s.pos] != ';'; s.skip(" \t") {
+		b.WriteByte(s.s[s.pos])
+		s.pos++
+	}
+	return b.String()
 }
 
 func isTypeEnd(r rune) bool { return strings.ContainsRune(" \t;,\"'()<>=:", r) }

@@ -138,6 +138,9 @@ func (p *parser) withoutParts(part *Part) {
 	p.ambiguous(part, "mime/ambiguous-boundary", "no part begins with the boundary")
 	p.otherwise(reading{part: part, why: "with the first delimiter that is there", as: kindMultipart, mediaType: part.MediaType})
 	p.otherwise(reading{part: part, why: "as text", mediaType: "text/plain"})
+	if part.Encoding != Identity {
+		p.otherwise(reading{part: part, why: "as one file", mediaType: "text/plain", encoding: part.Encoding})
+	}
 }
 
 // isBlank reports whether nothing is in the raw body but a few blanks and line breaks: that is how
