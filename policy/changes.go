@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"rastel/sanitize/eml"
 )
@@ -65,7 +64,7 @@ func (c *changes) defang(r *rule, ch *change, parts []*part) string {
 		for _, f := range p.findings {
 			switch {
 			case len(patterns) > 0 && !matchAny(patterns, f.Check):
-			case p.ReadFrom() != nil:
+			case p.ReadFrom() != nil && !p.ReadFrom().NoParts():
 				// written anew if it is delivered, without what another reading makes of it
 			case len(f.Fix) > 0 && !p.Member():
 				c.found = append(c.found, f.Fix...)
@@ -148,15 +147,6 @@ func (c *changes) isStripped(p *eml.Part) bool {
 		}
 	}
 	return false
-}
-
-// keepsHeader reports whether the part is an encapsulated message that is stripped, so that its
-// header is delivered, but for the Content fields.
-func (c *changes) keepsHeader(p *eml.Part) bool {
-	if p.Parent == nil || c.isStripped(p.Parent) {
-		return false
-	}
-	return strings.HasPrefix(p.Parent.MediaType, "message/")
 }
 
 // edits are all edits that the changes come to. Those of parts that are stripped are left

@@ -246,8 +246,8 @@ func (d *decision) anew() []*eml.Part {
 		if entity == nil && strings.HasPrefix(f.Check, "mime/ambiguous-") && f.Check != "mime/ambiguous-name" && !p.Member() {
 			entity = p // several names are common, and each of them was judged
 		}
-		if entity == nil || slices.Contains(list, entity) || d.changes.isStripped(entity) && !d.changes.keepsHeader(entity) {
-			continue
+		if entity == nil || slices.Contains(list, entity) || entity.Parent != nil && d.changes.isStripped(entity.Parent) {
+			continue // of what is stripped itself, other fields of its header may stay
 		}
 		list = append(list, entity)
 		if len(list) <= maxTraced {

@@ -50,6 +50,20 @@ func (s Names) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
 	return out, nil
 }
 
+// ScanMessage looks at the names of what has parts instead of content: a client saves an attached
+// message under its name too.
+func (s Names) ScanMessage(ctx context.Context, m *eml.Message) (out []eml.Finding, err error) {
+	m.Root.Walk(func(p *eml.Part) bool {
+		if !p.Leaf() && len(p.Names) > 0 && err == nil {
+			var found []eml.Finding
+			found, err = s.Scan(ctx, p)
+			out = append(out, found...)
+		}
+		return err == nil
+	})
+	return out, err
+}
+
 // addOnce adds a finding unless there is one of that check already: ten names of one part tell
 // no more than the first.
 func addOnce(list []eml.Finding, f eml.Finding) []eml.Finding {

@@ -60,6 +60,8 @@ func Strip(p *eml.Part, notice []byte) ([]eml.Edit, error) {
 	switch {
 	case gap > 2, gap == 0 && !endsInBreak(header):
 		return nil, fmt.Errorf("strip part %s: %w", p.ID, ErrHeader)
+	case gap == 1 && byteIs(p, int64(len(header)), '\r'): // the message ends in its empty line
+		body = append([]byte("\n"), body...)
 	case gap == 0: // a delimiter, or the end, came before the empty line that ends a header
 		body = append([]byte("\r\n"), body...)
 	}
@@ -68,6 +70,13 @@ func Strip(p *eml.Part, notice []byte) ([]eml.Edit, error) {
 	}
 	edits := stripHeader(p)
 	return append(edits, eml.Edit{Part: p, Region: eml.InBody, Start: 0, End: -1, Text: body}), nil
+}
+
+// byteIs reports whether that byte is at that offset of the raw part.
+func byteIs(p *eml.Part, at int64, c byte) bool {
+	var b [1]byte
+	n, _ := p.Raw().ReadAt(b[:], at)
+	return n == 1 && b[0] == c
 }
 
 func endsInBreak(header []byte) bool {

@@ -48,8 +48,10 @@ func (s Mail) Expand(ctx context.Context, p *eml.Part, b *Budget, yield func(*em
 func opensAsMail(p *eml.Part) bool {
 	text := p.Is("text") || p.Type == "data" // a control character is enough for that
 	switch {
+	case p.MediaType == "text/rfc822-headers", p.MediaType == "text/plain" && len(p.Names) == 0 && !p.Member():
+		return false // nothing follows those, and this is shown
 	case p.Type == "mail":
-		return p.MediaType != "text/rfc822-headers" // nothing follows those
+		return true
 	case statusTypes[p.MediaType]:
 		return text && tellsContent(p.Head(statusHead))
 	case !text:

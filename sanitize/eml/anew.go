@@ -22,6 +22,7 @@ type anewWriter struct {
 	w     *bufio.Writer
 	lim   Limits
 	edits map[*Part][]Edit // to be carried out on the way
+	outer [][]byte         // what begins a delimiter of entities around, which are not written anew
 	seed  [sha256.Size]byte
 }
 
@@ -61,6 +62,12 @@ func (a *anewWriter) to(w io.Writer, e *anewEntity, header []byte) error {
 // cuts replace an entity. In the header of the message itself only what changes is cut, because
 // the MTA is told of each field.
 func (a *anewWriter) cuts(p *Part) ([]cut, error) {
+	a.outer = nil
+	for q := p.Parent; q != nil; q = q.Parent {
+		if b := strings.TrimRight(q.Params["boundary"], " \t"); kindOf(q.MediaType) == kindMultipart {
+			a.outer = append(a.outer, []byte("--"+b))
+		}
+	}
 	e, err := a.entity(p)
 	if err != nil {
 		return nil, err
@@ -68,7 +75,7 @@ func (a *anewWriter) cuts(p *Part) ([]cut, error) {
 	if p.Parent != nil {
 		return []cut{{start: p.start, end: p.end, encode: func(w io.Writer) error { return a.to(w, e, e.header) }}}, nil
 	}
-	cuts := rootCuts(p, e.content)
+	cuts := a.rootCuts(p, e.content)
 	var last [1]byte
 	if p.body == p.headerEnd() || !readFull(p.src, last[:], p.body-1) || last[0] != '\n' {
 		// The message ended within its header or its empty line, as no MTA hands it on.
@@ -79,7 +86,7 @@ func (a *anewWriter) cuts(p *Part) ([]cut, error) {
 
 // rootCuts replaces the Content fields of the message by others, MIME-Version among them, and mends
 // what else is in its header.
-func rootCuts(p *Part, text []byte) []cut {
+func (a *anewWriter) rootCuts(p *Part, text []byte) []cut {
 	var cuts []cut
 	h := &p.Header
 	at := int64(0) // what is before it is a field or cut
@@ -92,7 +99,7 @@ func rootCuts(p *Part, text []byte) []cut {
 		if isContentField([]byte(f.Name)) || f.Is("MIME-Version") {
 			cuts = append(cuts, cut{start: p.start + f.Start, end: p.start + f.End, text: text})
 			text = nil
-		} else if plain := h.plainField(f); !bytes.Equal(plain, raw) {
+		} else if plain := h.plainField(f); !bytes.Equal(plain, raw) && !a.edited(p, f) {
 			cuts = append(cuts, cut{start: p.start + f.Start, end: p.start + f.End, text: plain})
 		}
 	}
@@ -103,6 +110,13 @@ func rootCuts(p *Part, text []byte) []cut {
 		cuts = append(cuts, cut{start: p.start + end, end: p.start + end, text: text})
 	}
 	return cuts
+}
+
+// edited reports whether an edit replaces the field.
+func (a *anewWriter) edited(p *Part, f Field) bool {
+	return slices.ContainsFunc(a.edits[p], func(e Edit) bool {
+		return e.Region == InHeader && e.Start <= f.Start && f.End <= e.End
+	})
 }
 
 // An anewEntity is what an entity is to become.
@@ -202,7 +216,7 @@ func (a *anewWriter) isPlain(p *Part) (bool, error) {
 	if p.leaf && !strings.HasPrefix(p.MediaType, "text/") {
 		return false, nil
 	}
-	c := &plainChecker{plain: true}
+	c := &plainChecker{plain: true, outer: a.outer}
 	if err := a.copyContent(c, p); err != nil {
 		return false, err
 	}
@@ -222,10 +236,19 @@ type plainChecker struct {
 	last  byte
 	col   int
 	head  []byte // how it begins
+	outer [][]byte
+	tail  []byte // the last bytes, which may begin one of outer
 }
 
 func (c *plainChecker) Write(p []byte) (int, error) {
 	c.head = append(c.head, p[:min(len(p), 100-len(c.head))]...)
+	if len(c.outer) > 0 {
+		c.tail = append(c.tail, p...)
+		for _, s := range c.outer {
+			c.plain = c.plain && !bytes.Contains(c.tail, s)
+		}
+		c.tail = append(c.tail[:0], c.tail[max(0, len(c.tail)-maxDelimiter):]...)
+	}
 	for _, b := range p {
 		c.col++
 		loneLF := b == '\n' && c.last != '\r'
@@ -347,6 +370,9 @@ func (e *anewEntity) contentFields(q *Part) []byte {
 		b.WriteString("MIME-Version: 1.0\r\n")
 	}
 	mediaType := q.MediaType
+	if e.part.leaf && kindOf(mediaType) != kindLeaf {
+		mediaType = e.part.MediaType // an edit of its header must not make it what it was not judged as
+	}
 	plain := len(mediaType) <= 127 && validType(mediaType) && isToken(strings.Replace(mediaType, "/", "", 1))
 	switch {
 	case e.leaf && !e.part.leaf:
@@ -395,7 +421,7 @@ func (e *anewEntity) encodingField(b *bytes.Buffer, q *Part) {
 // dispositionField writes the one name that an attachment has from now on: the first of all that
 // clients would show, in both forms that they read.
 func (e *anewEntity) dispositionField(b *bytes.Buffer, q *Part) {
-	if q.Disposition == "" && len(q.Names) == 0 {
+	if q.Disposition == "" && len(q.Names) == 0 || e.leaf && !e.part.leaf { // a name of what is no file
 		return
 	}
 	d := q.Disposition
@@ -406,7 +432,7 @@ func (e *anewEntity) dispositionField(b *bytes.Buffer, q *Part) {
 	if len(q.Names) > 0 {
 		name := safeName(q.Names[0])
 		ascii := strings.Map(func(r rune) rune {
-			if r >= 0x7f || r == '"' || r == '\\' {
+			if r >= 0x7f || strings.ContainsRune(notPlain, r) || r == '%' {
 				return '_'
 			}
 			return r
@@ -424,7 +450,7 @@ const maxAnewName = 200
 
 // safeName is a name without what clients do not show or do not agree about.
 func safeName(name string) string {
-	name = strings.ToValidUTF8(name, "_")
+	name = strings.ReplaceAll(strings.ToValidUTF8(name, "_"), "=?", "__") // it is no encoded word any more
 	name = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
 			return '_'
@@ -438,16 +464,17 @@ func safeName(name string) string {
 	return name
 }
 
-// writeParam writes a parameter on a line of its own; one that does not fit is left out.
+// notPlain are characters in a quoted value that some client takes for more than themselves.
+const notPlain = `"\;?`
+
+// writeParam writes a parameter on a line of its own; one that does not fit, or that clients may read
+// in several ways, is left out.
 func writeParam(b *bytes.Buffer, name, value string) {
-	if !isToken(name) || len(name)+len(value) > maxPlainLine/2 || !isPlainValue(value) {
+	if !isToken(name) || len(name)+len(value) > maxPlainLine/2 || !isPlainValue(value) || strings.ContainsAny(value, notPlain) {
 		return
 	}
-	fmt.Fprintf(b, ";\r\n\t%s=\"%s\"", name, quoter.Replace(value))
+	fmt.Fprintf(b, ";\r\n\t%s=\"%s\"", name, value)
 }
-
-// quoter makes the text of a quoted string (RFC 5322 section 3.2.4).
-var quoter = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // isToken reports whether s is a token (RFC 2045 section 5.1).
 func isToken(s string) bool {

@@ -136,7 +136,7 @@ func (p *parser) delimited(d delimiter) error {
 	}
 	if lv.closed {
 		part.Reading = "after the closing boundary"
-		p.ambiguous(part, "mime/ambiguous-boundary", "a part after the closing boundary")
+		p.ambiguous(lv.part, "mime/ambiguous-boundary", "a part after the closing boundary")
 	}
 	return p.entity(part)
 }
@@ -512,7 +512,8 @@ func (p *parser) closeTo(k int, end int64) {
 		lv.part.end = max(end, lv.part.body)
 		p.leave(lv)
 		p.open = p.open[:len(p.open)-1]
-		if len(lv.part.Children) == 0 && !p.over {
+		most := func(c *Part) bool { return c.Reading == lv.part.Reading } // not behind the closing delimiter
+		if !slices.ContainsFunc(lv.part.Children, most) && !p.over {
 			p.withoutParts(lv.part)
 		}
 	}

@@ -102,6 +102,12 @@ func (p *Part) ReadFrom() *Part {
 	return p.Parent
 }
 
+// NoParts reports whether an entity should hold parts, and most clients find none in it. What is
+// there is text when it is written anew.
+func (p *Part) NoParts() bool {
+	return !p.leaf && !p.member && kindOf(p.MediaType) == kindMultipart && len(firstReading(p)) == 0
+}
+
 // Raw is the part as it stands in the message, header and body. It is empty for a member.
 func (p *Part) Raw() *io.SectionReader {
 	if p.member {

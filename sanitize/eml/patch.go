@@ -55,6 +55,10 @@ func NewPatch(m *Message, edits []Edit, anew ...*Part) (*Patch, error) {
 			// carried out by the writer of what is written anew
 		case e.Region == InHeader && bytes.Equal(e.Text, e.Part.Header.raw[e.Start:e.End]):
 			// such as a name that is given again: the entity stays as it is, byte for byte
+		case e.Region == InHeader && within(e.Part, all):
+			if rest := withoutContent(*e); len(rest.Text) > 0 || rest.Start < rest.End {
+				p.cuts = append(p.cuts, headerCut(rest))
+			}
 		case e.Region == InHeader:
 			p.cuts = append(p.cuts, headerCut(*e))
 		case e.Region == InBody || e.Part.Encoding == Identity:
@@ -204,6 +208,18 @@ func bodyCut(e Edit) cut {
 	return cut{start: e.Part.body + e.Start, end: e.Part.body + e.End, text: e.Text}
 }
 
+// withoutContent is an edit of the message's header without the fields that are written anew.
+func withoutContent(e Edit) Edit {
+	h := headerOf(e.Text)
+	e.Text = nil
+	for _, f := range h.Fields {
+		if !isContentField([]byte(f.Name)) && !f.Is("MIME-Version") {
+			e.Text = append(e.Text, h.Raw(f)...)
+		}
+	}
+	return e
+}
+
 // settle sorts cuts, drops those that lie within another, and refuses overlaps.
 func settle(cuts []cut) ([]cut, error) {
 	slices.SortStableFunc(cuts, func(a, b cut) int {
@@ -271,10 +287,17 @@ func (p *Patch) Fields() []FieldEdit {
 
 // Body is all that follows the header, changed; nil if the body is untouched.
 func (p *Patch) Body() io.WriterTo {
-	if p == nil || len(p.cuts) == p.header {
+	if p == nil {
 		return nil
 	}
-	return patchRange{p.m, p.cuts[p.header:], p.m.Root.body}
+	cuts := p.cuts[p.header:]
+	for len(cuts) > 0 && cuts[0].start < p.m.Root.body {
+		cuts = cuts[1:] // mends the empty line, which the MTA writes itself
+	}
+	if len(cuts) == 0 {
+		return nil
+	}
+	return patchRange{p.m, cuts, p.m.Root.body}
 }
 
 // WriteTo writes the whole changed message, header and body.

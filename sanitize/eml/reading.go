@@ -44,6 +44,10 @@ const (
 	midLine                        // a delimiter may stand anywhere in a line
 )
 
+// unsuspicious are the ways that are tried for what is in sound mail too, so that it is not called
+// ambiguous.
+const unsuspicious = blankEnds | midLine
+
 // Limits of other readings. A message that needs more of them is not examined to its end.
 const (
 	maxReadings      = 40
@@ -100,6 +104,8 @@ func (p *parser) again(part *Part, h how, why string) {
 	r := reading{part: part, header: true}
 	const compare = prefixMatch | exactMatch
 	switch {
+	case p.of != nil && p.of.doubt != "" && h&compare != 0: // the boundary is doubtful enough
+		return
 	case p.how&h == h, p.how&compare != 0 && h&compare != 0, part.noted&h == h:
 		return // cheap: a message may consist of nothing but what is odd
 	case p.of != nil && part == p.msg.Root:
@@ -262,7 +268,7 @@ func (p *parser) read(r *reading, n int, seen examined) (*Part, error) {
 	q := &parser{ctx: p.ctx, lim: p.lim, how: r.how, of: r, others: p.others}
 	news := false
 	q.leaf = func(leaf *Part) {
-		if !seen.add(leaf) {
+		if !seen.add(leaf, r.doubt != "" || r.how&unsuspicious != 0) {
 			p.msg.owner().keep(leaf.content)
 			return
 		}
@@ -287,7 +293,7 @@ func (p *parser) read(r *reading, n int, seen examined) (*Part, error) {
 		return nil, err
 	}
 	if r.doubt != "" && len(root.Children) > 0 {
-		p.ambiguous(e.Carrier(), "mime/ambiguous-boundary", r.doubt)
+		p.ambiguous(e, "mime/ambiguous-boundary", r.doubt)
 	}
 	return root, nil
 }
@@ -343,31 +349,37 @@ func (p *parser) decode(part *Part) error {
 	return nil
 }
 
-// examined are leaves that have been given to scanners, by all that they are judged by.
+// examined are leaves that have been given to scanners, by all that they are judged by, and by that
+// and where their raw bytes are.
 type examined map[looks]bool
 
-// looks are what a leaf is judged by.
+// looks are what a leaf is judged by, and, if src is not nil, where its raw bytes begin.
 type looks struct {
 	mediaType, charset, names, kind string
 	sum                             [32]byte
+	src                             *Spool
+	body                            int64
 }
 
-func (e examined) add(p *Part) bool {
+// add reports whether the leaf must be examined. Copies says that this is so too if it is the same as
+// one at another place, because what is done to that one is not done to it: the message is not
+// written anew only because of the reading that it is in.
+func (e examined) add(p *Part, copies bool) bool {
 	if p.Size == 0 && len(p.Names) == 0 {
 		return false
 	}
-	key := looks{p.MediaType, p.Charset(), fmt.Sprintf("%q", p.Names), p.Type, p.SHA256}
-	if e[key] {
-		return false
-	}
-	e[key] = true
-	return true
+	key := looks{mediaType: p.MediaType, charset: p.Charset(), names: fmt.Sprintf("%q", p.Names), kind: p.Type, sum: p.SHA256}
+	place := key
+	place.src, place.body = p.src, p.body
+	known := e[key] && (!copies || e[place])
+	e[key], e[place] = true, true
+	return !known
 }
 
 func (e examined) addAll(root *Part) {
 	root.Walk(func(p *Part) bool {
 		if p.leaf {
-			e.add(p)
+			e.add(p, false)
 		}
 		return true
 	})
