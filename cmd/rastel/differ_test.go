@@ -131,7 +131,7 @@ type differMessage struct {
 	odd  []string
 
 	accepted bool
-	seen     []byte   // all that scanners were given, without blanks
+	seen     []byte   // all that scanners were given, without blanks; what is between parts only clamd sees
 	names    []string // all names that were judged
 	outline  string
 }
@@ -150,6 +150,11 @@ func examineAll(t *testing.T, e *engine.Engine, rec *recorder, list []*differMes
 		for _, b := range rec.parts {
 			m.seen = append(append(m.seen, squeezed(b)...), 0)
 		}
+		var skeleton bytes.Buffer
+		if err := x.Message.Skeleton(&skeleton); err != nil {
+			t.Fatal(err)
+		}
+		m.seen = append(m.seen, squeezed(skeleton.Bytes())...)
 		x.Message.Root.Walk(func(p *eml.Part) bool {
 			m.names = append(m.names, p.Names...)
 			m.outline += fmt.Sprintf("%s %s %q %.40q\n", p.ID, p.MediaType, p.Names, p.Reading)

@@ -226,7 +226,12 @@ func (g *generator) encapsulated(depth int) (header, body string) {
 	}
 	if g.pick(g.p) {
 		g.odd = append(g.odd, "message in quoted-printable")
-		return header + "Content-Transfer-Encoding: quoted-printable\n", g.quotedPrintable(body)
+		if g.pick(0.5) { // what it is depends on whether it is decoded
+			body = strings.Replace(body, "\n", []string{"=0A", "=0D=0A", "=0A=0A", "\nX: y=0A=0A\n", "=\n", "=0AX: y\n"}[g.r.IntN(6)], 1+g.r.IntN(3))
+		} else {
+			body = g.quotedPrintable(body)
+		}
+		return header + g.encodingField("quoted-printable"), body
 	}
 	return header, body
 }
