@@ -39,9 +39,9 @@ func TestNamesAreJudgedByWhatADesktopMakesOfThem(t *testing.T) {
 		{strings.Repeat("x", 300) + ".pdf", "name/long"},
 	} {
 		m := message(t, "Content-Type: application/octet-stream", "x")
-		p := *m.Root
+		p := m.Root
 		p.Names = []string{tt.name}
-		findings, err := Names{}.Scan(t.Context(), &p)
+		findings, err := Names{}.Scan(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestNamesAreJudgedByWhatADesktopMakesOfThem(t *testing.T) {
 		}
 		safe := SafeName(p.Names)
 		p.Names = []string{safe}
-		again, _ := Names{}.Scan(t.Context(), &p)
+		again, _ := Names{}.Scan(t.Context(), p)
 		if len(again) > 0 || SafeName(p.Names) != safe {
 			t.Errorf("%q is renamed to %q, which is %q, and then to %q", tt.name, safe, found(again), SafeName(p.Names))
 		}

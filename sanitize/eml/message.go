@@ -123,11 +123,15 @@ func (p *Part) close() {
 	}
 }
 
-// keep has a spool, if there is one, closed with the content of the part.
+// keep has a spool, if there is one, closed with the content of the part. Parsers of that content may
+// call it at the same time.
 func (p *Part) keep(s *Spool) {
-	if s != nil {
-		p.kept = append(p.kept, s)
+	if s == nil {
+		return
 	}
+	p.keptMu.Lock()
+	defer p.keptMu.Unlock()
+	p.kept = append(p.kept, s)
 }
 
 // owner is the part whose content the message is, or the message itself.

@@ -3,6 +3,7 @@ package eml
 import (
 	"io"
 	"os"
+	"sync"
 )
 
 // An Encoding is how the body of an entity is encoded for transfer (RFC 2045 section 6).
@@ -62,6 +63,7 @@ type Part struct {
 	body    int64      // of the body
 	end     int64      // of the body's end, without the line break that belongs to the delimiter
 	content *Spool     // decoded bytes; nil if they are src[body:end]
+	keptMu  sync.Mutex // a leaf may be read as a message while the message it is in is still read
 	kept    []*Spool   // more that is closed with the content
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -171,4 +172,23 @@ func TestUsualMailHasOneReading(t *testing.T) {
 			t.Errorf("%q is read as %s; findings %s", raw, outline(m), checksOf(findings))
 		}
 	}
+}
+
+// TestALeafIsReadAsAMessageMeanwhile: scanners open a leaf that is a message while the parser goes on
+// to other readings of the same leaf; both keep what they decode with it. (The race detector tells.)
+func TestALeafIsReadAsAMessageMeanwhile(t *testing.T) {
+	raw := "Content-Transfer-Encoding: x-foo\r\n\r\nFrom: a\r\nTo: b\r\nContent-Transfer-Encoding: x-bar\r\n\r\naGVs*bG8=\r\n"
+	var wg sync.WaitGroup
+	m, _, err := Parse(t.Context(), &Envelope{}, spoolOf(t, []byte(raw)), Limits{}, func(p *Part) {
+		wg.Go(func() {
+			if _, _, err := ParseContent(context.Background(), p, Limits{}, func(*Part) {}); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	wg.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
 }
