@@ -229,7 +229,7 @@ func TestOtherParsersSeeNothingElse(t *testing.T) {
 	}
 	count := *differCount
 	if count == 0 && os.Getenv("RASTEL_E2E") == "1" {
-		count = 6000
+		count = 4000
 	} else if count == 0 {
 		count = 300
 	}
