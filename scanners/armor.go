@@ -11,6 +11,8 @@ import (
 type lineScanner struct {
 	r      *bufio.Reader
 	inside bool // the piece before had no line end
+	line   []byte
+	again  bool
 }
 
 func newLineScanner(r io.Reader) *lineScanner {
@@ -20,6 +22,10 @@ func newLineScanner(r io.Reader) *lineScanner {
 // next gives the next line without its end, blanks, and the marks of a reply before it. Of a line
 // that is long it gives pieces; begins says that one is the first. It is good until the next call.
 func (l *lineScanner) next() (line []byte, begins bool, err error) {
+	if l.again {
+		l.again = false
+		return l.line, true, nil
+	}
 	line, err = l.r.ReadSlice('\n')
 	if err == bufio.ErrBufferFull || err == io.EOF && len(line) > 0 {
 		err = nil
@@ -30,8 +36,12 @@ func (l *lineScanner) next() (line []byte, begins bool, err error) {
 	if begins {
 		line = bytes.TrimLeft(bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")), " \t>|")
 	}
+	l.line = line
 	return line, begins, err
 }
+
+// unread has next give the same line again, which is a whole one.
+func (l *lineScanner) unread() { l.again = true }
 
 // An armorReader gives the base64 in an ASCII armour (RFC 9580 section 6.2) or PEM (RFC 7468) as
 // GnuPG and others read it: what is not of the alphabet does not count, and padding is the end.
@@ -79,8 +89,12 @@ func (a *armorReader) Read(p []byte) (int, error) {
 // take takes one line.
 func (a *armorReader) take(line []byte, begins bool, err error) {
 	switch {
-	case err != nil, begins && bytes.HasPrefix(line, []byte("-----")):
+	case err != nil:
 		a.over = true
+		return
+	case begins && bytes.HasPrefix(line, []byte("-----")):
+		a.over = true
+		a.lines.unread() // it may begin the next block
 		return
 	case a.header && len(line) == 0:
 		a.header = false

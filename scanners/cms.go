@@ -166,12 +166,16 @@ func (b *berReader) carried(c *cms, e berElement) (err error) {
 	return nil
 }
 
+// maxCMSHead is how far in what is carried may begin for signs to see it: it is asked again for each
+// part of a message, and algorithms take a few hundred bytes.
+const maxCMSHead = 64 << 10
+
 // signs reports whether the part is S/MIME with a signature over what it carries.
 func signs(p *eml.Part) bool {
 	if p.Type != "pkcs7" {
 		return false
 	}
-	c, err := openCMS(cmsSource(p.Content()))
+	c, err := openCMS(io.LimitReader(cmsSource(p.Content()), maxCMSHead))
 	return err == nil && c.kind == cmsSigned && c.r != nil
 }
 

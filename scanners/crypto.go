@@ -98,6 +98,7 @@ type cryptoOpening struct {
 
 	index    int // of the last member
 	opened   int // compressed packets of PGP
+	blocks   int // of PGP armour
 	findings []eml.Finding
 }
 
@@ -111,7 +112,26 @@ func (o *cryptoOpening) report(check, detail string) {
 // member makes a member of what r gives. With an error of r there is one too.
 func (o *cryptoOpening) member(names []string, r io.Reader) (*eml.Part, error) {
 	o.index++
-	return o.b.Member(o.ctx, o.p, o.index, names, r)
+	return o.b.Member(o.ctx, o.p, o.index, names, &filler{r: r})
+}
+
+// A filler reads as much as there is room for, however small the pieces are that the sender chose:
+// each read of a member costs.
+type filler struct {
+	r   io.Reader
+	err error
+}
+
+func (f *filler) Read(p []byte) (n int, err error) {
+	for n < len(p) && f.err == nil {
+		var k int
+		k, f.err = f.r.Read(p[n:])
+		n += k
+	}
+	if n > 0 {
+		return n, nil
+	}
+	return 0, f.err
 }
 
 // covered adds a finding that a part is signed.

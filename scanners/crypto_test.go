@@ -194,6 +194,34 @@ func TestBombsOfSMIMEAndPGPEndAtTheBudget(t *testing.T) {
 	}
 }
 
+// What is made of the smallest pieces that there can be must not take longer than the rest.
+func TestSmallPiecesAreNoBurden(t *testing.T) {
+	var partial bytes.Buffer
+	partial.WriteString("\xcb")
+	for range 6_000_000 {
+		partial.WriteString("\xe0b")
+	}
+	partial.WriteString("\x00")
+	manySkipped := tlv(0x30, signedID, tlv(0xa0, tlv(0x30, version1, tlv(0x31, bytes.Repeat(sha256ID, 1_200_000)), tlv(0x30, dataID, tlv(0xa0, tlv(4, []byte("Content-Type: multipart/mixed; boundary=b\r\n\r\n"+strings.Repeat("--b\r\n\r\nx\r\n", 1000))))), signerSet)))
+	for name, content := range map[string][]byte{
+		"BER":            signedBER(make([]byte, 6_000_000), 1),
+		"PGP":            partial.Bytes(),
+		"blocks":         bytes.Repeat([]byte("-----BEGIN PGP MESSAGE-----\n\nywA=\n"), 100_000),
+		"long algorithm": manySkipped,
+	} {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			set := scanners.NewSet(scanners.Options{}, scanners.Named{Name: "crypto", Scanner: scanners.Crypto{}}, scanners.Named{Name: "mail", Scanner: scanners.Mail{}})
+			run := set.Start(t.Context())
+			run.Add(member(t, content, "", "a.p7m", "a.gpg"))
+			run.Wait()
+			if took := time.Since(start); took > 3*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
 // literal is a literal packet whose body comes in parts, the first of 512 bytes at least (RFC 9580
 // section 4.2.1.4).
 func literal(content []byte) []byte {
@@ -232,14 +260,18 @@ func TestOpensPGP(t *testing.T) {
 	for name, c := range map[string]struct{ content, want, findings string }{
 		"armour":          {string(armored(literal([]byte("hello")))), "hello", ""},
 		"two of them":     {string(append(armored(literal([]byte("hello"))), armored(literal([]byte("you")))...)), "hello,you", ""},
+		"one has no end":  {"-----BEGIN PGP MESSAGE-----\n\niQ\n" + string(armored(literal([]byte("hello"))))[8:], "hello", ""},
 		"compressed":      {string(armored(compressed(t, literal([]byte("hello"))))), "hello", ""},
 		"packets":         {string(compressed(t, literal([]byte("hello")))), "hello", ""},
+		"like text":       {"\xcb\x7fb " + strings.Repeat("x", 125), strings.Repeat("x", 89), ""},
 		"signed":          {string(append(slices.Clone(onePass), literal([]byte("hello"))...)), "hello", "signed/pgp 1/1,signed/pgp 1/1/1"},
 		"encrypted":       {string(append(slices.Clone(session), 0xd2, 2, 1, 2)), "", "crypto/pgp-encrypted 1/1"},
 		"first encrypted": {string(slices.Concat(session, []byte{0xd2, 2, 1, 2}, literal([]byte("hello")))), "hello", "crypto/pgp-encrypted 1/1"},
 		"too deep":        {string(nested), "", "crypto/damaged 1/1"},
 		"unknown method":  {string(armored([]byte{0xa3, 9, 1})), "", "crypto/damaged 1/1"},
 		"ends too soon":   {string(armored([]byte{0xac, 50, 'b', 0, 0, 0, 0, 0, 'h'})), "h", "crypto/damaged 1/1"},
+		"too many blocks": {strings.Repeat("-----BEGIN PGP SIGNATURE-----\n\niQ\n", 1001), "", "crypto/damaged 1/1"},
+		"many blocks":     {strings.Repeat("-----BEGIN PGP SIGNATURE-----\n\niQ\n", 1000), "", ""},
 		"no packet":       {string(armored([]byte("hello"))), "", ""},
 		"signature":       {"-----BEGIN PGP SIGNATURE-----\n\niQEz\n-----END PGP SIGNATURE-----\n", "", ""},
 	} {

@@ -38,12 +38,14 @@ const (
 	maxPGPDepth = 8
 	// maxPGPOpened is how many compressed packets of one part are opened: each costs a decoder.
 	maxPGPOpened = 100
+	// maxPGPBlocks is how many blocks of armour in one part are read.
+	maxPGPBlocks = 1000
 )
 
 var (
 	errNotPGP     = errors.New("no packet of PGP")
 	errPGPMethod  = errors.New("unknown compression")
-	errPGPTooMany = errors.New("too many compressed packets")
+	errPGPTooMany = errors.New("too many packets or blocks")
 )
 
 // isPGPLabel reports whether clients take the part for PGP by its label.
@@ -57,10 +59,14 @@ func isPGPLabel(p *eml.Part) bool {
 	})
 }
 
+// isPGPType reports whether content of that type may be packets: they need not hold a byte that text
+// does not have.
+func isPGPType(p *eml.Part) bool { return p.Type == "data" || p.Type == "text" }
+
 // pgp opens PGP: packets that are the whole content, or in armour anywhere in text.
 func (o *cryptoOpening) pgp() error {
 	labelled := isPGPLabel(o.p)
-	if o.p.Type == "data" && (labelled || looksPGP(o.p.Head(64))) {
+	if head := o.p.Head(64); isPGPType(o.p) && (labelled && head[0]&0x80 != 0 || looksPGP(head)) {
 		if err := o.packets(contextReader{o.ctx, o.p.Content()}, labelled); err != nil {
 			return err
 		}
@@ -76,6 +82,9 @@ var armorBegins = []byte("-----BEGIN PGP ")
 // armor looks for ASCII armour at the beginning of lines. What it is called does not matter: GnuPG
 // reads the packets in a public key block too.
 func (o *cryptoOpening) armor() error {
+	if found, err := contains(contextReader{o.ctx, o.p.Content()}, armorBegins); !found {
+		return err
+	}
 	l := newLineScanner(contextReader{o.ctx, o.p.Content()})
 	for {
 		line, begins, err := l.next()
@@ -90,11 +99,34 @@ func (o *cryptoOpening) armor() error {
 		case !ok || !begins:
 		case bytes.HasPrefix(label, []byte("SIGNED MESSAGE")):
 			o.covered(signedPGP, o.p)
+		case o.blocks == maxPGPBlocks:
+			return o.damaged("PGP", errPGPTooMany)
 		default:
+			o.blocks++
 			if err := o.packets(newBlockReader(l), true); err != nil {
 				return err
 			}
 		}
+	}
+}
+
+// contains reports whether what r reads has that in it. It is much faster than to look at lines.
+func contains(r io.Reader, what []byte) (bool, error) {
+	buf := make([]byte, 32<<10)
+	kept := 0 // bytes of the piece before, in which it may begin
+	for {
+		n, err := r.Read(buf[kept:])
+		if bytes.Contains(buf[:kept+n], what) {
+			return true, nil
+		}
+		if err == io.EOF {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		tail := buf[max(kept+n-len(what)+1, 0) : kept+n]
+		kept = copy(buf, tail)
 	}
 }
 

@@ -129,6 +129,46 @@ func TestPolicyKnowsDKIM(t *testing.T) {
 	}
 }
 
+// TestSignedMailIsLeftAlone: whatever comes of its signatures, the policy that is built in does not
+// act on innocent mail for them.
+func TestSignedMailIsLeftAlone(t *testing.T) {
+	dns, err := rig.StartDNS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dns.Stop() })
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dns.Set("s._domainkey.example.org", "v=DKIM1; k=ed25519; p="+base64.StdEncoding.EncodeToString(public))
+	dns.Set("silent._domainkey.example.org", rig.Silence)
+	name := filepath.Join(t.TempDir(), "rastel.yaml")
+	writeTo(t, name, "dkim: {enabled: true, timeout: 100ms, resolver: \""+dns.Addr+"\"}\n")
+	cfg, err := loadConfig(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &built{cfg: cfg, log: slog.New(slog.DiscardHandler)}
+	b.assemble(nil)
+	if b.policy, err = policy.NewLive("", policyOptions(cfg), b.log); err != nil {
+		t.Fatal(err)
+	}
+	for selector, want := range map[string]string{"s": "pass", "nowhere": "permerror", "silent": "temperror"} {
+		var raw bytes.Buffer
+		if err := dkim.Sign(&raw, strings.NewReader("From: a@example.org\r\n\r\nSee you on Friday.\r\n"), &dkim.SignOptions{Domain: "example.org", Selector: selector, Signer: key}); err != nil {
+			t.Fatal(err)
+		}
+		x, out := deliver(t, b.engine(nil), raw.Bytes())
+		if len(x.Report.Findings) != 1 || x.Report.Findings[0].Check != "signed/dkim-"+want || len(x.Report.Unexamined) > 0 {
+			t.Errorf("%s: got %+v, want signed/dkim-%s alone", selector, x.Report, want)
+		}
+		if !bytes.Equal(out, raw.Bytes()) {
+			t.Errorf("%s: %s, and became %q", selector, x.Verdict.Action, out)
+		}
+	}
+}
+
 func writeTo(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {

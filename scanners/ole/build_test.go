@@ -66,7 +66,7 @@ func compoundFile(d dir) []byte {
 	for len(w.fat)%128 != 0 {
 		w.fat = append(w.fat, freeSector)
 	}
-	return append(append(h, w.large...), tableBytes(w.fat)...)
+	return slices.Concat(h, w.large, tableBytes(w.fat))
 }
 
 func padded(b *[]byte, to int) int {
