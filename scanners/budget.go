@@ -1,6 +1,7 @@
 package scanners
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +87,11 @@ func (b *Budget) Member(ctx context.Context, p *eml.Part, index int, names []str
 		return nil, err
 	}
 	s := eml.NewSpool(b.spool)
-	_, readErr := io.Copy(s, &budgetReader{ctx: ctx, b: b, r: r, packed: p.Size})
+	w := bufio.NewWriterSize(s, 32<<10) // a reader may give a few bytes at a time
+	_, readErr := w.ReadFrom(&budgetReader{ctx: ctx, b: b, r: r, packed: p.Size})
+	if err := w.Flush(); readErr == nil {
+		readErr = err
+	}
 	if errors.Is(readErr, ErrBudget) || ctx.Err() != nil {
 		s.Close()
 		return nil, readErr

@@ -9,6 +9,7 @@ import (
 
 	"github.com/emersion/go-message/charset"
 	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/ianaindex"
 )
 
 // toUTF8 converts text in that charset to UTF-8. Text of an unknown charset is UTF-8 if it can
@@ -79,6 +80,11 @@ func isEBCDIC(name string) bool {
 var utf8Names = map[string]bool{"": true, "utf-8": true, "utf8": true, "us-ascii": true, "ascii": true}
 
 func convert(name, s string) (string, bool) {
+	// The usual ones without a reader, whose buffers cost more than a word of some ten bytes.
+	if e, err := ianaindex.MIME.Encoding(name); err == nil && e != nil {
+		out, err := e.NewDecoder().String(s)
+		return out, err == nil && utf8.ValidString(out)
+	}
 	r, err := charset.Reader(name, strings.NewReader(s))
 	if err != nil {
 		return "", false

@@ -88,7 +88,7 @@ func Checks() []Check { return checks }
 // Malformed input is never an error but a finding. The error is that of reading the spool
 // (the writer gave up, or the disk failed) or of ctx, and then there is no message.
 func Parse(ctx context.Context, env *Envelope, s *Spool, lim Limits, leaf func(*Part)) (*Message, []Finding, error) {
-	p := newParser(ctx, &Part{src: s, ID: "1"}, s, lim.withDefaults(), leaf)
+	p := newParser(ctx, &Part{src: s, ID: "1", allowed: &allowance{s: s}}, s, lim.withDefaults(), leaf)
 	p.msg.Envelope = env
 	if err := p.run(); err != nil {
 		p.msg.Close()

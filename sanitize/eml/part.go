@@ -65,6 +65,7 @@ type Part struct {
 	content *Spool     // decoded bytes; nil if they are src[body:end]
 	keptMu  sync.Mutex // a leaf may be read as a message while the message it is in is still read
 	kept    []*Spool   // more that is closed with the content
+	allowed *allowance // of the message itself: what messages within it may cost
 }
 
 // Leaf reports whether the part has content of its own. Multipart entities and encapsulated

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync/atomic"
 )
 
 // A reading is one more way in which a mail client may read an entity. The first reading of a
@@ -55,6 +56,38 @@ const (
 	readingFree      = 64 << 10 // bytes that a reading may always have
 )
 
+// An allowance bounds what the messages within a message may cost by their other readings, all
+// together: if each had its own, a mail in a mail in a mail would be read in some twenty ways to the
+// power of its depth.
+type allowance struct {
+	s    *Spool // the whole message
+	used atomic.Int64
+}
+
+// allowanceOf is that of the message which the part is in, or in a container of; nil if there is
+// no message.
+func allowanceOf(p *Part) *allowance {
+	for p.Parent != nil {
+		p = p.Parent
+	}
+	return p.allowed
+}
+
+// take accounts for n bytes that are read, and reports false if they must not be.
+func (a *allowance) take(n int64) bool {
+	return a == nil || a.used.Add(n) <= max(a.s.Size()*maxReadingFactor, readingFree*maxReadings)
+}
+
+// inReading reports whether the part, or one that it is in, was found by another reading.
+func (p *Part) inReading() bool {
+	for ; p != nil; p = p.Parent {
+		if p.member && p.Reading != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // others collects readings while a message is parsed. All parsers of one message share it.
 type others struct {
 	list  []reading
@@ -62,6 +95,8 @@ type others struct {
 	parts int   // entities in all readings
 	bytes int64 // read in all readings but the first
 	over  bool
+
+	allowed *allowance // nil for the outermost message, which has room of its own
 }
 
 // A readingKey is what tells readings apart.
@@ -230,7 +265,8 @@ func (p *parser) readOthers() error {
 	var roots []*Part
 	for i := 0; i < len(p.others.list); i++ {
 		r := p.others.list[i]
-		if p.others.bytes += r.part.end - r.part.start; p.others.bytes > room {
+		n := r.part.end - r.part.start
+		if p.others.bytes += n; p.others.bytes > room || !p.others.allowed.take(n) {
 			p.others.over = true
 			break
 		}

@@ -82,7 +82,14 @@ func (s *skeletonWriter) headerAsIdentity(p *Part) {
 // ParseContent reads the decoded content of a leaf as a message of its own: a forwarded mail
 // that was attached as a file, or encoded. Its entities become members of the part, and each
 // leaf goes to leaf.
+//
+// All messages within one share what their other readings may cost. What is beyond that is not
+// read, which is a finding; the Message is nil if that is all of it.
 func ParseContent(ctx context.Context, p *Part, lim Limits, leaf func(*Part)) (*Message, []Finding, error) {
+	allowed := allowanceOf(p)
+	if p.inReading() && !allowed.take(p.Size) {
+		return nil, []Finding{{Check: "mime/limit-readings", Part: p, Detail: "a message in one of too many ways to read another", Unexamined: true}}, nil
+	}
 	s := p.content
 	if s == nil {
 		s = NewSpool(lim.Spool)
@@ -94,6 +101,7 @@ func ParseContent(ctx context.Context, p *Part, lim Limits, leaf func(*Part)) (*
 	}
 	root := &Part{ID: p.memberID(1), src: s, Parent: p, member: true, Depth: p.Depth + 1}
 	q := newParser(ctx, root, s, lim.withDefaults(), leaf)
+	q.others.allowed = allowed
 	if err := q.run(); err != nil {
 		return nil, nil, err
 	}
