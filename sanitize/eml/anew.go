@@ -220,7 +220,7 @@ func (a *anewWriter) isPlain(p *Part) (bool, error) {
 	if err := a.copyContent(c, p); err != nil {
 		return false, err
 	}
-	return c.plain && c.last != '\r' && !looksLikeField(c.head), nil
+	return c.plain && c.col <= maxPlainLine && c.last != '\r' && !looksLikeField(c.head), nil
 }
 
 // isLong reports whether the edited content has lines that an MTA breaks.
