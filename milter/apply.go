@@ -186,8 +186,12 @@ func count(fields []string, name string) int {
 
 // topIndex is where a field is inserted: below the MTA's own Received, which stands before the
 // fields that we know. Farther down Sendmail also counts fields of its own that it may never
-// write, so that nothing else is certain there.
-const topIndex = 1
+// write, so that nothing else is certain there but the end. The end is an index beyond all fields:
+// what Sendmail is told to add it puts before the first field of that name.
+const (
+	topIndex = 1
+	endIndex = 1 << 20
+)
 
 // editField sends one edit.
 func (s *session) editField(e eml.FieldEdit, m *milter.Modifier) error {
@@ -203,7 +207,7 @@ func (s *session) editField(e eml.FieldEdit, m *milter.Modifier) error {
 	case eml.InsertField:
 		return m.InsertHeader(topIndex, e.Name, value)
 	default:
-		return m.AddHeader(e.Name, value)
+		return m.InsertHeader(endIndex, e.Name, value)
 	}
 }
 

@@ -60,6 +60,7 @@ func (d *delivered) field(t *testing.T, e packet) {
 	case 'h':
 		d.fields = append(d.fields, line)
 	case 'i':
+		index = min(index, len(d.fields))
 		d.fields = slices.Insert(d.fields, index, line)
 	case 'm':
 		for i, f := range d.fields {

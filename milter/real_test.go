@@ -134,3 +134,162 @@ func realMail(subject string) []byte {
 		"Subject: " + subject + "\r\nDate: Tue, 24 Nov 2026 04:00:00 +0000\r\nMessage-ID: <" + subject + "@example.test>\r\nX-TAG:3 \r\nX-Odd:\ttab  \r\n\r\n" +
 		strings.Repeat("a line of the body\r\n.\r\n", 10_000) + "the end\r\n")
 }
+
+// An editing judge changes each message by a function that the test sets before it sends it.
+type editing struct {
+	edit func(m *eml.Message) []eml.Edit
+	want bytes.Buffer
+}
+
+// TestRealMTAsEditExactly sends, in one session, messages whose edits need the right index, the
+// right place or the right border between packets, and compares what is delivered byte for byte.
+func TestRealMTAsEditExactly(t *testing.T) {
+	for _, kind := range []string{rig.NeedPostfix, rig.NeedSendmail} {
+		t.Run(kind, func(t *testing.T) {
+			var e editing
+			r := startTCP(t, Config{}, JudgeFunc(func(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*policy.Verdict, error) {
+				e.want.Reset()
+				return patching(t, e.edit, &e.want).Judge(ctx, env, s)
+			}))
+			m, sink := realMTA(t, kind, "inet:"+r.srv.Addrs()[0].String())
+			c, err := rig.Dial(m.SMTP())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := c.Cmd("EHLO client.example.test"); err != nil {
+				t.Fatal(err)
+			}
+			for n, tt := range exactEdits() {
+				e.edit = tt.edit
+				reply, err := c.Message("a@example.test", []string{"b@example.test"}, []byte(tt.raw))
+				if err != nil || !reply.OK() {
+					t.Fatalf("%s: %v, %v", tt.name, reply, err)
+				}
+				got, err := sink.Wait(n+1, deliveryTime)
+				if err != nil {
+					t.Fatalf("%s: %v", tt.name, err)
+				}
+				if raw, want := withoutTrace(got[n].Raw), asDelivered(e.want.Bytes()); !bytes.Equal(raw, want) {
+					t.Errorf("%s: %s", tt.name, difference(raw, want))
+				}
+			}
+		})
+	}
+}
+
+// withoutTrace takes off the Received field of the MTA itself.
+func withoutTrace(raw []byte) []byte {
+	for i, first := 0, true; i < len(raw); first = false {
+		n := bytes.IndexByte(raw[i:], '\n') + 1
+		if n == 0 || !first && raw[i] != ' ' && raw[i] != '\t' {
+			return raw[i:]
+		}
+		i += n
+	}
+	return nil
+}
+
+// asDelivered is a message with what each MTA does to it: the last line is ended.
+func asDelivered(raw []byte) []byte {
+	if bytes.HasSuffix(raw, []byte("\n")) {
+		return raw
+	}
+	return append(bytes.Clone(raw), "\r\n"...)
+}
+
+func difference(got, want []byte) string {
+	i := 0
+	for i < min(len(got), len(want)) && got[i] == want[i] {
+		i++
+	}
+	return fmt.Sprintf("%d bytes, want %d; at byte %d got %.300q, want %.300q", len(got), len(want), i, got[i:], want[i:])
+}
+
+// An exactEdit is a message and what is done to it.
+type exactEdit struct {
+	name, raw string
+	edit      func(m *eml.Message) []eml.Edit
+}
+
+func exactEdits() []exactEdit {
+	const head = "From: <a@example.test>\r\nTo: <b@example.test>\r\nDate: Tue, 24 Nov 2026 04:00:00 +0000\r\nMessage-ID: <1@example.test>\r\nSubject: s\r\n"
+	one := func(f func(m *eml.Message) eml.Edit) func(m *eml.Message) []eml.Edit {
+		return func(m *eml.Message) []eml.Edit { return []eml.Edit{f(m)} }
+	}
+	top := one(func(m *eml.Message) eml.Edit { return header(m, 0, 0, "X-A: 1\r\nX-B:  2\r\n\tfold \r\n") })
+	last := one(func(m *eml.Message) eml.Edit { return header(m, len(m.Root.Header.Fields), 0, "X-A: 1\r\nx-a:2\r\n") })
+	list := []exactEdit{
+		{"a field at the top", head + "\r\nx\r\n", top},
+		{"a field at the top of many Received", "Received: from c\r\n\tby d\r\nReceived: from a\r\n\tby b\r\n" + head + "\r\nx\r\n", top},
+		{"the second Received is changed", "Received: from c\r\nReceived: from a\r\n" + head + "\r\nx\r\n", one(func(m *eml.Message) eml.Edit {
+			return header(m, 1, 2, "Received: changed\r\n")
+		})},
+		{"the first Received is removed", "Received: from c\r\nReceived: from a\r\n" + head + "\r\nx\r\n", one(func(m *eml.Message) eml.Edit { return header(m, 0, 1, "") })},
+		{"fields behind all others", head + "\r\nx\r\n", last},
+		{"a field behind one of its name", head + "X-A: 0\r\nX-Z: 0\r\n\r\nx\r\n", last},
+		{"a field between others", head + "\r\nx\r\n", one(func(m *eml.Message) eml.Edit { return header(m, 3, 3, "X-A: 1\r\n") })},
+		{"a field in the place of one with another name", head + "\r\nx\r\n", one(func(m *eml.Message) eml.Edit { return header(m, 4, 5, "X-A: 1\r\nX-B: 2\r\n") })},
+		{"a value is emptied", head + "\r\nx\r\n", one(func(m *eml.Message) eml.Edit { return header(m, 4, 5, "Subject: \r\n") })},
+		{"no body", head + "\r\n\r\n", last},
+		{"a body becomes empty", head + "\r\nx\r\n", one(func(m *eml.Message) eml.Edit { return body(m, 0, -1, "") })},
+		{"a body without its last line end", head + "\r\nx", one(func(m *eml.Message) eml.Edit { return body(m, 0, 1, "y") })},
+		{"a new body without its last line end", head + "\r\nx\r\n", one(func(m *eml.Message) eml.Edit { return body(m, 0, -1, "y") })},
+		{"dots", head + "\r\n.\r\n..\r\n.x\r\n", one(func(m *eml.Message) eml.Edit { return body(m, 0, 0, ".\r\n..\r\n.x\r\n") })},
+		{"bytes of all kinds", head + "\r\nx\r\n", one(func(m *eml.Message) eml.Edit { return body(m, 0, 0, "\xff\xfe\x01\x7f \t \r\n\r\n \r\n") })},
+		{"nothing, behind all of these", head + "\r\n.\r\nx\r\n", func(*eml.Message) []eml.Edit { return nil }},
+	}
+	list = append(list, manyFields(head)...)
+	list = append(list, largeBodies(head)...)
+	return list
+}
+
+// manyFields are messages with as many fields as the parser takes, and names that many have.
+func manyFields(head string) []exactEdit {
+	var b strings.Builder
+	for i := range 990 {
+		fmt.Fprintf(&b, "%s:%d \r\n", []string{"X-N", "x-n", "X-n", "Y"}[i%4], i)
+	}
+	raw := head + b.String() + "\r\nx\r\n"
+	pick := func(list ...int) func(m *eml.Message) []eml.Edit {
+		return func(m *eml.Message) (out []eml.Edit) {
+			for _, i := range list {
+				name := m.Root.Header.Fields[i].Name
+				out = append(out, header(m, i, i+1, []string{"", name + ":  changed\t\r\n", strings.ToUpper(name) + ":\r\n new\r\n"}[i%3]))
+			}
+			return out
+		}
+	}
+	return []exactEdit{
+		{"the last of many fields", raw, pick(994)},
+		{"the first and the last of many", raw, pick(5, 6, 992, 993, 994)},
+		{"some of many", raw, pick(7, 8, 9, 10, 11, 300, 301, 302, 303, 500, 800, 801, 802, 990, 991)},
+		{"each tenth", raw, func(m *eml.Message) (out []eml.Edit) {
+			for i := 10; i < 995; i += 10 {
+				out = append(out, pick(i)(m)...)
+			}
+			return append(out, header(m, 0, 0, "X-Top: 1\r\n"), header(m, 995, 0, "X-N: last\r\n"))
+		}},
+	}
+}
+
+// largeBodies have line breaks at the borders of packets, and one small edit.
+func largeBodies(head string) []exactEdit {
+	var list []exactEdit
+	for shift := range 4 { // a CRLF around byte 65535 of the body
+		text := strings.Repeat(strings.Repeat("x", 62)+"\r\n", 1023) + strings.Repeat("y", 61+shift) + "\r\n.\r\n" + strings.Repeat("z\r\n", 30_000)
+		list = append(list,
+			exactEdit{fmt.Sprintf("a line end at the border, %d", shift), head + "\r\n" + text, func(m *eml.Message) []eml.Edit {
+				return []eml.Edit{body(m, m.Root.RawBody().Size(), -1, "end\r\n")}
+			}},
+			exactEdit{fmt.Sprintf("a line end at the border, moved, %d", shift), head + "\r\n" + text, func(m *eml.Message) []eml.Edit { return []eml.Edit{body(m, 0, 0, "ab\r\n")} }})
+	}
+	large := head + "\r\n" + strings.Repeat("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abc\r\n", 20<<20/63)
+	return append(list,
+		exactEdit{"20 MB, edited at the beginning", large, func(m *eml.Message) []eml.Edit { return []eml.Edit{body(m, 0, 1, "changed")} }},
+		exactEdit{"20 MB, edited at the end", large, func(m *eml.Message) []eml.Edit {
+			n := m.Root.RawBody().Size()
+			return []eml.Edit{body(m, n-3, n-2, "changed")}
+		}},
+		exactEdit{"a small one behind it", head + "\r\nx\r\n", func(*eml.Message) []eml.Edit { return nil }})
+}
