@@ -63,6 +63,11 @@ func TestAmbiguousMailIsDeliveredInOneReading(t *testing.T) {
 			"hello", "bad()",
 		},
 		{
+			"a boundary in the value of another parameter",
+			"Content-Type: multipart/mixed; x=\"; boundary=evil; y=\"; boundary=a\n\n--a\n\nhello\n--a--\n",
+			"hello", "evil",
+		},
+		{
 			"a page behind the closing boundary",
 			"Content-Type: multipart/mixed; boundary=a\n\n--a\n\nhello\n--a--\n--a\nContent-Type: text/html\n\n<script>bad()</script>\n--a--\n",
 			"hello", "bad()",

@@ -141,7 +141,7 @@ func (c LogConfig) validate() error {
 func newLogger(c LogConfig, w io.Writer) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.Level)) // validated; the zero level is info
-	opt := &slog.HandlerOptions{Level: level}
+	opt := &slog.HandlerOptions{Level: level, ReplaceAttr: tidyAttr}
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, opt))
 	}
