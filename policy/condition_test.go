@@ -103,6 +103,9 @@ var partConditions = []struct{ when, want string }{
 	{`part.named("*.EXE")`, "1.3"},
 	{`part.named("a.txt", "*.js")`, "1.3/1"},
 	{`part.named("*")`, "1.3 1.3/1"},
+	{`part.inList("programs")`, "1.3 1.3/1"},
+	{`part.inList("pages", "none")`, "1.2"},
+	{`part.inList("none")`, ""},
 	{`part.member and any(parts, .has("clamd/*"))`, "1.3/1"},
 }
 

@@ -36,7 +36,7 @@ func (p *Policy) Decide(m *eml.Message, r scanners.Report) *Verdict {
 		return &Verdict{Action: TempFail, Trace: []Step{{Rule: stepDefault, Final: true, Did: []string{"tempfail"}, Why: "no policy was loaded"}}}
 	}
 	d := &decision{
-		policy: p, facts: newFacts(m, r),
+		policy: p, facts: newFacts(m, r, p.forms),
 		verdict: &Verdict{Policy: p.Version, Trace: make([]Step, 0, len(p.rules)+1)},
 		changes: changes{root: m.Root, editor: p.editor},
 	}

@@ -20,7 +20,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Msg)
 }
 
-// Errors are all that is wrong in a policy file, in the order of their places. What Load
+// Errors are all that is wrong in a policy file and the files of its lists, in the order of their places. What Load
 // returns holds at least one.
 type Errors []*Error
 
@@ -48,7 +48,7 @@ const maxErrors = 20
 // sorted gives them in the order of their places, each place and message once.
 func (e Errors) sorted() Errors {
 	slices.SortStableFunc(e, func(a, b *Error) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Msg, b.Msg))
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Msg, b.Msg))
 	})
 	e = slices.CompactFunc(e, func(a, b *Error) bool { return *a == *b })
 	return e[:min(len(e), maxErrors)]

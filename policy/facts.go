@@ -19,12 +19,15 @@ type facts struct {
 	parts      []*part
 	part       *part // the part that a condition is asked for
 	texts      map[string][]string
-	steps      int // rounds of loops in conditions, see maxRounds
+	forms      func(name string) []string // see Options.Forms; may be nil
+	steps      int                        // rounds of loops in conditions, see maxRounds
+	compared   int                        // names with patterns, see maxCompared
 }
 
 // A part is what conditions see of a part.
 type part struct {
 	*eml.Part
+	facts      *facts
 	findings   []*finding
 	unexamined []eml.Unexamined
 	short      []string // names as patterns are compared with
@@ -37,10 +40,10 @@ type finding struct {
 	part *part
 }
 
-func newFacts(m *eml.Message, r scanners.Report) *facts {
-	f := &facts{msg: m, unexamined: r.Unexamined}
+func newFacts(m *eml.Message, r scanners.Report, forms func(string) []string) *facts {
+	f := &facts{msg: m, unexamined: r.Unexamined, forms: forms}
 	m.Root.Walk(func(p *eml.Part) bool {
-		f.parts = append(f.parts, &part{Part: p})
+		f.parts = append(f.parts, &part{Part: p, facts: f})
 		return true
 	})
 	if len(r.Findings) == 0 && len(r.Unexamined) == 0 {
@@ -71,7 +74,7 @@ func (f *facts) lookup(index map[*eml.Part]*part, p *eml.Part) *part {
 	}
 	known, ok := index[p]
 	if !ok {
-		known = &part{Part: p}
+		known = &part{Part: p, facts: f}
 		index[p] = known
 		f.parts = append(f.parts, known)
 	}
@@ -128,12 +131,22 @@ func base(name string) string {
 	return strings.ToLower(strings.TrimRight(name, ". \t\r\n\x00"))
 }
 
-// bases are the names of the part as patterns are compared with.
+// bases are the names of the part as patterns are compared with: each as it stands and in all
+// readings by which some desktop opens it.
 func (p *part) bases() []string {
-	if !p.named {
-		p.named = true
-		for _, n := range p.Names {
-			p.short = append(p.short, base(n))
+	if p.named {
+		return p.short
+	}
+	p.named = true
+	for _, n := range p.Names {
+		list := []string{base(n)}
+		if p.facts.forms != nil {
+			list = append(list, p.facts.forms(n)...)
+		}
+		for _, s := range list {
+			if !slices.Contains(p.short, s) {
+				p.short = append(p.short, s)
+			}
 		}
 	}
 	return p.short
@@ -142,7 +155,8 @@ func (p *part) bases() []string {
 // extensions are what follows the last dot of each name.
 func (p *part) extensions() []string {
 	var out []string
-	for _, n := range p.bases() {
+	for _, n := range p.Names {
+		n = base(n)
 		if e := path.Ext(n); len(e) > 1 {
 			out = append(out, e[1:])
 		}
@@ -159,15 +173,3 @@ func (p *part) sha256() string {
 
 // is reports whether the content is of one of these types or groups.
 func (p *part) is(words []string) bool { return slices.ContainsFunc(words, p.Is) }
-
-// isNamed reports whether a name is like one of the patterns.
-func (p *part) isNamed(globs []string) bool {
-	for _, n := range p.bases() {
-		for _, g := range globs {
-			if ok, err := path.Match(g, n); ok && err == nil {
-				return true
-			}
-		}
-	}
-	return false
-}

@@ -2,8 +2,10 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -21,8 +23,10 @@ type Live struct {
 
 	current atomic.Pointer[Policy]
 
-	mu   sync.Mutex // held while a file is read and put in force
-	seen string     // what was read last, in force or not
+	mu      sync.Mutex        // held while a file is read and put in force
+	seen    string            // what was read last, in force or not
+	files   []listFile        // of the lists in it
+	watcher *fsnotify.Watcher // nil unless Watch runs
 }
 
 // NewLive loads the policy from a file; an empty path means the policy that is built in. Errors
@@ -30,6 +34,9 @@ type Live struct {
 func NewLive(path string, opt Options, log *slog.Logger) (*Live, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
+	}
+	if path != "" {
+		opt.Dir = filepath.Dir(path)
 	}
 	l := &Live{path: path, opt: opt, log: log}
 	p, err := l.read(true)
@@ -40,22 +47,24 @@ func NewLive(path string, opt Options, log *slog.Logger) (*Live, error) {
 	return l, nil
 }
 
-// read reads the policy. If it is what was read last, it is not read again unless always is
-// set; then there is neither a policy nor an error.
+// read reads the policy and its lists. If they are what was read last, there is neither a policy
+// nor an error, unless always is set.
 func (l *Live) read(always bool) (*Policy, error) {
 	name, data, err := defaultName, defaultFile, error(nil)
 	if l.path != "" {
 		name = filepath.Base(l.path)
 		data, err = readFile(l.path)
 	}
-	seen := fmt.Sprint(versionOf(data), err)
+	var p *Policy
+	if err == nil {
+		p, l.files, err = loadWithFiles(name, data, l.opt)
+	}
+	seen := fmt.Sprint(versionOf(data, l.files), err)
 	if !always && seen == l.seen {
 		return nil, nil
 	}
-	if l.seen = seen; err != nil {
-		return nil, err
-	}
-	return Load(name, data, l.opt)
+	l.seen = seen
+	return p, err
 }
 
 // Load is the policy in force. Whoever decides about a message asks once, so that one policy
@@ -73,6 +82,7 @@ func (l *Live) reload(always bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p, err := l.read(always)
+	l.watchLists()
 	switch {
 	case err != nil:
 		l.log.Error("policy not loaded, the one before stays in force", "policy", l.Load().Version, "error", err)
@@ -87,7 +97,7 @@ func (l *Live) reload(always bool) error {
 // steps.
 const settleTime = 200 * time.Millisecond
 
-// Watch reloads the policy when its file changes, until ctx ends; then it returns nil. With
+// Watch reloads the policy when its file, or one of its lists, changes, until ctx ends; then it returns nil. With
 // the policy that is built in there is nothing to watch, and it only waits. An error means
 // that changes are not noticed.
 func (l *Live) Watch(ctx context.Context) error {
@@ -100,19 +110,45 @@ func (l *Live) Watch(ctx context.Context) error {
 		return fmt.Errorf("watch policy: %w", err)
 	}
 	defer w.Close()
-	// The directory, because many editors put a new file in the place of the old one, which a
-	// watch of the file would not see; and that of the file behind a symbolic link.
-	dirs := []string{filepath.Dir(l.path)}
-	if real, err := filepath.EvalSymlinks(l.path); err == nil {
-		dirs = append(dirs, filepath.Dir(real))
+	if err := watchFile(w, l.path); err != nil {
+		return fmt.Errorf("watch policy: %w", err)
 	}
-	for _, dir := range dirs {
-		if err := w.Add(dir); err != nil {
-			return fmt.Errorf("watch policy: %w", err)
-		}
-	}
+	l.setWatcher(w)
+	defer l.setWatcher(nil)
 	_ = l.reload(false) // it may have changed before the watch began; logged
 	return l.follow(ctx, w.Events, w.Errors)
+}
+
+func (l *Live) setWatcher(w *fsnotify.Watcher) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watcher = w
+}
+
+// watchFile watches the directory of a file, because many editors put a new file in the place of
+// the old one, which a watch of the file would not see; and that of the file behind a symbolic
+// link. To watch one twice is to watch it once.
+func watchFile(w *fsnotify.Watcher, name string) error {
+	if err := w.Add(filepath.Dir(name)); err != nil {
+		return err
+	}
+	if real, err := filepath.EvalSymlinks(name); err == nil {
+		return w.Add(filepath.Dir(real))
+	}
+	return nil
+}
+
+// watchLists watches the files of the lists. What a policy before this one had stays watched: its
+// changes change nothing. A directory that is not there is told of by the error about its file.
+func (l *Live) watchLists() {
+	if l.watcher == nil {
+		return
+	}
+	for _, f := range l.files {
+		if err := watchFile(l.watcher, f.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			l.log.Warn("watch list of policy", "file", f.path, "error", err)
+		}
+	}
 }
 
 // follow reloads after changes have come to rest.

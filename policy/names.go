@@ -100,10 +100,15 @@ const maxTexts = 200
 
 // ask makes a function; arg checks and prepares one text.
 func ask[S, A, V any](name, doc, args string, least, most int, arg func(v *vocabulary, text string) (A, string), value func(S, []A) V) function {
+	return askOrFail(name, doc, args, least, most, arg, func(s S, a []A) (V, error) { return value(s, a), nil })
+}
+
+// askOrFail makes a function that may be unable to tell.
+func askOrFail[S, A, V any](name, doc, args string, least, most int, arg func(v *vocabulary, text string) (A, string), value func(S, []A) (V, error)) function {
 	f := function{args: args, min: least, max: most}
 	f.fact = fact{
 		name: name, doc: doc, signature: new(func(S, []A) V),
-		call: func(args ...any) (any, error) { return value(args[0].(S), args[1].([]A)), nil },
+		call: func(args ...any) (any, error) { return value(args[0].(S), args[1].([]A)) },
 	}
 	f.prepare = func(v *vocabulary, texts []string) (any, []string) {
 		list, wrong := make([]A, len(texts)), make([]string, len(texts))
@@ -137,8 +142,10 @@ var partFunctions = []function{
 		`"kind"`, 0, 1, (*vocabulary).kind, func(p *part, k []string) bool { return isUnexamined(p.unexamined, k) }),
 	ask("is", "Whether the content is, by its own bytes, of one of these types or groups of types.",
 		`"type", ...`, 1, maxTexts, (*vocabulary).group, (*part).is),
-	ask("named", "Whether one of its names, without directories and regardless of case, is like one of these: `part.named(\"*.exe\", \"invoice*\")`. `*` stands for any characters, `?` for one, `[a-z]` for one of these.",
+	askOrFail("named", "Whether one of its names, without directories and regardless of case, is like one of these: `part.named(\"*.exe\", \"invoice*\")`. `*` stands for any characters, `?` for one, `[a-z]` for one of these. All readings of a name count by which some desktop opens it (`a.exe::$DATA`, `a%2eexe`).",
 		`"pattern", ...`, 1, maxTexts, (*vocabulary).glob, (*part).isNamed),
+	askOrFail("inList", "Whether one of its names, as with `named`, or its declared type is in one of these lists: those of the policy (`lists`), or built in (`rastel version -lists` shows them).",
+		`"list", ...`, 1, maxTexts, (*vocabulary).list, (*part).inList),
 }
 
 func hasAny(findings []*finding, patterns []*pattern) bool {

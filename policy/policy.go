@@ -16,11 +16,13 @@ import (
 // A Policy is a list of rules, compiled and checked. It does not change, and is safe for
 // concurrent use. The zero value knows nothing about messages, so it tempfails all of them.
 type Policy struct {
-	// Version is the beginning of the SHA-256 of the file, in hexadecimal.
+	// Version is the beginning of the SHA-256 of the file, and of the files of its lists, in
+	// hexadecimal.
 	Version string
 
 	rules  []*rule
 	editor Editor
+	forms  func(name string) []string
 }
 
 // An Editor knows how parts are changed. Its methods must be safe for concurrent use.
@@ -39,6 +41,15 @@ type Options struct {
 	// Editor makes the changes "strip" and "rename". Without one, a message that needs them is
 	// quarantined.
 	Editor Editor
+	// Lists are those that are built in. A policy's own list takes the place of one of the same
+	// name. If it is nil, lists that the policy names and does not have are empty.
+	Lists []List
+	// Forms gives all readings of a file name by which some desktop opens it, in lower case and
+	// without directories; nil: there is only the name as it stands.
+	Forms func(name string) []string
+	// Dir is where the names of files of lists begin that are not absolute. LoadFile and NewLive
+	// put that of the policy there.
+	Dir string
 }
 
 // versionLength is how many hexadecimal digits a version has.
@@ -47,16 +58,26 @@ const versionLength = 12
 // Load reads a policy. The name is that of the file, for messages. An error is of the type
 // Errors: all that is wrong, with line and column.
 func Load(name string, data []byte, opt Options) (*Policy, error) {
-	s := newSource(name, data)
-	rules := s.rules(newVocabulary(opt.Checks))
-	if len(s.errs) > 0 {
-		return nil, s.errs.sorted()
-	}
-	return &Policy{Version: versionOf(data), rules: rules, editor: opt.Editor}, nil
+	p, _, err := loadWithFiles(name, data, opt)
+	return p, err
 }
 
-func versionOf(data []byte) string {
+// loadWithFiles is Load; it gives the files of lists besides, whether it fails or not.
+func loadWithFiles(name string, data []byte, opt Options) (*Policy, []listFile, error) {
+	s := newSource(name, data)
+	rules := s.rules(opt)
+	if len(s.errs) > 0 {
+		return nil, s.files, s.errs.sorted()
+	}
+	return &Policy{Version: versionOf(data, s.files), rules: rules, editor: opt.Editor, forms: opt.Forms}, s.files, nil
+}
+
+func versionOf(data []byte, files []listFile) string {
 	sum := sha256.Sum256(data)
+	for _, f := range files {
+		part := sha256.Sum256(fmt.Appendf(nil, "%s\n%v\n%s", f.path, f.err, f.data))
+		sum = sha256.Sum256(append(sum[:], part[:]...))
+	}
 	return hex.EncodeToString(sum[:])[:versionLength]
 }
 
@@ -66,6 +87,7 @@ func LoadFile(path string, opt Options) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
+	opt.Dir = filepath.Dir(path)
 	return Load(filepath.Base(path), data, opt)
 }
 

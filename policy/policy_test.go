@@ -34,10 +34,17 @@ var knownChecks = func() []eml.Check {
 	return out
 }()
 
+// builtinLists are the lists of these tests.
+var builtinLists = []List{
+	{Name: "programs", Patterns: []string{"*.exe", "evil.*"}},
+	{Name: "pages", Patterns: []string{"*.htm", "text/h*"}},
+	{Name: "none"},
+}
+
 // load loads a policy that must be right.
 func load(t testing.TB, text string) *Policy {
 	t.Helper()
-	p, err := Load("test.yaml", []byte(text), Options{Checks: knownChecks, Editor: fakeEditor{}})
+	p, err := Load("test.yaml", []byte(text), Options{Checks: knownChecks, Editor: fakeEditor{}, Lists: builtinLists})
 	if err != nil {
 		t.Fatalf("%s\n%v", text, err)
 	}
@@ -186,7 +193,7 @@ func TestErrorsNameThePlace(t *testing.T) {
 		t.Fatalf("there are no files: %v", err)
 	}
 	for _, file := range files {
-		_, err := LoadFile(file, Options{Checks: knownChecks})
+		_, err := LoadFile(file, Options{Checks: knownChecks, Lists: builtinLists})
 		if err == nil {
 			t.Errorf("%s is loaded", file)
 			continue

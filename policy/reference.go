@@ -55,6 +55,31 @@ What mail clients may read in several ways (mime/ambiguous-*) is examined in all
 policy delivers it, it is written anew in one form that leaves no choice: one boundary, each
 Content field once, one name.
 
+A policy may have lists of attachments, for ` + "`part.inList`" + `:
+
+` + "```yaml" + `
+lists:
+  poison:                    # names, as part.named takes them; in quotes, because of the "*"
+    - "*.exe"
+    - "love-letter*.txt.*"
+    - application/x-msdownload  # with a slash: declared media types
+  strip:
+    - {file: stripped-files}    # from a file: one on a line, "#" begins a comment
+rules:
+  - name: poison
+    for: part
+    when: part.inList("poison", "core")  # "core" is built in
+    then: quarantine
+  - name: strip
+    for: part
+    when: not part.member and part.inList("strip")
+    do: [strip]
+` + "```" + `
+
+The name of a file that is not absolute begins at the directory of the policy. The policy is
+loaded anew when one of these files changes. A list with the name of one that is built in takes
+its place.
+
 A file that cannot be loaded never replaces the policy in force. All errors are told at once,
 with line and column. Unknown keys, names, checks and types are errors.
 `

@@ -30,7 +30,7 @@ type rule struct {
 }
 
 // rules reads the whole file.
-func (s *source) rules(vocab *vocabulary) []*rule {
+func (s *source) rules(opt Options) []*rule {
 	doc := s.parse()
 	if doc == nil {
 		return nil
@@ -43,6 +43,8 @@ func (s *source) rules(vocab *vocabulary) []*rule {
 		s.errorf(nodePlace(doc), "there are no rules")
 		return nil
 	}
+	vocab := newVocabulary(opt.Checks)
+	vocab.lists, vocab.anyList = s.lists(m["lists"], opt), opt.Lists == nil
 	items := s.list(m["rules"], "rules")
 	if len(s.errs) == 0 && (len(items) == 0 || len(items) > maxRules) {
 		s.errorf(nodePlace(m["rules"]), "there must be from 1 to %d rules", maxRules)

@@ -33,6 +33,7 @@ type source struct {
 	text  string
 	lines []int // where each line begins in text
 	errs  Errors
+	files []listFile // that it took patterns from
 }
 
 func newSource(name string, data []byte) *source {

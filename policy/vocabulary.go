@@ -15,6 +15,9 @@ type vocabulary struct {
 	checks []string // IDs, sorted; empty if they are not known
 	types  []string // words of eml.Types
 	groups []string // the same, and their groups
+	lists  map[string]*list
+	// anyList says that the lists that are built in are not known: others are then empty.
+	anyList bool
 }
 
 func newVocabulary(checks []eml.Check) *vocabulary {
@@ -113,6 +116,20 @@ func (v *vocabulary) glob(text string) (string, string) {
 		return text, fmt.Sprintf("%.80q holds a slash, but names are compared without directories", text)
 	}
 	return text, ""
+}
+
+func (v *vocabulary) list(text string) (*list, string) {
+	if l := v.lists[text]; l != nil {
+		return l, ""
+	}
+	if v.anyList && isListName(text) {
+		return &list{}, ""
+	}
+	known := slices.Sorted(maps.Keys(v.lists))
+	if len(known) == 0 {
+		return nil, fmt.Sprintf("there is no list %.80q", text)
+	}
+	return nil, unknown("list", text, known)
 }
 
 func (v *vocabulary) field(text string) (string, string) {

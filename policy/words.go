@@ -14,6 +14,11 @@ func names(list []word) []string {
 
 var fileKeys = []word{
 	{"rules", "The rules, in the order in which they are asked."},
+	{"lists", "Lists of attachments by name, for `part.inList`."},
+}
+
+var listKeys = []word{
+	{"file", "A file of patterns."},
 }
 
 var ruleKeys = []word{

@@ -13,6 +13,10 @@ import (
 // name is reported as name/long anyway.
 const maxForm = 4096
 
+// NameForms are all readings of a file name by which some desktop opens it, for comparing: without
+// directories, in lower case, and without what does not count.
+func NameForms(name string) []string { return forms(name) }
+
 // forms are all readings of a file name that decide how some desktop opens it, in a form made
 // for matching: without directories, in lower case and compatibility form (NFKC), without
 // characters that nobody sees and without what Windows drops from the end of a name.
@@ -47,12 +51,19 @@ func clip(name string) string {
 	return name[:maxForm/2] + name[len(name)-maxForm/2:]
 }
 
+// maxPieces is how many pieces between colons are looked at, at either end of a name.
+const maxPieces = 4
+
 // addForms adds the form of a name, and that of each of its pieces where it has colons: in NTFS
 // these divide a file from a stream of it, so that "a.exe::$DATA" is "a.exe".
 func addForms(out []string, name string) []string {
 	s := strings.TrimRight(fold(name), `/\. `) // "a.exe/" is a file to some
 	s = s[strings.LastIndexAny(s, `/\`)+1:]
-	for piece := range strings.SplitSeq(s, ":") {
+	pieces := strings.Split(s, ":")
+	if n := len(pieces); n > 2*maxPieces { // no system has a use for so many
+		pieces = slices.Concat(pieces[:maxPieces], pieces[n-maxPieces:])
+	}
+	for _, piece := range pieces {
 		if piece = trimName(piece); piece != "" && !slices.Contains(out, piece) {
 			out = append(out, piece)
 		}

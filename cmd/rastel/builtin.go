@@ -85,7 +85,7 @@ func findClamd(cfg *clamd.Config, log *slog.Logger) (*clamd.Scanner, error) {
 
 // policyOptions are what a policy may name and what it can have done.
 func policyOptions(cfg *Config) policy.Options {
-	return policy.Options{Checks: knownChecks(cfg), Editor: editor{}}
+	return policy.Options{Checks: knownChecks(cfg), Editor: editor{}, Forms: sanitize.NameForms, Lists: []policy.List{}}
 }
 
 // knownChecks are all checks that a policy may name, whether their scanner runs or not: the

@@ -1,0 +1,297 @@
+package policy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// A List is a list of attachments that is built in: policies ask for it by its name.
+type List struct {
+	Name, Doc string
+	// Patterns are names of files, and media types, as those of a policy's own lists.
+	Patterns []string
+}
+
+// Limits of lists. A message may have thousands of names, and each is compared with all patterns
+// that are more than an ending.
+const (
+	maxLists    = 100
+	maxListFile = 1 << 20 // bytes
+	maxPatterns = 50_000  // of all lists of a policy
+	maxGlobs    = 1000    // of these, those that are neither a whole name nor "*.ext"
+	maxPattern  = 255     // bytes, as long as file systems allow names
+)
+
+// maxCompared is how many comparisons of a name with a pattern, of 8 bytes each, the lists and
+// patterns of all conditions may take for one message: one or two seconds.
+const maxCompared = 20_000_000
+
+var errCompared = fmt.Errorf("names are compared with patterns more than %d times", maxCompared)
+
+// A list is a List that is ready to be asked.
+type list struct {
+	exact   map[string]struct{} // whole names
+	ends    map[string]struct{} // ".exe" of "*.exe"
+	longest int                 // of ends, in bytes
+	globs   []string            // of names, other than these
+	types   []string            // globs of media types
+}
+
+// add takes a pattern that was checked by listPattern.
+func (l *list) add(pattern string) {
+	if l.exact == nil {
+		l.exact, l.ends = map[string]struct{}{}, map[string]struct{}{}
+	}
+	end, isEnd := strings.CutPrefix(pattern, "*")
+	switch {
+	case strings.Contains(pattern, "/"):
+		l.types = append(l.types, pattern)
+	case !isGlob(pattern):
+		l.exact[pattern] = struct{}{}
+	case isEnd && strings.HasPrefix(end, ".") && !isGlob(end):
+		l.ends[end] = struct{}{}
+		l.longest = max(l.longest, len(end))
+	default:
+		l.globs = append(l.globs, pattern)
+	}
+}
+
+func isGlob(s string) bool { return strings.ContainsAny(s, `*?[\`) }
+
+// hasEnding reports whether the name is one of the list or ends as one does. It takes time in
+// proportion to the longest ending, however many there are.
+func (l *list) hasEnding(name string) bool {
+	if _, ok := l.exact[name]; ok {
+		return true
+	}
+	for i := max(0, len(name)-l.longest); i < len(name); i++ {
+		if name[i] == '.' {
+			if _, ok := l.ends[name[i:]]; ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// inList reports whether a name or the declared type of the part is in one of the lists.
+func (p *part) inList(lists []*list) (bool, error) {
+	for _, l := range lists {
+		if p.MediaType != "" && matchesAny(l.types, p.MediaType) || slices.ContainsFunc(p.bases(), l.hasEnding) {
+			return true, nil
+		}
+		if ok, err := p.isNamed(l.globs); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+// isNamed reports whether a name is like one of the patterns.
+func (p *part) isNamed(globs []string) (bool, error) {
+	for _, n := range p.bases() {
+		if p.facts.compared += len(globs) * (1 + len(n)/8); p.facts.compared > maxCompared {
+			return false, errCompared
+		}
+		if matchesAny(globs, n) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func matchesAny(globs []string, s string) bool {
+	return slices.ContainsFunc(globs, func(g string) bool {
+		ok, err := path.Match(g, s)
+		return ok && err == nil // errors were reported on load
+	})
+}
+
+// A listFile is a file that a policy took patterns from.
+type listFile struct {
+	path string
+	data []byte
+	err  error // in reading it
+}
+
+// lists reads the lists of a policy, and adds those that are built in.
+func (s *source) lists(n ast.Node, opt Options) map[string]*list {
+	out := map[string]*list{}
+	for _, b := range opt.Lists {
+		out[b.Name] = &list{}
+		for _, p := range b.Patterns {
+			out[b.Name].add(p)
+		}
+	}
+	if n == nil {
+		return out
+	}
+	m, ok := n.(*ast.MappingNode)
+	if !ok {
+		s.mustBe(n, "\"lists\"", "a mapping")
+		return out
+	}
+	if len(m.Values) > maxLists {
+		s.errorf(nodePlace(n), "more than %d lists", maxLists)
+		return out
+	}
+	r := &listReader{source: s, dir: opt.Dir}
+	for _, v := range m.Values {
+		key := v.Key.GetToken()
+		if !isListName(key.Value) {
+			s.errorf(placeOf(key), "%.80q is no name of a list: want letters, digits and hyphens", key.Value)
+		}
+		out[key.Value] = r.list(v.Value, key.Value)
+	}
+	return out
+}
+
+func isListName(s string) bool {
+	return s != "" && len(s) <= maxName && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+	})
+}
+
+// A listReader reads the lists of one policy.
+type listReader struct {
+	*source
+	dir             string
+	patterns, globs int // so far
+	full            bool
+}
+
+func (r *listReader) list(n ast.Node, name string) *list {
+	l := &list{}
+	for _, item := range r.source.list(n, fmt.Sprintf("the list %q", name)) {
+		if _, ok := item.(*ast.MappingNode); ok {
+			r.file(l, item)
+		} else if v, ok := r.scalar(item, "a pattern"); ok {
+			if msg := r.pattern(l, v.text); msg != "" {
+				r.errorf(v.at, "%s", msg)
+			}
+		}
+	}
+	return l
+}
+
+// pattern adds one pattern. It tells what is wrong with it; nothing if nothing is.
+func (r *listReader) pattern(l *list, text string) string {
+	p, wrong := listPattern(text)
+	if wrong != "" {
+		return wrong
+	}
+	before := len(l.globs)
+	l.add(p)
+	r.patterns, r.globs = r.patterns+1, r.globs+len(l.globs)-before
+	switch {
+	case r.full:
+	case r.patterns > maxPatterns:
+		r.full = true
+		return fmt.Sprintf("the lists have more than %d patterns", maxPatterns)
+	case r.globs > maxGlobs:
+		r.full = true
+		return fmt.Sprintf("the lists have more than %d patterns that are more than a name or \"*.ext\"", maxGlobs)
+	}
+	return ""
+}
+
+// listPattern checks a pattern of a list: of names, or of media types if it holds a slash.
+func listPattern(text string) (string, string) {
+	text = strings.ToLower(strings.TrimSpace(text))
+	kind, sub, isType := strings.Cut(text, "/")
+	switch _, err := path.Match(text, ""); {
+	case err != nil:
+		return text, fmt.Sprintf("%.80q is no pattern", text)
+	case text == "":
+		return text, "a pattern is empty"
+	case len(text) > maxPattern:
+		return text, fmt.Sprintf("%.80q... has more than %d bytes", text, maxPattern)
+	case isType && (kind == "" || sub == "" || strings.ContainsAny(text, " \t") || strings.Contains(sub, "/")):
+		return text, fmt.Sprintf("%.80q is neither a name without directories nor a media type", text)
+	}
+	return text, ""
+}
+
+// file adds the patterns of a file: one on a line; "#" begins a comment.
+func (r *listReader) file(l *list, n ast.Node) {
+	m, ok := r.mapping(n, "an item of a list", listKeys)
+	if !ok || m["file"] == nil {
+		return
+	}
+	v, ok := r.scalar(m["file"], "the name of a file")
+	if !ok {
+		return
+	}
+	f := r.read(v.text)
+	if f.err != nil {
+		r.errorf(v.at, "%v", f.err)
+		return
+	}
+	at := &source{name: f.path} // errors in it are told with its own lines
+	line := 0
+	for text := range bytes.Lines(f.data) {
+		line++
+		s := strings.TrimSpace(string(text))
+		if s == "" || s[0] == '#' {
+			continue
+		}
+		if msg := r.pattern(l, s); msg != "" {
+			at.errorf(place{line, 1}, "%s", msg)
+		}
+		if len(at.errs) == maxErrors {
+			break
+		}
+	}
+	r.errs = append(r.errs, at.errs...)
+}
+
+// read reads a file of a list, each once, and remembers which it were.
+func (r *listReader) read(name string) listFile {
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(r.dir, name)
+	}
+	for _, f := range r.files {
+		if f.path == name {
+			return f
+		}
+	}
+	f := listFile{path: name}
+	f.data, f.err = readListFile(name)
+	r.files = append(r.files, f)
+	return f
+}
+
+func readListFile(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // a pipe would be waited for
+		return nil, fmt.Errorf("%s is no regular file", name)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxListFile+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(data) > maxListFile:
+		return nil, fmt.Errorf("%s has more than %d bytes", name, maxListFile)
+	case !utf8.Valid(data), bytes.IndexByte(data, 0) >= 0:
+		return nil, errors.New(name + " is no text in UTF-8")
+	}
+	return data, nil
+}
