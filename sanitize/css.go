@@ -90,8 +90,8 @@ func decodeEscape(b []byte) (rune, int) {
 
 // The words that mayBeActive looks for before a parenthesis, and before a colon.
 var (
-	cssCalls      = []string{"expression", "url", "src", "image-set"}
-	cssProperties = []string{"behavior", "-binding", "-link", "-link-source"}
+	cssCalls  = []string{"expression", "url", "src", "image-set"}
+	cssActive = []string{"behavior", "-binding", "-link", "-link-source"}
 )
 
 // mayBeActive is a quick look at CSS as it stands: false says that findActive would find
@@ -110,7 +110,7 @@ func mayBeActive(b []byte) bool {
 				return true
 			}
 		case ':':
-			if endsInWord(b[:i], cssProperties) {
+			if endsInWord(b[:i], cssActive) {
 				return true
 			}
 		}

@@ -22,6 +22,9 @@ const (
 	checkLink
 	checkStyle
 	checkSVG
+	checkMeta
+	checkAttribute
+	checkOverlay
 	checkMalformed
 	checkCharset
 	checkBroken
@@ -40,6 +43,9 @@ var htmlChecks = [...]eml.Check{
 	checkLink:      {ID: "html/link", Doc: "HTML loads another document, or a stylesheet that transforms it."},
 	checkStyle:     {ID: "html/style", Doc: "A style sheet holds what some clients run as a script."},
 	checkSVG:       {ID: "html/svg", Doc: "SVG, MathML or XML holds what changes links, takes in other documents or defines text to be put in."},
+	checkMeta:      {ID: "html/meta", Doc: "HTML gives a client orders as fields of HTTP do, beyond those that mail needs."},
+	checkAttribute: {ID: "html/attribute", Doc: "HTML holds an attribute on which clients act and that mail does not need."},
+	checkOverlay:   {ID: "html/overlay", Doc: "A style lays something over what is not of the page, or hides what a click hits."},
 	checkMalformed: {ID: "html/malformed", Doc: "HTML is malformed so that clients differ about what is a tag."},
 	checkCharset:   {ID: "html/charset", Doc: "HTML is in a charset in which it cannot be examined, or cannot be defanged in place."},
 	checkBroken:    {ID: "html/broken-line", Doc: "HTML has a line so long that MTAs break it, and what comes of that is active."},

@@ -1,11 +1,23 @@
 package sanitize
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // schemes are those of URLs that run something, or reach what a mail has no business with: the
-// recipient's files, programs and network. Schemes that begin with "ms-" are among them.
+// recipient's files, programs and network. Schemes that begin with "ms-" are among them. They are
+// dangerous in any attribute; what a client follows or loads must be one of safeSchemes besides.
 var schemes = set(`javascript vbscript vbs livescript mocha jscript ecmascript
 	file shell search search-ms res hcp its mk mhtml jar view-source blob filesystem about wyciwyg`)
+
+// safeSchemes are those of URLs that mail may have (URI Schemes, IANA): of the web, of messages and
+// calls, of places and appointments, and what senders of newsletters link to in telephones.
+var safeSchemes = set(`http https ftp ftps sftp mailto tel sms smsto mms fax modem callto cid mid xmpp sip sips im pres
+	news nntp snews irc ircs webcal webcals geo maps urn doi tag info acct matrix magnet openpgp4fpr web+ap
+	whatsapp facetime facetime-audio skype viber tg signal sgnl line zoommtg msteams slack spotify itms itms-apps
+	itms-appss market comgooglemaps waze upi bitcoin lightning
+	x-apple-data-detectors x-msg blocked`)
 
 // dataTypes are the media types that a data: URL (RFC 2397) may have: those that a browser shows
 // and does not run. SVG is none of them.
@@ -21,39 +33,97 @@ const maxURLHead = 64
 // it stands in HTML. Browsers drop control characters and line breaks in it before they look
 // for the scheme (URL, section 4.4), and decode character references before that.
 func dangerousURL(v []byte) string {
-	if len(v) == 0 || v[0] == '#' || v[0] == '/' {
+	if plainURL(v) {
 		return ""
 	}
+	scheme, known := (&urlReader{b: v}).scheme()
+	if known {
+		return ""
+	}
+	if schemes[scheme] || strings.HasPrefix(scheme, "data:") || strings.HasPrefix(scheme, "ms-") || scheme == `\\` {
+		return scheme
+	}
+	return ""
+}
+
+// refusedURL tells the scheme by which a client must not follow or load a URL; empty if it may. An
+// image may be SVG too, since clients run no script in it where they show it as an image.
+func refusedURL(v []byte, image bool) string {
+	if plainURL(v) {
+		return ""
+	}
+	scheme, known := (&urlReader{b: v}).scheme()
+	if known || image && scheme == "data:image/svg+xml" {
+		return ""
+	}
+	return scheme
+}
+
+// refusedCandidates gives where those of the images of a srcset (HTML, section 4.8.4.2.1) begin that
+// a client must not load, from the start of the value.
+func refusedCandidates(v []byte) []int {
+	var out []int
+	for i := 0; i < len(v); {
+		n := bytes.IndexAny(v[i:], ", \t\r\n\f")
+		if n < 0 {
+			n = len(v) - i
+		}
+		if n > 0 && refusedURL(v[i:], true) != "" {
+			out = append(out, i)
+		}
+		i += n + 1
+	}
+	return out
+}
+
+// plainURL reports whether a URL is one of the usual ones, which need no closer look.
+func plainURL(v []byte) bool {
+	if len(v) == 0 || v[0] == '#' || v[0] == '/' && (len(v) == 1 || v[1] != '\\' && v[1] != '&') {
+		return true
+	}
+	return bytes.HasPrefix(v, []byte("http://")) || bytes.HasPrefix(v, []byte("https://")) || bytes.HasPrefix(v, []byte("mailto:"))
+}
+
+// scheme gives the scheme of a URL and whether it is one that mail may have; with the media type
+// behind it if that is data. A URL without a scheme is known and has "".
+func (u *urlReader) scheme() (scheme string, known bool) {
 	var buf [maxURLHead]byte
-	u := urlReader{b: v}
 	for {
 		word, stop := u.word(buf[:0])
-		scheme := string(word)
 		switch {
-		case scheme == "" && stop == '\\':
-			return u.share()
-		case stop != ':':
-			return ""
-		case scheme == "feed": // a prefix: "feed:javascript:"
-			continue
-		case scheme == "data":
-			return u.data()
-		case scheme == "about":
-			if rest, _ := u.word(buf[:0]); string(rest) == "blank" {
-				return ""
-			}
-			return scheme
-		case schemes[scheme] || strings.HasPrefix(scheme, "ms-"):
-			return scheme
+		case len(word) == 0 && (stop == '\\' || stop == '/'):
+			s := u.share(stop)
+			return s, s == ""
+		case stop != ':' || len(word) == 0 || !isLetter(word[0]):
+			return "", true
+		case safeSchemes[string(word)]:
+			return string(word), true
 		}
-		return ""
+		switch scheme := string(word); scheme {
+		case "feed", "url": // prefixes: "feed:javascript:"
+			continue
+		case "data":
+			s := u.data()
+			return s, s == ""
+		case "about":
+			rest, _ := u.word(buf[:0])
+			return scheme, string(rest) == "blank"
+		default:
+			if strings.Contains(scheme, ".") && u.atDigit() {
+				return "", true // the port of a host, by somebody who left out the scheme
+			}
+			return scheme, false
+		}
 	}
 }
 
-// share tells whether what follows a backslash makes a host in the Windows network, which is
-// told the hash of the user's password without a click.
-func (u *urlReader) share() string {
-	if r := u.next(); r == '\\' || r == '/' {
+// atDigit reports whether the next character is a digit.
+func (u *urlReader) atDigit() bool { return u.pos < len(u.b) && u.b[u.pos] >= '0' && u.b[u.pos] <= '9' }
+
+// share tells whether what follows a backslash or slash makes a host in the Windows network, which
+// is told the hash of the user's password without a click. Two slashes do not.
+func (u *urlReader) share(first rune) string {
+	if r := u.next(); r == '\\' || r == '/' && first == '\\' {
 		return `\\`
 	}
 	return ""
