@@ -283,6 +283,7 @@ func (p *parser) names(part *Part, types []parsedField, dispositions []string) {
 	for _, f := range types {
 		add(f.values("name")...)
 		add(f.values("filename")...)
+		add(f.values("file")...) // enmime
 	}
 	p.nameAmbiguity(part, found.list)
 	if len(found.list) == 0 { // some clients look further

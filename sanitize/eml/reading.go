@@ -241,8 +241,10 @@ func emptied(part *Part) bool {
 func headerWithin(text []byte) int {
 	at, begin := 0, 0
 	for line := range bytes.Lines(text) {
-		if looksLikeField(line) {
-			return begin
+		for piece := range bytes.SplitSeq(line, []byte("\r")) { // a bare CR ends a line too
+			if looksLikeField(bytes.TrimLeft(piece, " \t")) {
+				return begin
+			}
 		}
 		at += len(line)
 		if len(bytes.TrimSpace(line)) == 0 || bytes.HasPrefix(line, dashes) {
