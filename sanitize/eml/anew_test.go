@@ -137,7 +137,7 @@ func TestMilterIsToldOfFieldsWrittenAnew(t *testing.T) {
 }
 
 func FuzzWriteAnew(f *testing.F) {
-	for _, b := range corpusFiles(f) {
+	for _, b := range append(corpusFiles(f), seeds(f)...) {
 		f.Add(b)
 	}
 	f.Add([]byte("Content-Type: multipart/mixed; boundary=b; boundary=c\r\n\r\n--b\r\n\r\n1\r\n--b--\r\n"))

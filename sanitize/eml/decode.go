@@ -291,13 +291,13 @@ func (d *qpDecoder) special(dst, p []byte, last bool) (int, []byte, bool) {
 		return d.escape(dst, p, last)
 	}
 	n := 0
-	for n < len(p) && (p[n] == ' ' || p[n] == '\t') {
+	for n < len(p) && n < maxHeld && (p[n] == ' ' || p[n] == '\t') {
 		n++
 	}
 	switch {
-	case n == len(p) && !last && n < maxHeld:
-		return 0, dst, false
-	case n < len(p) && p[n] == '\r' && n+1 == len(p) && !last && n < maxHeld:
+	case n == maxHeld:
+		return n, append(dst, p[:n]...), true
+	case n == len(p) && !last, n+1 == len(p) && p[n] == '\r' && !last:
 		return 0, dst, false
 	case n == len(p), p[n] == '\n', p[n] == '\r' && (n+1 == len(p) || p[n+1] == '\n'):
 		return n, dst, true // at the end of a line
@@ -320,14 +320,10 @@ func (d *qpDecoder) escape(dst, p []byte, last bool) (int, []byte, bool) {
 		return n + 1, dst, true
 	case n+1 < len(p) && p[n] == '\r' && p[n+1] == '\n':
 		return n + 2, dst, true
-	case len(p) >= 3 && n == 1:
-		if hi, lo := unhex[p[1]], unhex[p[2]]; hi|lo < 16 {
-			return 3, append(dst, hi<<4|lo), true
-		}
-	case !last && n < maxHeld && (n == len(p) || p[n] == '\r' || n == 1):
-		return 0, dst, false
 	case last && n == len(p):
 		return n, dst, true // "=" at the very end is a soft line break
+	case !last && n < maxHeld && (n == len(p) || n+1 == len(p) && (p[n] == '\r' || n == 1)):
+		return 0, dst, false // but with nothing behind it: what is held is looked at again
 	}
 	d.bad = true
 	if d.drop {
@@ -365,6 +361,7 @@ func (d *qpDecoder) damage() string {
 type softDecoder struct {
 	qp   qpDecoder
 	held []byte // a soft line break whose end is not here yet
+	room []byte // for that and what follows it
 	buf  []byte
 }
 
@@ -376,8 +373,11 @@ func (d *softDecoder) damage() string { return d.qp.damage() }
 
 // join takes out the soft line breaks. What it gives is valid until the next call.
 func (d *softDecoder) join(p []byte, last bool) []byte {
-	p = append(d.held, p...)
-	d.held, d.buf = nil, d.buf[:0]
+	if len(d.held) > 0 {
+		d.room = append(append(d.room[:0], d.held...), p...)
+		p, d.held = d.room, d.held[:0]
+	}
+	d.buf = d.buf[:0]
 	for {
 		n := bytes.IndexByte(p, '=')
 		if n < 0 {
@@ -387,8 +387,8 @@ func (d *softDecoder) join(p []byte, last bool) []byte {
 		d.buf, p = append(d.buf, p[:n]...), p[n:]
 		end := softBreak(p)
 		switch {
-		case end == len(p) && !last && end < maxHeld:
-			d.held = append([]byte(nil), p...)
+		case end == len(p) && !last:
+			d.held = append(d.held[:0], p...)
 			return d.buf
 		case end == 0:
 			d.buf, end = append(d.buf, '='), 1
@@ -401,12 +401,15 @@ func (d *softDecoder) join(p []byte, last bool) []byte {
 // to it; 0 if there is none.
 func softBreak(p []byte) int {
 	n := 1
-	for n < len(p) && (p[n] == ' ' || p[n] == '\t') {
+	for n < len(p) && n < maxHeld && (p[n] == ' ' || p[n] == '\t') {
 		n++
 	}
 	blanks := n
-	for n < len(p) && p[n] == '\r' {
+	for n < len(p) && n < maxHeld && p[n] == '\r' {
 		n++
+	}
+	if n == maxHeld {
+		return 0
 	}
 	if n < len(p) && p[n] == '\n' {
 		return n + 1
@@ -438,18 +441,21 @@ func (d *uuDecoder) decode(dst, p []byte) []byte {
 	for len(p) > 0 {
 		n := bytes.IndexByte(p, '\n')
 		if n < 0 {
-			if len(d.line)+len(p) <= maxUULine {
-				d.line = append(d.line, p...)
-			} else {
-				d.bad = true
-			}
+			d.more(p)
 			return dst
 		}
-		d.line = append(d.line, p[:n]...)
+		d.more(p[:n])
 		dst = d.one(dst, bytes.TrimRight(d.line, "\r"))
 		d.line, p = d.line[:0], p[n+1:]
 	}
 	return dst
+}
+
+// more adds to the line that we are in, up to the longest one.
+func (d *uuDecoder) more(p []byte) {
+	room := maxUULine - len(d.line)
+	d.bad = d.bad || len(p) > room
+	d.line = append(d.line, p[:min(len(p), room)]...)
 }
 
 func (d *uuDecoder) one(dst, line []byte) []byte {

@@ -272,10 +272,9 @@ func randomEdits(rnd *rand.Rand, p *Part, plain string) ([]Edit, string) {
 // within their parents and in order, an empty patch is the identity, and the whole is
 // deterministic.
 func FuzzParse(f *testing.F) {
-	for _, b := range corpusFiles(f) {
+	for _, b := range append(corpusFiles(f), seeds(f)...) {
 		f.Add(b)
 	}
-	f.Add([]byte("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n1\r\n--b--\r\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		m, findings := parseBytes(t, raw, Limits{})
 		checkExtents(t, m.Root, 0, m.Size)

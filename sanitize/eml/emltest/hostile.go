@@ -242,6 +242,7 @@ func parameters() []Hostile {
 		{"junk", same(" a b")},
 		{"boundaries", func(i int) string { return fmt.Sprintf(";boundary=b%d", i) }},
 		{"unquoted", func(i int) string { return fmt.Sprintf(";name=a%d b%d, c (d)", i, i) }},
+		{"colons", func(i int) string { return fmt.Sprintf("; name=\"%s\"", count(300, func(k int) string { return fmt.Sprintf(":%d.%d", i, k) })) }},
 		{"single", func(i int) string { return fmt.Sprintf(";name='a%d'", i) }},
 	}
 	var out []Hostile
@@ -298,6 +299,7 @@ func encodings() []Hostile {
 		{"qpbad", body(qp, "=Z")},
 		{"qpsoft", body(qp, "=\r\n")},
 		{"qpblanks", body(qp, "="+strings.Repeat(" ", 998))},
+		{"qpheld", func(n int) string { return qp + "\r\n= \rX" + fill("a", n) }}, // not a soft line break after all
 		{"qpblankscr", body(qp, strings.Repeat(" ", 998)+"\r")},
 		{"qpescapes", body(qp, "=41")},
 		{"uu", body(uu, "begin 644 a\r\nM\r\nM\r\nM\r\n")},
