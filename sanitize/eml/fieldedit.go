@@ -204,12 +204,15 @@ func parseFields(text []byte) ([]FieldEdit, error) {
 			return nil, fmt.Errorf("new header line %.60q does not end in CRLF", line)
 		}
 		line = line[:len(line)-2]
+		if bytes.ContainsAny(line, "\r\x00") {
+			return nil, fmt.Errorf("new header line %.60q holds a bare CR or NUL", line)
+		}
 		if len(out) > 0 && len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
 			out[len(out)-1].Value += "\r\n" + string(line)
 			continue
 		}
 		name, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok || !isFieldName(name) || bytes.ContainsAny(value, "\r\n\x00") {
+		if !ok || !isFieldName(name) {
 			return nil, fmt.Errorf("new header line %.60q is no field", line)
 		}
 		out = append(out, FieldEdit{Name: string(name), Value: string(value)})

@@ -192,7 +192,27 @@ func (e *Edit) check() error {
 	if e.Start < 0 || e.Start > e.End || e.End > size {
 		return fmt.Errorf("edit [%d,%d) outside part %s of %d bytes", e.Start, e.End, p.ID, size)
 	}
+	if e.Region == InHeader {
+		return e.checkFields()
+	}
 	return nil
+}
+
+// checkFields reports whether the edit replaces whole fields by whole fields: anything else could
+// end the header, or give it a field that nobody meant.
+func (e *Edit) checkFields() error {
+	h := &e.Part.Header
+	if bytes.Equal(e.Text, h.raw[e.Start:e.End]) {
+		return nil
+	}
+	if bytes.HasPrefix(e.Text, []byte("\r\n")) {
+		return fmt.Errorf("edit of the header of part %s begins with an empty line", e.Part.ID)
+	}
+	if _, err := parseFields(e.Text); err != nil {
+		return err
+	}
+	_, _, err := h.covered(e.Start, e.End)
+	return err
 }
 
 func headerCut(e Edit) cut {

@@ -78,6 +78,9 @@ func TestPatchRefusesWhatItCannotMean(t *testing.T) {
 		{"half a field", []Edit{{m.Root, InHeader, 3, 5, nil}}},
 		{"no field", []Edit{{m.Root, InHeader, 0, 0, []byte("junk\r\n")}}},
 		{"no line end", []Edit{{m.Root, InHeader, 0, 0, []byte("A: b")}}},
+		{"an empty line", []Edit{{one, InHeader, 0, 0, []byte("\r\n")}}},
+		{"an empty line behind a field", []Edit{{one, InHeader, 0, 0, []byte("A: b\r\n\r\n")}}},
+		{"a bare CR in a fold", []Edit{{m.Root, InHeader, 0, 0, []byte("A: b\r\n c\rd: e\r\n")}}},
 		{"bare LF", []Edit{{m.Root, InHeader, 0, 0, []byte("A: b\nC: d\r\n")}}},
 	} {
 		if p, err := NewPatch(m, tt.edits); err == nil {

@@ -242,7 +242,9 @@ func parameters() []Hostile {
 		{"junk", same(" a b")},
 		{"boundaries", func(i int) string { return fmt.Sprintf(";boundary=b%d", i) }},
 		{"unquoted", func(i int) string { return fmt.Sprintf(";name=a%d b%d, c (d)", i, i) }},
-		{"colons", func(i int) string { return fmt.Sprintf("; name=\"%s\"", count(300, func(k int) string { return fmt.Sprintf(":%d.%d", i, k) })) }},
+		{"colons", func(i int) string {
+			return fmt.Sprintf("; name=\"%s\"", count(300, func(k int) string { return fmt.Sprintf(":%d.%d", i, k) }))
+		}},
 		{"single", func(i int) string { return fmt.Sprintf(";name='a%d'", i) }},
 	}
 	var out []Hostile
