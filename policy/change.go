@@ -34,6 +34,7 @@ const (
 	wordDefang = "defang"
 	wordStrip  = "strip"
 	wordRename = "rename"
+	wordMangle = "mangle"
 	wordHeader = "add_header"
 	wordTag    = "tag_subject"
 	wordHold   = "hold"
@@ -50,6 +51,10 @@ var changeKinds = []changeKind{
 	},
 	{
 		word:    word{wordRename, "Give the part a name that no desktop opens by a double click. Of a member, whose name cannot be changed, the attachment that carries it is stripped."},
+		perPart: true,
+	},
+	{
+		word:    word{wordMangle, "As `rename`, but whatever the extension is, the new one does nothing, and the declared type becomes `application/octet-stream`: `report.xyz` is then `DEFANGED-report.DEFANGED-xyz`. Whoever wants it can save it under its own name."},
 		perPart: true,
 	},
 	{

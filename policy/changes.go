@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"rastel/sanitize/eml"
 )
@@ -12,15 +13,22 @@ import (
 type changes struct {
 	root    *eml.Part
 	editor  Editor
-	found   []eml.Edit             // by defang and rename
+	found   []eml.Edit             // by defang
 	strips  []eml.Edit             // the edits that strip
 	gone    map[*eml.Part]struct{} // entities that are stripped
-	renamed map[*eml.Part]struct{}
+	renamed map[*eml.Part]*renaming
+	names   []*renaming // the same, in the order of the rules
 	tags    []string
 	fields  []change
 	hold    bool
 	failed  string // the first rule whose changes could not be made
 	err     error  // and why
+}
+
+// A renaming is what rename or mangle does to an entity.
+type renaming struct {
+	kind  string // the change
+	edits []eml.Edit
 }
 
 var errNoEditor = errors.New("there is no editor")
@@ -33,7 +41,7 @@ func (c *changes) make(r *rule, ch *change, parts []*part) string {
 		return c.defang(r, ch, parts)
 	case wordStrip:
 		return c.strip(r, ch, parts[0].Part)
-	case wordRename:
+	case wordRename, wordMangle:
 		return c.rename(r, ch, parts[0].Part)
 	case wordHeader:
 		c.fields = append(c.fields, *ch)
@@ -112,29 +120,39 @@ func (c *changes) stripCarrier(r *rule, ch *change, p *eml.Part) {
 	c.strips = append(c.strips, edits...)
 }
 
-// rename gives an entity a harmless name. That of a member is inside its container, so the
+// rename gives an entity a harmless name; mangle, which is more, takes the place of an earlier
+// rename. That of a member is inside its container, so the
 // container is stripped.
 func (c *changes) rename(r *rule, ch *change, p *eml.Part) string {
 	if p.Member() {
 		return fmt.Sprintf("%s: a name in an archive cannot be changed: %s", ch, c.strip(r, ch, p))
 	}
-	if _, done := c.renamed[p]; done {
+	before := c.renamed[p]
+	if before != nil && (before.kind == ch.kind.name || before.kind == wordMangle) {
 		return fmt.Sprintf("%s: %s is renamed already", ch, p.ID)
 	}
-	if c.renamed == nil {
-		c.renamed = map[*eml.Part]struct{}{}
-	}
-	c.renamed[p] = struct{}{}
 	if c.editor == nil {
 		c.fail(r, errNoEditor)
 		return ch.String()
 	}
-	edits, err := c.editor.Rename(p)
+	name := c.editor.Rename
+	if ch.kind.name == wordMangle {
+		name = c.editor.Mangle
+	}
+	edits, err := name(p)
 	if err != nil {
 		c.fail(r, err)
 		return ch.String()
 	}
-	c.found = append(c.found, edits...)
+	if before == nil {
+		before = &renaming{}
+		c.names = append(c.names, before)
+	}
+	before.kind, before.edits = ch.kind.name, edits
+	if c.renamed == nil {
+		c.renamed = map[*eml.Part]*renaming{}
+	}
+	c.renamed[p] = before
 	return fmt.Sprintf("%s %s", ch, p.ID)
 }
 
@@ -154,7 +172,11 @@ func (c *changes) isStripped(p *eml.Part) bool {
 // stays when its body is stripped, so its edits do too, unless they are of the same fields.
 func (c *changes) edits() []eml.Edit {
 	out := append([]eml.Edit(nil), c.strips...)
-	for _, e := range c.found {
+	found := slices.Clone(c.found)
+	for _, n := range c.names {
+		found = append(found, n.edits...)
+	}
+	for _, e := range found {
 		if e.Part == c.root && e.Region == eml.InHeader && !cutsInto(e, c.strips) || !c.isStripped(e.Part) {
 			out = append(out, e)
 		}

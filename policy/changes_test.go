@@ -74,6 +74,10 @@ func TestChanges(t *testing.T) {
 			nil, []string{`Content-Disposition: attachment; filename="docs/Setup.EXE"`, "Content-Disposition: renamed"}, "rename 1.3|rename: 1.3 is renamed already",
 		},
 		{
+			"mangle", `{name: x, for: part, when: 'part.id == "1.3"', do: [rename, mangle, rename]}`,
+			nil, []string{`Content-Disposition: attachment; filename="docs/Setup.EXE"`, "Content-Disposition: mangled"}, "rename 1.3|mangle 1.3|rename: 1.3 is renamed already",
+		},
+		{
 			"rename of a member strips its carrier", `{name: x, for: part, when: 'part.member', do: [rename]}`,
 			nil, []string{program, "[stripped: x]"}, "rename: a name in an archive cannot be changed: rename 1.3",
 		},
@@ -116,7 +120,7 @@ func TestChanges(t *testing.T) {
 }
 
 func TestEveryChangeIsTested(t *testing.T) {
-	tested := []string{wordDefang, wordStrip, wordRename, wordHeader, wordTag, wordHold}
+	tested := []string{wordDefang, wordStrip, wordRename, wordMangle, wordHeader, wordTag, wordHold}
 	if got := changeNames(); !slices.Equal(got, tested) {
 		t.Errorf("there are %v, tested are %v", got, tested)
 	}

@@ -31,6 +31,8 @@ type Editor interface {
 	Strip(p *eml.Part, reason string) ([]eml.Edit, error)
 	// Rename gives the edits that give an entity a harmless name.
 	Rename(p *eml.Part) ([]eml.Edit, error)
+	// Mangle gives the edits that give an entity a name and a type that open nothing.
+	Mangle(p *eml.Part) ([]eml.Edit, error)
 }
 
 // Options of a policy.
@@ -38,7 +40,7 @@ type Options struct {
 	// Checks are all that there are. A policy that names others is not loaded. Without any,
 	// check IDs are taken as they are.
 	Checks []eml.Check
-	// Editor makes the changes "strip" and "rename". Without one, a message that needs them is
+	// Editor makes the changes "strip", "rename" and "mangle". Without one, a message that needs them is
 	// quarantined.
 	Editor Editor
 	// Lists are those that are built in. A policy's own list takes the place of one of the same

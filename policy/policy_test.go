@@ -59,9 +59,13 @@ func (e fakeEditor) Strip(p *eml.Part, reason string) ([]eml.Edit, error) {
 	return []eml.Edit{{Part: p, Region: eml.InBody, Start: 0, End: -1, Text: []byte("[stripped: " + reason + "]")}}, e.err
 }
 
-func (e fakeEditor) Rename(p *eml.Part) ([]eml.Edit, error) {
+func (e fakeEditor) Rename(p *eml.Part) ([]eml.Edit, error) { return e.disposition(p, "renamed") }
+
+func (e fakeEditor) Mangle(p *eml.Part) ([]eml.Edit, error) { return e.disposition(p, "mangled") }
+
+func (e fakeEditor) disposition(p *eml.Part, word string) ([]eml.Edit, error) {
 	for f := range p.Header.All("Content-Disposition") {
-		return []eml.Edit{{Part: p, Region: eml.InHeader, Start: f.Start, End: f.End, Text: []byte("Content-Disposition: renamed\r\n")}}, e.err
+		return []eml.Edit{{Part: p, Region: eml.InHeader, Start: f.Start, End: f.End, Text: []byte("Content-Disposition: " + word + "\r\n")}}, e.err
 	}
 	return nil, errors.New("no name")
 }

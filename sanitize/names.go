@@ -38,7 +38,7 @@ func (s Names) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
 			}
 		}
 	}
-	if len(p.Names) == 0 && programTypes[p.MediaType] {
+	if len(p.Names) == 0 && programTypes[p.MediaType] != "" {
 		out = append(out, eml.Finding{Check: "name/executable", Part: p, Detail: fmt.Sprintf("without a name, so that clients make one of the type %s", p.MediaType)})
 	}
 	if len(out) > 0 && !p.Member() {

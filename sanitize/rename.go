@@ -26,8 +26,30 @@ const (
 // worst of them was, can be saved anywhere, and no desktop runs it. It is its own safe name.
 func SafeName(names []string) string {
 	name := worstName(names)
+	return safeName(name, riskyExtension(name))
+}
+
+// MangledName is the name that Mangle gives to a part with these names: a safe name of which the
+// extension does nothing, whatever it was.
+func MangledName(names []string) string {
+	name := worstName(names)
+	ext := riskyExtension(name)
+	if plain := plainName(name); ext == "" {
+		ext = extension(strings.ToLower(plain))
+		if len(ext) > maxSafeExtension {
+			ext = ""
+		}
+	}
+	return safeName(name, ext)
+}
+
+// safeName makes a name safe; ext is the extension that is to do nothing, if it has one.
+func safeName(name, ext string) string {
 	stem := plainName(name)
-	ext := cmp.Or(riskyExtension(name), riskyExtension(stem))
+	ext = cmp.Or(ext, riskyExtension(stem))
+	if strings.HasPrefix(ext, strings.ToLower(defangedName)) {
+		ext = "" // it does nothing already
+	}
 	if len(stem) >= len(defangedName) && strings.EqualFold(stem[:len(defangedName)], defangedName) {
 		stem = stem[len(defangedName):]
 	}
@@ -67,7 +89,7 @@ func worstName(names []string) string {
 func riskyExtension(name string) string {
 	for _, f := range forms(name) {
 		ext := extension(f)
-		if executables[ext] != "" || executables[lookAlikes.Replace(ext)] != "" || htmlExtensions[ext] || clsid.MatchString(f) {
+		if dangerous[ext] != "" || dangerous[lookAlikes.Replace(ext)] != "" || htmlExtensions[ext] || clsid.MatchString(f) {
 			return shorten(ext, maxSafeName)
 		}
 	}
@@ -113,14 +135,37 @@ func shorten(s string, n int) string {
 // keeps them: what is renamed has one in ASCII besides its own.
 func Rename(p *eml.Part, name string) []eml.Edit {
 	p = p.Carrier()
-	h := &p.Header
-	if isRenamed(p.Names) && !programTypes[p.MediaType] {
+	if isNamed(p.Names, SafeName) && programTypes[p.MediaType] == "" {
 		return nil
 	}
+	return rename(p, name, p.MediaType)
+}
+
+// neutralType is the media type by which no client opens anything.
+const neutralType = "application/octet-stream"
+
+// Mangle is what the Procmail Email Sanitizer calls so: it makes the edits that give a part
+// MangledName, and a media type by which nothing opens it. Whoever wants it can save it under
+// its own name. The type of what holds other entities stays, or they would be lost.
+func Mangle(p *eml.Part) []eml.Edit {
+	p = p.Carrier()
+	media := neutralType
+	if strings.HasPrefix(p.MediaType, "multipart/") || strings.HasPrefix(p.MediaType, "message/") {
+		media = p.MediaType
+	}
+	if isNamed(p.Names, MangledName) && p.MediaType == media {
+		return nil
+	}
+	return rename(p, MangledName(p.Names), media)
+}
+
+// rename makes the edits for a name and a media type.
+func rename(p *eml.Part, name, media string) []eml.Edit {
+	h := &p.Header
 	types, dispositions := slices.Collect(h.All("Content-Type")), slices.Collect(h.All("Content-Disposition"))
 	var edits []eml.Edit
-	if len(types) > 1 || len(types) == 1 && (hasName(p.Params) || programTypes[p.MediaType]) {
-		edits = replaceFields(edits, p, types, typeField(p, name))
+	if len(types) > 1 || len(types) == 1 && (hasName(p.Params) || programTypes[p.MediaType] != "" || media != p.MediaType) {
+		edits = replaceFields(edits, p, types, typeField(p, name, media))
 	}
 	if len(dispositions) > 0 {
 		return replaceFields(edits, p, dispositions, dispositionField(p, name))
@@ -132,10 +177,10 @@ func Rename(p *eml.Part, name string) []eml.Edit {
 	return edits
 }
 
-// isRenamed reports whether there are names, each of them one that SafeName gives.
-func isRenamed(names []string) bool {
+// isNamed reports whether there are names, each of them one that the function gives.
+func isNamed(names []string, safe func([]string) string) bool {
 	for _, n := range names {
-		if SafeName([]string{n}) != n {
+		if safe([]string{n}) != n {
 			return false
 		}
 	}
@@ -157,18 +202,9 @@ func hasName(params map[string]string) bool {
 	return name || filename
 }
 
-// programTypes are media types by which a client runs a file, whatever its name.
-var programTypes = set(`application/x-msdownload application/x-msdos-program application/x-msi application/x-ms-installer
-	application/hta application/x-hta application/java-archive application/x-java-archive application/x-java-jnlp-file
-	application/javascript application/x-javascript application/ecmascript text/javascript text/vbscript text/scriptlet
-	application/vnd.microsoft.portable-executable application/x-dosexec application/x-executable application/x-sh
-	application/x-bat application/bat application/x-com application/x-pif application/x-ms-shortcut application/x-ms-application
-	application/x-ms-xbap application/x-chm application/vnd.ms-htmlhelp application/vnd.android.package-archive`)
-
-func typeField(p *eml.Part, name string) []byte {
-	media := p.MediaType
-	if programTypes[media] || !isMediaType(media) {
-		media = "application/octet-stream"
+func typeField(p *eml.Part, name, media string) []byte {
+	if programTypes[media] != "" || !isMediaType(media) {
+		media = neutralType
 	}
 	b := append([]byte("Content-Type: "), media...)
 	for _, k := range slices.Sorted(maps.Keys(p.Params)) {

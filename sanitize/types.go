@@ -121,7 +121,7 @@ func mediaFamily(media string) family {
 			return m.family
 		}
 	}
-	if programTypes[media] {
+	if programTypes[media] != "" {
 		return "program"
 	}
 	return ""

@@ -85,7 +85,20 @@ func findClamd(cfg *clamd.Config, log *slog.Logger) (*clamd.Scanner, error) {
 
 // policyOptions are what a policy may name and what it can have done.
 func policyOptions(cfg *Config) policy.Options {
-	return policy.Options{Checks: knownChecks(cfg), Editor: editor{}, Forms: sanitize.NameForms, Lists: []policy.List{}}
+	return policy.Options{Checks: knownChecks(cfg), Editor: editor{}, Forms: sanitize.NameForms, Lists: builtinLists()}
+}
+
+// builtinLists are the lists of package sanitize, as policies ask for them.
+func builtinLists() []policy.List {
+	var out []policy.List
+	for _, l := range sanitize.Lists() {
+		list := policy.List{Name: l.Name, Doc: l.Doc}
+		for _, e := range l.Entries {
+			list.Patterns = append(list.Patterns, e.Pattern())
+		}
+		out = append(out, list)
+	}
+	return out
 }
 
 // knownChecks are all checks that a policy may name, whether their scanner runs or not: the
@@ -116,3 +129,5 @@ func (editor) Strip(p *eml.Part, reason string) ([]eml.Edit, error) {
 func (editor) Rename(p *eml.Part) ([]eml.Edit, error) {
 	return sanitize.Rename(p, sanitize.SafeName(p.Names)), nil
 }
+
+func (editor) Mangle(p *eml.Part) ([]eml.Edit, error) { return sanitize.Mangle(p), nil }

@@ -45,7 +45,7 @@ type call struct {
 func commands() []command {
 	return []command{
 		serveCommand, scanCommand, explainCommand, policyCommand, quarantineCommand,
-		{name: "version", short: "print the version", run: runVersion},
+		versionCommand,
 	}
 }
 
@@ -160,16 +160,4 @@ func version() string {
 		}
 	}
 	return v
-}
-
-func runVersion(_ context.Context, k *call) int {
-	if status, ok := k.parse(); !ok {
-		return status
-	}
-	info, _ := debug.ReadBuildInfo()
-	fmt.Fprintf(k.out, "rastel %s\n", version())
-	if info != nil {
-		fmt.Fprintf(k.out, "%s\n", info.GoVersion)
-	}
-	return exitOK
 }
