@@ -152,7 +152,7 @@ var attrKinds = kinds(map[attrKind]string{
 // refusedAttrs are attributes that clients act on, or that make a page out of a value.
 var refusedAttrs = map[string]htmlCheck{
 	"srcdoc": checkFrame, "formaction": checkForm, "ping": checkAttribute, "attributionsrc": checkAttribute,
-	"manifest": checkLink, "datasrc": checkObject, "datafld": checkObject, "dataformatas": checkObject, "implementation": checkObject,
+	"manifest": checkLink, "base": checkBase, "datasrc": checkObject, "datafld": checkObject, "dataformatas": checkObject, "implementation": checkObject,
 	"shadowrootmode": checkAttribute, "command": checkAttribute, "commandfor": checkAttribute, "interestfor": checkAttribute,
 	"interesttarget": checkAttribute, "popover": checkAttribute, "popovertarget": checkAttribute, "popovertargetaction": checkAttribute,
 	"sharedstoragewritable": checkAttribute, "browsingtopics": checkAttribute, "privatetoken": checkAttribute,

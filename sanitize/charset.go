@@ -5,26 +5,46 @@ import (
 	"encoding/binary"
 	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 )
+
+// maxRecoded is the largest page, in bytes, that is examined in a charset in which its tags are
+// not ASCII: it is decoded in memory.
+const maxRecoded = 8 << 20
 
 // readings gives a page in each form in which a client may read it and in which its tags are
 // ASCII. how is empty if the page is in that form, so that it can be edited; otherwise it names
-// the charset.
+// the charset. There is none if the page is larger than maxRecoded.
 func readings(b []byte, charset string) (texts [][]byte, how string) {
+	switch how = recoded(b, charset); {
+	case how == "" || unreadable(charset) && how == charset:
+		return [][]byte{b}, how
+	case len(b) > maxRecoded:
+		return nil, how
+	case how == "iso-2022-jp":
+		return [][]byte{b, fromISO2022JP(b)}, how // browsers guess it, whatever the label
+	case how == "utf-16be":
+		return [][]byte{fromUTF16(b, binary.BigEndian), b}, "utf-16"
+	}
+	return [][]byte{fromUTF16(b, binary.LittleEndian), b}, "utf-16" // the label may not be true
+}
+
+// recoded names the charset of a page in which its tags are not ASCII; empty if they are.
+func recoded(b []byte, charset string) string {
 	starts := func(s string) bool { return bytes.HasPrefix(b, []byte(s)) }
 	switch {
 	case starts("\xff\xfe"), starts("<\x00"):
-		return [][]byte{fromUTF16(b, binary.LittleEndian), b}, "utf-16"
+		return "utf-16"
 	case starts("\xfe\xff"), starts("\x00<"), strings.HasPrefix(charset, "utf-16be"), charset == "unicodefffe":
-		return [][]byte{fromUTF16(b, binary.BigEndian), b}, "utf-16"
+		return "utf-16be"
 	case isUTF16(charset):
-		return [][]byte{fromUTF16(b, binary.LittleEndian), b}, "utf-16" // the label may not be true
+		return "utf-16"
 	case unreadable(charset):
-		return [][]byte{b}, charset
-	case bytes.Contains(b, []byte("\x1b(")) || bytes.Contains(b, []byte("\x1b$")):
-		return [][]byte{b, fromISO2022JP(b)}, "iso-2022-jp" // browsers guess it, whatever the label
+		return charset
+	case bytes.IndexByte(b, 0x1b) >= 0 && (bytes.Contains(b, []byte("\x1b(")) || bytes.Contains(b, []byte("\x1b$"))):
+		return "iso-2022-jp"
 	}
-	return [][]byte{b}, ""
+	return ""
 }
 
 // isUTF16 reports whether a charset is UTF-16 by one of its labels (Encoding, section 4.2).
@@ -56,11 +76,18 @@ var pcCharsets = set(`ibm367 ibm437 ibm737 ibm775 ibm819 ibm850 ibm852 ibm855 ib
 	ibm860 ibm861 ibm862 ibm863 ibm864 ibm865 ibm866 ibm868 ibm869`)
 
 func fromUTF16(b []byte, order binary.ByteOrder) []byte {
-	u := make([]uint16, len(b)/2)
-	for i := range u {
-		u[i] = order.Uint16(b[2*i:])
+	out := make([]byte, 0, len(b))
+	for i := 0; i+1 < len(b); i += 2 {
+		r := rune(order.Uint16(b[i:]))
+		if utf16.IsSurrogate(r) && i+3 < len(b) {
+			r = utf16.DecodeRune(r, rune(order.Uint16(b[i+2:])))
+			if r != utf8.RuneError {
+				i += 2
+			}
+		}
+		out = utf8.AppendRune(out, r)
 	}
-	return []byte(string(utf16.Decode(u)))
+	return out
 }
 
 // fromISO2022JP gives text in ISO-2022-JP as a browser reads it (Encoding, section 12.2.1), with

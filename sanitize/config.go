@@ -14,8 +14,8 @@ import (
 // means the defaults.
 type Config struct {
 	// HTMLSize is the largest HTML part that is examined, in bytes; a larger one is reported as
-	// html/limit. HTML is read whole, because a tag may begin at any byte of it, so this bounds
-	// the memory that a message can take. Default 10 MiB, at most 1 GiB.
+	// html/limit. It bounds the time that a message can take, not the memory. Default 256 MiB, at
+	// most 1 GiB.
 	HTMLSize int64 `yaml:"html_size"`
 	// NameLength is the longest file name in bytes that is not reported. Default 255, which
 	// is as long as file systems allow.
@@ -27,7 +27,7 @@ type Config struct {
 }
 
 const (
-	defaultHTMLSize   = 10 << 20
+	defaultHTMLSize   = 256 << 20
 	maxHTMLSize       = 1 << 30 // offsets in a page are int32
 	defaultNameLength = 255
 )

@@ -2,123 +2,333 @@ package sanitize
 
 import (
 	"bytes"
-	"slices"
 	"unicode/utf8"
 )
 
-// A cssText is a piece of CSS as a browser understands it: character references and escapes
-// decoded, comments dropped, in lower case. It remembers where each of its bytes came from.
+// A cssText is a window on CSS as a browser understands it: character references and escapes
+// decoded, comments dropped, in lower case, runs of blanks as one. It remembers where each of its
+// bytes came from.
 type cssText struct {
 	text       []byte
 	start, end []int32 // of the source of each byte of text, from the start of the page
 
-	src  []byte  // what is read, with character references decoded
-	from []int32 // where each byte of src came from, and where the last one ends
+	page      []byte
+	pos, stop int  // what of the page is to be read
+	open      bool // a comment is not closed: it goes on to the end, or is none, and so are all others
+	block     cssBlock
 }
 
-// load reads the bytes of a page in s.
-func (t *cssText) load(page []byte, s span) {
-	t.decodeEntities(page, s)
-	n := len(t.src)
-	t.text, t.start, t.end = slices.Grow(t.text[:0], n), slices.Grow(t.start[:0], n), slices.Grow(t.end[:0], n)
-	lastComment := bytes.LastIndex(t.src, []byte("*/"))
-	for i := 0; i < len(t.src); {
-		if i+2 <= lastComment && t.src[i] == '/' && t.src[i+1] == '*' {
-			i += bytes.Index(t.src[i+2:], []byte("*/")) + 4
-			continue // one that is not closed goes on to the end, or is none
-		}
-		r, n := decodeEscape(t.src[i:])
-		t.add(r, t.from[i], t.from[i+n])
-		i += n
-	}
+// A cssBlock is what was seen of the declarations of one block.
+type cssBlock struct {
+	absolute bool // it is taken out of the flow
+	small    bool // and of no size, as text for screen readers is
+	clear    int  // where it is made invisible; 0 if it is not
 }
 
-// decodeEntities is the first layer: an attribute has its character references decoded before
-// anybody looks for CSS in it. In a style element that only SVG does.
-func (t *cssText) decodeEntities(page []byte, s span) {
-	t.src, t.from = slices.Grow(t.src[:0], s.len()), slices.Grow(t.from[:0], s.len()+1)
-	for i := s.start; i < s.end; {
-		r, n := rune(page[i]), 1
-		if r == '&' {
-			r, n = decodeEntity(page[i:s.end])
-		}
-		if r < utf8.RuneSelf || n == 1 { // bytes of other charsets stay as they are
-			t.src = append(t.src, byte(r))    //nolint:gosec // of a single byte
-			t.from = append(t.from, int32(i)) //nolint:gosec // pages are smaller than maxHTMLSize
-		}
-		i += n
-	}
-	t.from = append(t.from, int32(s.end)) //nolint:gosec // as above
-}
-
-// add appends a character; 0 stands for none.
-func (t *cssText) add(r rune, start, end int32) {
-	if r == 0 {
-		return
-	}
-	if r >= 'A' && r <= 'Z' {
-		r |= 0x20
-	}
-	if r >= utf8.RuneSelf {
-		r = utf8.RuneSelf // a letter like any other
-	}
-	t.text = append(t.text, byte(r)) //nolint:gosec // at most 0x80
-	t.start, t.end = append(t.start, start), append(t.end, end)
-}
-
-// decodeEscape decodes the character at the start of b, and tells how many bytes it has. An
-// escape (CSS Syntax Module, section 4.3.7) is up to six hexadecimal digits and one blank, or
-// any other character.
-func decodeEscape(b []byte) (rune, int) {
-	if b[0] != '\\' || len(b) == 1 {
-		return rune(b[0]), 1
-	}
-	n, r := 1, rune(0)
-	for ; n < len(b) && n <= 6 && isHex(b[n]); n++ {
-		r = r<<4 | rune(hexValue(b[n]))
-	}
-	switch {
-	case n == 1 && isBlank(b[1]) && b[1] != ' ' && b[1] != '\t':
-		return 0, 2 // a line break in a string, which is dropped
-	case n == 1:
-		return rune(b[1]), 2
-	case n < len(b) && isBlank(b[n]):
-		n++
-	}
-	return r, n
-}
-
-// The words that mayBeActive looks for before a parenthesis, and before a colon.
-var (
-	cssCalls  = []string{"expression", "url", "src", "image-set"}
-	cssActive = []string{"behavior", "-binding", "-link", "-link-source"}
+const (
+	// cssWindow is how much CSS is in memory at once.
+	cssWindow = 64 << 10
+	// cssAhead is how much behind a place is looked at, in the window; cssBehind how much before it.
+	cssAhead, cssBehind = 4 << 10, 256
 )
 
-// mayBeActive is a quick look at CSS as it stands: false says that findActive would find
-// nothing in it. Most style attributes end here.
-func mayBeActive(b []byte) bool {
-	for i, c := range b {
-		switch c {
-		case '\\', '&', '@', 0:
+// examine marks what is active in the bytes of a page in s.
+func (t *cssText) examine(p *page, s span) {
+	t.page, t.pos, t.stop, t.open, t.block = p.b, s.start, s.end, false, cssBlock{}
+	t.text, t.start, t.end = t.text[:0], t.start[:0], t.end[:0]
+	for from := 0; ; {
+		t.fill()
+		if t.pos == t.stop {
+			t.findActive(p, from, len(t.text))
+			t.endBlock(p)
+			return
+		}
+		to := len(t.text) - cssAhead
+		t.findActive(p, from, to)
+		t.forget(to - cssBehind)
+		from = cssBehind
+	}
+}
+
+// forget drops the first n bytes of the window.
+func (t *cssText) forget(n int) {
+	t.text = t.text[:copy(t.text, t.text[n:])]
+	t.start = t.start[:copy(t.start, t.start[n:])]
+	t.end = t.end[:copy(t.end, t.end[n:])]
+}
+
+// fill reads until the window is full, or all is read.
+func (t *cssText) fill() {
+	for t.pos < t.stop && len(t.text) < cssWindow {
+		at := t.pos
+		r, n := t.char(at)
+		switch {
+		case r == '/' && !t.open && t.comment(at+n):
+			continue
+		case r == '\\':
+			r, n = t.escape(at, n)
+		case n > 1 && r >= utf8.RuneSelf:
+			r = 0 // by no character reference to a letter of other alphabets a word becomes another
+		}
+		t.pos += n
+		t.add(r, at)
+	}
+}
+
+// char decodes the character at byte i: an attribute has its character references decoded before
+// anybody looks for CSS in it. In a style element that only SVG does.
+func (t *cssText) char(i int) (rune, int) {
+	if c := t.page[i]; c != '&' {
+		return rune(c), 1
+	}
+	return decodeEntity(t.page[i:t.stop])
+}
+
+// comment passes over a comment whose "*" may be at byte i, and reports whether there is one.
+func (t *cssText) comment(i int) bool {
+	if i >= t.stop {
+		return false
+	}
+	r, n := t.char(i)
+	if r != '*' {
+		return false
+	}
+	for i += n; i < t.stop; i += n {
+		if r, n = t.char(i); r != '*' || i+n >= t.stop {
+			continue
+		}
+		if r, k := t.char(i + n); r == '/' {
+			t.pos = i + n + k
 			return true
-		case '/':
-			if i+1 < len(b) && b[i+1] == '*' {
+		}
+	}
+	t.open = true
+	return false
+}
+
+// escape decodes the escape whose backslash is the n bytes at byte i, and tells how many bytes it
+// has. It (CSS Syntax Module, section 4.3.7) is up to six hexadecimal digits and one blank, or any
+// other character.
+func (t *cssText) escape(i, n int) (rune, int) {
+	at, r, digits := i+n, rune(0), 0
+	for ; at < t.stop && digits < 6; digits++ {
+		c, k := t.char(at)
+		if c >= utf8.RuneSelf || !isHex(byte(c)) {
+			break
+		}
+		r = r<<4 | rune(hexValue(byte(c)))
+		at += k
+	}
+	if at >= t.stop {
+		if digits == 0 {
+			return '\\', n
+		}
+		return r, at - i
+	}
+	c, k := t.char(at)
+	switch {
+	case digits == 0 && (c == '\n' || c == '\r' || c == '\f'):
+		return 0, at + k - i // a line break in a string, which is dropped
+	case digits == 0:
+		return c, at + k - i
+	case c < utf8.RuneSelf && isBlank(byte(c)):
+		at += k
+	}
+	return r, at - i
+}
+
+// add appends the character that begins at byte at and ends where the next one is read; 0 stands
+// for none.
+func (t *cssText) add(r rune, at int) {
+	switch {
+	case r == 0:
+		return
+	case r >= 'A' && r <= 'Z':
+		r |= 0x20
+	case r >= utf8.RuneSelf:
+		r = utf8.RuneSelf // a letter like any other
+	case r <= ' ' || r == '`' || r == 0x7f: // what URLs are read without
+		if n := len(t.text); n > 0 && (t.text[n-1] == byte(r) || r <= ' ' && t.text[n-1] <= ' ') {
+			return
+		}
+	}
+	t.text = append(t.text, byte(r))                                         //nolint:gosec // at most 0x80
+	t.start, t.end = append(t.start, int32(at)), append(t.end, int32(t.pos)) //nolint:gosec // pages are smaller than maxHTMLSize
+}
+
+// cssTriggers are the bytes at which mayBeActive looks.
+var cssTriggers = func() (t [256]bool) {
+	for _, c := range []byte("\\&@\x00/(:}") {
+		t[c] = true
+	}
+	return t
+}()
+
+// mayBeActive is a quick look at CSS as it stands: false says that cssText would find nothing in it
+// but remote images, which are marked. Most style attributes end here.
+func (p *page) mayBeActive(s span) bool {
+	b := p.b[s.start:s.end]
+	var block cssBlock
+	for i := 0; i < len(b); i++ {
+		c := b[i]
+		if !cssTriggers[c] {
+			continue
+		}
+		switch c {
+		case '\\', 0:
+			return true
+		case '&':
+			if r, n := decodeEntity(b[i:]); n > 1 && matters(r) {
 				return true
 			}
+		case '@':
+			if hasPrefixFold(b[i+1:], "import") && !p.plainImport(b, i+1+len("import"), s.start) {
+				return true
+			}
+		case '/':
+			end, active := plainComment(b, i)
+			if active {
+				return true
+			}
+			i = end
 		case '(':
-			if endsInWord(b[:i], cssCalls) {
+			if !p.plainCall(b, i, s.start) {
 				return true
 			}
 		case ':':
-			if endsInWord(b[:i], cssActive) {
+			if !block.plainProperty(b, i) {
 				return true
 			}
+		case '}':
+			block = cssBlock{}
 		}
 	}
 	return false
 }
 
-func endsInWord(b []byte, words []string) bool {
+// matters reports whether a character that stands in CSS as a character reference makes a difference
+// to what is looked for.
+func matters(r rune) bool {
+	return r < utf8.RuneSelf && r != '"' && r != '\'' && r != '&' && r != '<' && r != '>' && r != '|'
+}
+
+// plainImport reports whether the URL of an @import at byte i is an usual one.
+func (p *page) plainImport(b []byte, i, base int) bool {
+	i = skipBlank(b, i)
+	if hasPrefixFold(b[i:], "url(") {
+		i += len("url(")
+	}
+	i = skipBlank(b, i)
+	v := b[i:]
+	if !bytes.HasPrefix(v, []byte("http")) || !plainURL(v) {
+		return false
+	}
+	p.mark(checkRemoteStyle, base+i)
+	return true
+}
+
+// skipBlank gives the first byte from i on that is neither blank nor a quote.
+func skipBlank(b []byte, i int) int {
+	for i < len(b) && (isBlank(b[i]) || b[i] == '"' || b[i] == '\'') {
+		i++
+	}
+	return i
+}
+
+// plainComment gives the last byte of the comment that may begin at byte i, and whether it could
+// divide or join words that matter.
+func plainComment(b []byte, i int) (int, bool) {
+	if i+1 == len(b) || b[i+1] != '*' {
+		return i, false
+	}
+	n := bytes.Index(b[i+2:], []byte("*/"))
+	if n < 0 || i > 0 && (isWordByte(b[i-1]) || b[i-1] == '@' || b[i-1] == ':') {
+		return i, true
+	}
+	end := i + 2 + n + 1
+	rest := bytes.TrimLeft(b[end+1:min(len(b), end+64)], " \t\r\n\f")
+	return end, len(rest) == 0 && end+64 < len(b) || len(rest) > 0 && (rest[0] == '(' || rest[0] == ':')
+}
+
+// plainCall reports whether the function whose parenthesis is at byte i, from byte base of the page,
+// is none of those that matter, or has an usual URL.
+func (p *page) plainCall(b []byte, i, base int) bool {
+	switch {
+	case endsInWord(b[:i], "url"):
+		at := skipBlank(b, i+1)
+		v := b[at:]
+		if len(v) > 1 && v[0] == '/' && v[1] == '*' || !plainURL(v) {
+			return false
+		}
+		if isRemote(v) && !endsInWord(trimBlank(b[:i])[:len(trimBlank(b[:i]))-3], "@import") {
+			p.mark(checkRemoteImage, base+at)
+		}
+		return true
+	case i == 0:
+		return true
+	}
+	switch b[i-1] | 0x20 {
+	case 'n', 'c', 't', 'x', 'r', ' ', '\t' | 0x20, '\n' | 0x20, '\r' | 0x20, '\f' | 0x20:
+		return !endsInWord(b[:i], "expression", "src", "image-set", "url-prefix", "alphaimageloader")
+	}
+	return true
+}
+
+// plainProperty reports whether the property whose colon is at byte i is none of those that matter,
+// or has a harmless value.
+func (k *cssBlock) plainProperty(b []byte, i int) bool {
+	if i == 0 {
+		return true
+	}
+	switch b[i-1] | 0x20 {
+	case 'r', 'g', 'k', 'e', ' ', '\t' | 0x20, '\n' | 0x20, '\r' | 0x20, '\f' | 0x20:
+		if endsInWord(b[:i], "behavior", "behaviour", "-binding", "-link", "-link-source") {
+			return false
+		}
+	}
+	switch b[i-1] | 0x20 {
+	case 'n', 'y', ' ', '\t' | 0x20, '\n' | 0x20, '\r' | 0x20, '\f' | 0x20:
+	default:
+		return true
+	}
+	v := bytes.TrimLeft(b[i+1:min(len(b), i+64)], " \t\r\n\f")
+	switch {
+	case endsInWholeWord(b[:i], "position"):
+		k.absolute = k.absolute || hasPrefixFold(v, "absolute")
+		return !(k.absolute && k.clear > 0) && hasAnyPrefixFold(v, "absolute", "relative", "static", "initial", "inherit", "unset")
+	case endsInWholeWord(b[:i], "opacity") && isClear(v):
+		k.clear = 1
+		return !k.absolute
+	}
+	return true
+}
+
+// endsInWholeWord reports whether b, without blanks, ends in a word that is no part of a longer one.
+func endsInWholeWord(b []byte, word string) bool {
+	b = bytes.TrimRight(b, " \t\r\n\f")
+	n := len(b) - len(word)
+	return n >= 0 && bytes.EqualFold(b[n:], []byte(word)) && (n == 0 || !isWordByte(b[n-1]))
+}
+
+func hasAnyPrefixFold(b []byte, prefixes ...string) bool {
+	for _, p := range prefixes {
+		if hasPrefixFold(b, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// isClear reports whether a value of opacity is one by which nothing can be seen.
+func isClear(v []byte) bool {
+	v = bytes.TrimPrefix(v, []byte("0"))
+	if len(v) == 0 || v[0] != '.' {
+		return len(v) == 0 || v[0] < '0' || v[0] > '9'
+	}
+	return len(v) < 2 || v[1] == '0' || v[1] < '0' || v[1] > '9'
+}
+
+func endsInWord(b []byte, words ...string) bool {
 	b = bytes.TrimRight(b, " \t\r\n\f")
 	for _, w := range words {
 		if len(b) >= len(w) && bytes.EqualFold(b[len(b)-len(w):], []byte(w)) {
@@ -128,46 +338,87 @@ func endsInWord(b []byte, words []string) bool {
 	return false
 }
 
-// findActive calls found with each place in CSS, from the start of the page, at which a word
-// must be changed so that it does nothing.
+// findActive marks each place in the bytes [from, to) of the window at which a word must be changed
+// so that it does nothing.
 //
 // These run script or load code in some client: expression() and behavior in Internet Explorer
 // and so in Outlook's and others' old view, -moz-binding in old Gecko, -o-link in old Opera,
-// URLs that dangerousURL knows anywhere.
-func (t *cssText) findActive(found func(at int, what string)) {
-	for i := 0; i < len(t.text); i++ {
+// URLs that are not allowed anywhere. A style sheet of the web that is taken in is none of them:
+// no client of today runs what is in it, and newsletters have their fonts so.
+func (t *cssText) findActive(p *page, from, to int) {
+	for i := from; i < to; i++ {
 		switch t.text[i] {
 		case '(':
-			t.call(i, found)
+			t.call(p, i)
 		case ':':
-			t.property(i, found)
+			t.property(p, i)
 		case '@':
-			t.atRule(i, found)
+			if bytes.HasPrefix(t.text[i+1:], []byte("import")) {
+				t.url(p, i+1+len("import"), true)
+			}
+		case '{', '}':
+			t.endBlock(p)
 		}
 	}
 }
 
 // call looks at the function whose parenthesis is byte i.
-func (t *cssText) call(i int, found func(int, string)) {
+func (t *cssText) call(p *page, i int) {
 	switch start := t.wordBefore(i); string(trimBlank(t.text[start:i])) {
 	case "expression":
-		found(int(t.start[start]), "expression()")
+		p.mark(checkStyle, int(t.start[start]))
 	case "url", "src", "url-prefix", "image-set", "-webkit-image-set":
-		t.url(i+1, found)
+		t.url(p, i+1, bytes.HasSuffix(trimBlank(t.text[:start]), []byte("@import")))
+	case "alphaimageloader": // a filter of Internet Explorer
+		if n := bytes.Index(t.text[i:min(i+64, len(t.text))], []byte("src=")); n >= 0 {
+			t.url(p, i+n+len("src="), false)
+		}
 	}
 }
 
 // property looks at the property whose colon is byte i.
-func (t *cssText) property(i int, found func(int, string)) {
+func (t *cssText) property(p *page, i int) {
 	start := t.wordBefore(i)
+	at, value := int(t.start[start]), bytes.TrimLeft(t.text[i+1:], " \t\r\n\f")
 	switch word := string(trimBlank(t.text[start:i])); word {
 	case "-moz-binding", "-o-link", "-o-link-source":
-		found(int(t.start[start]), word)
-	case "behavior", "-ms-behavior":
-		if !harmlessBehavior(t.text[i+1:]) {
-			found(int(t.start[start]), word)
+		p.mark(checkStyle, at)
+	case "behavior", "behaviour", "-ms-behavior":
+		if !harmlessBehavior(value) {
+			p.mark(checkStyle, at)
+		}
+	case "position":
+		switch {
+		case hasAnyPrefixFold(value, "fixed", "sticky", "-webkit-sticky", "var("):
+			p.mark(checkOverlay, at)
+		case hasPrefixFold(value, "absolute"):
+			t.block.absolute = true
+		}
+	case "opacity":
+		if isClear(value) {
+			t.block.clear = at
+		}
+	case "width", "height", "clip":
+		t.block.small = t.block.small || word == "clip" || isTiny(untilSemicolon(value))
+	}
+}
+
+func untilSemicolon(b []byte) []byte {
+	for i, c := range b {
+		if c == ';' || c == '}' || c == '!' {
+			return b[:i]
 		}
 	}
+	return b
+}
+
+// endBlock looks at what a block of declarations amounts to. What lies over something else and
+// cannot be seen catches the clicks that are meant for what is below.
+func (t *cssText) endBlock(p *page) {
+	if t.block.absolute && t.block.clear > 0 && !t.block.small {
+		p.mark(checkOverlay, t.block.clear)
+	}
+	t.block = cssBlock{}
 }
 
 // behaviors are those built into Internet Explorer that Word writes into every message for its
@@ -175,33 +426,31 @@ func (t *cssText) property(i int, found func(int, string)) {
 var behaviors = []string{"url(#default#vml)", "url(#ieooui)"}
 
 func harmlessBehavior(value []byte) bool {
-	value = bytes.TrimLeft(value, " \t\r\n\f")
 	for _, b := range behaviors {
 		if rest, ok := bytes.CutPrefix(value, []byte(b)); ok {
-			rest = trimBlank(rest)
+			rest = bytes.TrimLeft(rest, " \t\r\n\f")
 			return len(rest) == 0 || rest[0] == ';' || rest[0] == '}'
 		}
 	}
 	return false
 }
 
-// atRule looks at the rule whose "@" is byte i.
-func (t *cssText) atRule(i int, found func(int, string)) {
-	if bytes.HasPrefix(t.text[i+1:], []byte("import")) {
-		t.url(i+1+len("import"), found)
-	}
-}
-
-// url looks at the URL at byte i, which may be in quotes.
-func (t *cssText) url(i int, found func(int, string)) {
+// url looks at the URL at byte i, which may be in quotes: of a style sheet, or of an image or font.
+func (t *cssText) url(p *page, i int, sheet bool) {
 	for i < len(t.text) && (t.text[i] <= ' ' || t.text[i] == '"' || t.text[i] == '\'') {
 		i++
 	}
 	if i == len(t.text) {
 		return
 	}
-	if scheme := dangerousURL(t.text[i:]); scheme != "" {
-		found(int(t.start[i]), "url("+scheme)
+	switch v := t.text[i:]; {
+	case refusedURL(v, !sheet) != "":
+		p.mark(checkStyle, int(t.start[i]))
+	case !isRemote(v):
+	case sheet:
+		p.mark(checkRemoteStyle, int(t.start[i]))
+	default:
+		p.mark(checkRemoteImage, int(t.start[i]))
 	}
 }
 
@@ -225,7 +474,8 @@ func (t *cssText) wordBefore(i int) int {
 // maxCSSWord is longer than any word we look for.
 const maxCSSWord = 20
 
-var activeWords = set("expression url src image-set -webkit-image-set behavior -ms-behavior -moz-binding -o-link -o-link-source")
+var activeWords = set(`expression url src image-set -webkit-image-set behavior behaviour -ms-behavior -moz-binding -o-link
+	-o-link-source position opacity alphaimageloader`)
 
 func isWordByte(c byte) bool {
 	return isLetter(c) || c >= '0' && c <= '9' || c == '-' || c == '_' || c >= utf8.RuneSelf

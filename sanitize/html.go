@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
+	"runtime/debug"
 	"strings"
 
 	"rastel/sanitize/eml"
@@ -25,7 +25,7 @@ type HTML struct{ Config Config }
 func (HTML) Checks() []eml.Check { return htmlChecks[:] }
 
 // Scan examines one leaf.
-func (s HTML) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
+func (s HTML) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
 	html := isHTML(p)
 	if !p.Leaf() || !html && !isXML(p) {
 		return nil, nil
@@ -33,16 +33,34 @@ func (s HTML) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
 	if p.Size > s.Config.htmlSize() {
 		return []eml.Finding{{Check: "html/limit", Part: p, Detail: fmt.Sprintf("%d bytes", p.Size), Unexamined: true}}, nil
 	}
-	b := make([]byte, p.Size)
-	if _, err := io.ReadFull(p.Content(), b); err != nil {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a disk that fails is a failure of this scan
+	b, release, err := p.View()
+	if err != nil {
 		return nil, fmt.Errorf("read HTML: %w", err)
 	}
+	defer release()
+	out, marks, err := examine(ctx, p, b, html)
+	if err != nil || !html || !p.HasLongLines() || bytes.IndexByte(b, '<') < 0 {
+		return out, err
+	}
+	return wrapped(ctx, out, p, marks)
+}
+
+// A tally is how many marks there are of each check.
+type tally [len(htmlChecks)]int
+
+// examine gives the findings in the content of a part.
+func examine(ctx context.Context, p *eml.Part, b []byte, html bool) (out []eml.Finding, marks tally, err error) {
 	texts, how := readings(b, p.Charset())
-	var out []eml.Finding
-	var marks [len(htmlChecks)]int
+	if texts == nil {
+		return []eml.Finding{{Check: "html/limit", Part: p, Detail: fmt.Sprintf("%d bytes in %s", p.Size, how), Unexamined: true}}, marks, nil
+	}
 	for _, text := range texts {
-		pg := &page{b: text}
-		pg.examine()
+		pg := newPage(text)
+		defer pg.done()
+		if err := pg.examine(ctx); err != nil {
+			return nil, marks, err
+		}
 		pg.count(&marks)
 		for _, c := range pg.charset {
 			if unreadable(c) {
@@ -59,30 +77,20 @@ func (s HTML) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
 	if how != "" && (len(out) > 0 || unreadable(how) && !strings.HasPrefix(how, "iso-2022")) {
 		out = append(out, eml.Finding{Check: "html/charset", Part: p, Detail: how})
 	}
-	if !html || !p.HasLongLines() {
-		return out, nil
-	}
-	return s.wrapped(out, p, marks)
+	return out, marks, nil
 }
 
 // wrapped examines a page also as it is where an MTA has broken its long lines, which may divide
 // "xonerror=" so that "onerror=" is left. The fix changes nothing but the encoding, in which no
 // lines are long.
-func (s HTML) wrapped(out []eml.Finding, p *eml.Part, marks [len(htmlChecks)]int) ([]eml.Finding, error) {
+func wrapped(ctx context.Context, out []eml.Finding, p *eml.Part, marks tally) ([]eml.Finding, error) {
 	for _, by := range eml.Wrappings() {
-		var b bytes.Buffer
-		if err := p.WriteWrapped(&b, by); err != nil {
-			return nil, fmt.Errorf("read HTML: %w", err)
-		}
-		var now [len(htmlChecks)]int
-		texts, _ := readings(b.Bytes(), p.Charset())
-		for _, text := range texts {
-			pg := &page{b: text}
-			pg.examine()
-			pg.count(&now)
+		now, err := tallyWrapped(ctx, p, by)
+		if err != nil {
+			return nil, err
 		}
 		for check, n := range now {
-			if n > marks[check] {
+			if n > marks[check] && check < int(checkRemoteImage) {
 				fix := []eml.Edit{{Part: p, Region: eml.InContent}}
 				return append(out, eml.Finding{Check: htmlChecks[checkBroken].ID, Part: p, Detail: htmlChecks[check].ID + " where an MTA breaks a line", Fix: fix}), nil
 			}
@@ -91,8 +99,24 @@ func (s HTML) wrapped(out []eml.Finding, p *eml.Part, marks [len(htmlChecks)]int
 	return out, nil
 }
 
+func tallyWrapped(ctx context.Context, p *eml.Part, by eml.Wrapping) (marks tally, err error) {
+	s := eml.NewSpool(eml.SpoolOptions{})
+	defer s.Close()
+	if err := p.WriteWrapped(s, by); err != nil {
+		return marks, fmt.Errorf("read HTML: %w", err)
+	}
+	s.CloseWrite(nil)
+	b, release, err := s.View()
+	if err != nil {
+		return marks, fmt.Errorf("read HTML: %w", err)
+	}
+	defer release()
+	_, marks, err = examine(ctx, p, b, true)
+	return marks, err
+}
+
 // count adds up how many marks there are of each check.
-func (p *page) count(marks *[len(htmlChecks)]int) {
+func (p *page) count(marks *tally) {
 	for _, m := range p.marks {
 		marks[m.check]++
 	}
@@ -137,20 +161,26 @@ func hasExtension(p *eml.Part, extensions map[string]bool) bool {
 
 // findings makes one finding of each check; with fixes if the page can be edited in place.
 func (p *page) findings(part *eml.Part, fixes bool) []eml.Finding {
+	var n tally
+	p.count(&n)
 	var out []eml.Finding
-	for check := range htmlChecks {
-		var f *eml.Finding
-		for _, m := range p.marks {
-			if int(m.check) != check {
-				continue
-			}
-			if f == nil {
-				out = append(out, eml.Finding{Check: htmlChecks[check].ID, Part: part, Detail: p.excerpt(m.at)})
-				f = &out[len(out)-1]
-			}
+	var of [len(htmlChecks)]*eml.Finding
+	for _, m := range p.marks {
+		f := of[m.check]
+		if f == nil {
+			f = &eml.Finding{Check: htmlChecks[m.check].ID, Part: part, Detail: p.excerpt(m.at)}
 			if fixes {
-				f.Fix = append(f.Fix, m.edit(part))
+				f.Fix = make([]eml.Edit, 0, n[m.check])
 			}
+			of[m.check] = f
+		}
+		if fixes {
+			f.Fix = append(f.Fix, m.edit(part))
+		}
+	}
+	for _, f := range of {
+		if f != nil {
+			out = append(out, *f)
 		}
 	}
 	if p.over {
@@ -161,11 +191,11 @@ func (p *page) findings(part *eml.Part, fixes bool) []eml.Finding {
 
 // edit is the fix at a mark.
 func (m mark) edit(p *eml.Part) eml.Edit {
-	text := defanged
+	text := defangedBytes
 	if m.check == checkMalformed {
-		text = asText
+		text = asTextBytes
 	}
-	return eml.Edit{Part: p, Region: eml.InContent, Start: int64(m.at), End: int64(m.at), Text: []byte(text)}
+	return eml.Edit{Part: p, Region: eml.InContent, Start: int64(m.at), End: int64(m.at), Text: text}
 }
 
 // excerpt is what stands at a place, for people.

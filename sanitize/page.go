@@ -2,8 +2,10 @@ package sanitize
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // A page is HTML under examination. Every "<" in it is read as the beginning of a tag, whatever
@@ -17,7 +19,27 @@ type page struct {
 	shown   bool     // a namespace of it is one of those that a browser shows
 	work    int      // bytes that were read so far
 	over    bool     // it costs more to read, or to defang, than the limits
+	tags    tagReader
 	css     cssText
+	image   image
+	name    [maxName]byte // of the element or attribute that is looked at
+}
+
+// pages are used again: what they hold while they work is larger than most of what they examine.
+var pages = sync.Pool{New: func() any { return new(page) }}
+
+// newPage gives a page that the caller puts back into pages when it is done with it.
+func newPage(b []byte) *page {
+	p := pages.Get().(*page)
+	*p = page{b: b, marks: p.marks[:0], css: cssText{text: p.css.text, start: p.css.start, end: p.css.end}, image: image{sources: p.image.sources}, tags: tagReader{tag: tag{attrs: p.tags.tag.attrs}}}
+	p.tags.b = b
+	return p
+}
+
+// done puts the page back.
+func (p *page) done() {
+	p.b, p.tags.b, p.css.page = nil, nil, nil
+	pages.Put(p)
 }
 
 // A mark is a place at which defanged is inserted.
@@ -33,6 +55,9 @@ const (
 	asText   = " " + defanged
 )
 
+// The same as the text of edits, which nobody changes.
+var defangedBytes, asTextBytes = []byte(defanged), []byte(asText)
+
 const (
 	// workFactor bounds the cost of a page: how often each of its bytes may be read. Tags within
 	// tags are what costs, and styles within styles; a real page reads each byte about once.
@@ -41,11 +66,14 @@ const (
 	freeWork = 64 << 10
 	// maxMarks is how many places of a page may be unsafe: each costs an edit.
 	maxMarks = 50_000
+	// maxName is longer than any name in the tables.
+	maxName = 40
 )
 
-// examine finds all marks.
-func (p *page) examine() {
-	r := newTagReader(p.b)
+// examine finds all marks. It returns the error of ctx if that ends before.
+func (p *page) examine(ctx context.Context) error {
+	r := &p.tags
+	next := 0
 	for i := 0; !p.over; i++ {
 		n := bytes.IndexByte(p.b[i:], '<')
 		if n < 0 {
@@ -53,9 +81,21 @@ func (p *page) examine() {
 		}
 		i += n
 		p.markupAt(r, i)
+		if p.work >= next {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			next = p.work + 1<<20
+		}
 	}
-	slices.SortFunc(p.marks, func(a, b mark) int { return a.at - b.at })
+	slices.SortFunc(p.marks, func(a, b mark) int {
+		if a.at == b.at {
+			return int(a.check) - int(b.check)
+		}
+		return a.at - b.at
+	})
 	p.marks = slices.Compact(p.marks)
+	return nil
 }
 
 // spend accounts for n bytes that are read.
@@ -73,9 +113,11 @@ func (p *page) markupAt(r *tagReader, i int) {
 	p.spend(name - i)
 	switch {
 	case name >= len(p.b):
+	case isLetter(p.b[name]), p.b[name] >= 0x80 && isFolded(p.b[name:]): // closing tags hold nothing that runs
+		p.tagAt(r, i, name)
 	case p.b[name] == '!':
 		p.declaration(name + 1)
-	case isLetter(p.b[name]), hasPrefixFold(p.b[name:], "?xml-stylesheet"): // closing tags hold nothing that runs
+	case hasPrefixFold(p.b[name:], "?xml-stylesheet"), hasPrefixFold(p.b[name:], "?import"):
 		p.tagAt(r, i, name)
 	}
 }
@@ -98,25 +140,59 @@ func (p *page) tagAt(r *tagReader, i, name int) {
 // unclosed is a tag that the page does not end. Clients drop it, or close it with what comes
 // after the page. Its fix makes text of it.
 func (p *page) unclosed(t *tag) {
-	_, unsafe := elements[p.local(t.name)]
-	if unsafe || bytes.IndexByte(p.b[t.name.end:], '=') >= 0 {
+	e := p.element(t.name)
+	if e.refused || bytes.IndexByte(p.b[t.name.end:], '=') >= 0 {
 		p.mark(checkMalformed, t.name.start)
 	}
 }
 
+// An element is what the tables say about the name of a tag.
+type element struct {
+	safe    bool      // mail may have it
+	refused bool      // it may not, by the check
+	plain   bool      // none of both, and a name that a specification may have some day
+	check   htmlCheck // why it is refused
+	img     bool      // shows an image: img
+	rule    func(*page, []byte, attr)
+	whole   func(*page, *tag)
+}
+
+// element looks up the name of a tag.
+func (p *page) element(s span) element {
+	name := p.local(s)
+	if e, ok := elements[string(name)]; ok {
+		return e
+	}
+	return element{plain: p.plain(s)}
+}
+
+// plain reports whether a name that no table has is one that a specification may have some day:
+// letters and digits. One with a hyphen is the author's own, one with a colon that of an XML
+// vocabulary, and anything else is no name.
+func (p *page) plain(s span) bool {
+	for _, c := range p.b[s.start:s.end] {
+		if !isLetter(c) && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}
+
 func (p *page) tag(t *tag) {
-	name := p.local(t.name)
-	if check, ok := elements[name]; ok {
-		p.mark(check, t.name.start)
+	e := p.element(t.name)
+	if e.refused {
+		p.mark(e.check, p.unprefixed(t.name).start)
 	}
-	if f, ok := rules[name]; ok {
-		f(p, t)
+	if e.whole != nil {
+		e.whole(p, t)
 	}
+	p.image.reset(&e)
 	for _, a := range t.attrs {
-		p.attr(a)
+		p.attr(&e, a)
 	}
-	if name == "style" {
-		p.style(span{t.end, p.styleEnd(t.end)})
+	p.images()
+	if e.safe && string(p.local(t.name)) == "style" {
+		p.style(span{t.end, p.styleEnd(t.end)}, false)
 	}
 }
 
@@ -135,48 +211,138 @@ func (p *page) styleEnd(i int) int {
 	}
 }
 
-func (p *page) attr(a attr) {
-	name := p.attrName(a)
-	head := p.lower(span{a.name.start, min(a.name.end, a.name.start+len(defanged))}, maxAttrName)
-	if strings.HasPrefix(head, "xmlns") {
-		p.namespace(a)
-	}
-	switch {
-	case head == "defanged_":
-		return // nobody knows it
-	case strings.HasPrefix(name, "on") && len(name) > 2, strings.HasPrefix(head, "on") && len(head) > 2:
-		p.mark(checkHandler, a.name.start) // whatever follows: old clients end a name at any odd character
-		return
-	case name == "srcdoc":
-		p.mark(checkFrame, a.name.start)
-	case name == "formaction":
-		p.mark(checkForm, a.name.start)
-	case name == "style":
-		p.style(a.value)
+// attr examines an attribute of an element.
+func (p *page) attr(e *element, a attr) {
+	if c := p.b[a.name.start]; c|0x20 == 'x' && p.namespace(a) {
 		return
 	}
-	if a.value.len() > 0 && !textAttrs[name] && dangerousURL(p.b[a.value.start:a.value.end]) != "" {
-		p.mark(checkURL, a.value.start)
+	local := p.unprefixed(a.name)
+	if local != a.name && hasHandlerName(p.b[a.name.start:a.name.end]) {
+		p.mark(checkHandler, a.name.start) // old clients end a name at any odd character
+		return
+	}
+	name := p.lower(local)
+	info := attrTable[string(name)]
+	if info.kind == attrUnknown && !p.strangeAttr(e, a, local, name) {
+		return
+	}
+	if e.rule != nil {
+		e.rule(p, name, a)
+	}
+	if e.img && string(name) == "hidden" {
+		p.image.hidden = true
+	}
+	if a.value.len() > 0 || info.kind == attrRefused {
+		p.value(e, a, local, name, info)
 	}
 }
 
+// hasHandlerName reports whether the name of an attribute begins like that of an event handler.
+func hasHandlerName(b []byte) bool {
+	b = bytes.TrimLeft(b[:min(len(b), 64)], "\x00")
+	if len(b) < 3 || b[0]|0x20 != 'o' {
+		return false
+	}
+	b = bytes.TrimLeft(b[1:], "\x00")
+	return len(b) > 1 && b[0]|0x20 == 'n'
+}
+
+// strangeAttr examines an attribute that the tables do not have. It reports whether there is more
+// to look at.
+func (p *page) strangeAttr(e *element, a attr, local span, name []byte) bool {
+	raw := p.b[local.start:local.end]
+	switch {
+	case hasHandlerName(raw):
+		p.mark(checkHandler, local.start)
+		return false
+	case hasPrefixFold(raw, defanged):
+		return false // nobody knows it
+	case len(name) == 0 || a.value.len() == 0 || local != a.name || e.refused || !p.plain(local):
+		return true
+	}
+	if v := p.b[a.value.start:a.value.end]; isRemote(v) || hidesMarkup(v) {
+		p.mark(checkAttribute, local.start)
+		return false
+	}
+	return true
+}
+
+// hidesMarkup reports whether a value has a "<" as a character reference, so that it may be a page
+// of its own, as that of srcdoc is.
+func hidesMarkup(v []byte) bool {
+	for i := 0; i < len(v); i++ {
+		n := bytes.IndexByte(v[i:], '&')
+		if n < 0 {
+			return false
+		}
+		i += n
+		if r, _ := decodeEntity(v[i:]); r == '<' || hasPrefixFold(v[i:], "&lt") {
+			return true
+		}
+	}
+	return false
+}
+
+// value examines the value of an attribute.
+func (p *page) value(e *element, a attr, local span, name []byte, info attrInfo) {
+	v := p.b[a.value.start:a.value.end]
+	switch info.kind {
+	case attrRefused:
+		p.mark(info.check, local.start)
+		if dangerousURL(v) != "" {
+			p.mark(checkURL, a.value.start)
+		}
+		return
+	case attrText:
+		return
+	case attrStyle:
+		p.style(a.value, true)
+		p.image.noteStyle(v)
+		return
+	case attrImages:
+		for _, at := range refusedCandidates(v) {
+			p.mark(checkURL, a.value.start+at)
+		}
+		p.image.source(local.start, v)
+		return
+	case attrURL, attrImage:
+		if e.plain {
+			p.mark(checkAttribute, local.start) // of an element that nobody knows yet
+		}
+		if refusedURL(v, info.kind == attrImage || e.img) != "" {
+			p.mark(checkURL, a.value.start)
+		}
+		if info.kind == attrImage || e.img {
+			p.image.source(local.start, v)
+		}
+		return
+	}
+	if dangerousURL(v) != "" {
+		p.mark(checkURL, a.value.start)
+	}
+	p.image.note(name, v)
+}
+
 // namespace looks at the name of a namespace of XML: those of XHTML, SVG and XSLT make of data a
-// page. An entity may stand for one of them.
-func (p *page) namespace(a attr) {
+// page. An entity may stand for one of them. It reports whether the attribute is such a one.
+func (p *page) namespace(a attr) bool {
+	if !strings.HasPrefix(string(p.lower(span{a.name.start, min(a.name.end, a.name.start+5)})), "xmlns") {
+		return false
+	}
 	name := p.word(a)
 	for _, s := range []string{"/xhtml", "/svg", "/xsl/transform", "&"} {
 		p.shown = p.shown || strings.Contains(name, s)
 	}
+	return true
 }
 
-// style examines CSS.
-func (p *page) style(s span) {
+// style examines CSS, which in an attribute has character references.
+func (p *page) style(s span, attr bool) {
 	p.spend(s.len())
-	if p.over || !mayBeActive(p.b[s.start:s.end]) {
+	if p.over || !p.mayBeActive(s) {
 		return
 	}
-	p.css.load(p.b, s)
-	p.css.findActive(func(at int, _ string) { p.mark(checkStyle, at) })
+	p.css.examine(p, s)
 }
 
 func (p *page) mark(check htmlCheck, at int) {
@@ -189,44 +355,74 @@ func (p *page) mark(check htmlCheck, at int) {
 
 // declare notes a charset that the page says it is in.
 func (p *page) declare(charset string) {
-	if charset != "" {
+	if charset != "" && len(p.charset) < maxCharsets {
 		p.charset = append(p.charset, charset)
 	}
 }
 
+// maxCharsets is how many charsets of a page are noted.
+const maxCharsets = 16
+
 // local is the name of an element in lower case, without NUL and without the prefix of an XML
-// namespace; empty if it is too long to matter.
-func (p *page) local(s span) string { return p.lower(p.unprefixed(s), maxElement) }
+// namespace; empty if it is too long to matter. It is overwritten by the next name.
+func (p *page) local(s span) []byte { return p.lower(p.unprefixed(s)) }
 
 // attrName is the name of an attribute likewise.
-func (p *page) attrName(a attr) string { return p.lower(p.unprefixed(a.name), maxAttrName) }
+func (p *page) attrName(a attr) string { return string(p.local(a.name)) }
 
 // unprefixed is a name without the prefix of an XML namespace, which may be of any length.
 func (p *page) unprefixed(s span) span {
-	s.start += bytes.LastIndexByte(p.b[s.start:s.end], ':') + 1
+	for i := s.end - 1; i >= s.start; i-- {
+		if p.b[i] == ':' {
+			s.start = i + 1
+			break
+		}
+	}
 	return s
 }
 
-// lower gives bytes of the page in lower case, without NUL; empty if they are more than limit.
-func (p *page) lower(s span, limit int) string {
-	if s.len() > 4*limit {
-		return ""
-	}
-	var buf [4 * maxAttrName]byte
-	out := buf[:0]
-	for _, c := range p.b[s.start:s.end] {
+// lower gives a name in lower case, without NUL; empty if it is too long for the tables. The letters
+// that become ASCII where case is folded as in Unicode are folded too: clients did so (CVE-2021-29272).
+func (p *page) lower(s span) []byte {
+	out := p.name[:0]
+	for i := s.start; i < s.end; i++ {
+		c := p.b[i]
 		switch {
 		case c == 0:
 			continue
 		case c >= 'A' && c <= 'Z':
 			c |= 0x20
+		case c >= 0x80:
+			n := 0
+			if c, n = foldsTo(p.b[i:s.end]); n > 1 {
+				i += n - 1
+			}
+		}
+		if len(out) == maxName {
+			return nil
 		}
 		out = append(out, c)
 	}
-	if len(out) > limit {
-		return ""
+	return out
+}
+
+// foldsTo gives the ASCII letter for which the character at the start of b may stand, and its
+// length; the byte itself if there is none.
+func foldsTo(b []byte) (byte, int) {
+	switch {
+	case len(b) > 1 && b[0] == 0xc4 && (b[1] == 0xb0 || b[1] == 0xb1): // dotted and dotless i
+		return 'i', 2
+	case len(b) > 1 && b[0] == 0xc5 && b[1] == 0xbf: // long s
+		return 's', 2
+	case len(b) > 2 && b[0] == 0xe2 && b[1] == 0x84 && b[2] == 0xaa: // the sign for kelvin
+		return 'k', 3
 	}
-	return string(out)
+	return b[0], 1
+}
+
+func isFolded(b []byte) bool {
+	_, n := foldsTo(b)
+	return n > 1
 }
 
 // maxWord is how much of a value is told where it is one of few words.

@@ -29,6 +29,9 @@ const (
 	checkCharset
 	checkBroken
 	checkLimit
+	checkRemoteImage
+	checkRemoteStyle
+	checkWebBug
 )
 
 var htmlChecks = [...]eml.Check{
@@ -50,114 +53,146 @@ var htmlChecks = [...]eml.Check{
 	checkCharset:   {ID: "html/charset", Doc: "HTML is in a charset in which it cannot be examined, or cannot be defanged in place."},
 	checkBroken:    {ID: "html/broken-line", Doc: "HTML has a line so long that MTAs break it, and what comes of that is active."},
 	checkLimit:     {ID: "html/limit", Doc: "HTML is larger or more complex than the limits, so it was not examined wholly."},
+	// What is merely worth knowing has another area, so that "html/*" is what is active.
+	checkRemoteImage: {ID: "page/remote-image", Doc: "A page shows an image that is fetched from elsewhere when it is read."},
+	checkRemoteStyle: {ID: "page/remote-style", Doc: "A page takes a style sheet from elsewhere when it is read."},
+	checkWebBug:      {ID: "page/web-bug", Doc: "A page fetches an image that nobody sees, which tells the sender that it is read."},
 }
 
-// elements are the elements that are unsafe whatever their attributes say. The fix is another
-// name, by which a client does not know them.
-var elements = map[string]htmlCheck{
-	"script": checkScript,
-	"iframe": checkFrame, "frame": checkFrame, "frameset": checkFrame, "layer": checkFrame, "ilayer": checkFrame,
-	"portal": checkFrame, "fencedframe": checkFrame,
-	"object": checkObject, "embed": checkObject, "applet": checkObject, "bgsound": checkObject,
-	"form": checkForm, "isindex": checkForm,
-	// foreignObject and annotation-xml take HTML into SVG and MathML, which is where parsers
-	// differ; handler and listener are the scripts of SVG Tiny and XML Events.
-	"foreignobject": checkSVG, "annotation-xml": checkSVG, "handler": checkSVG, "listener": checkSVG,
-	"plaintext": checkMalformed, // takes all that follows for text, beyond the message in a web mail
+// elements are the elements of the tables and what else is to be looked at in them.
+var elements = func() map[string]element {
+	out := make(map[string]element, len(safeElements)+len(refusedElements))
+	for name := range safeElements {
+		out[name] = element{safe: true, img: imageElements[name], rule: attrRules[name]}
+	}
+	for name, check := range refusedElements {
+		out[name] = element{refused: true, check: check}
+	}
+	out["?xml-stylesheet"] = element{whole: (*page).stylesheet}
+	return out
+}()
+
+// imageElements are those whose URLs are images.
+var imageElements = set("img image input feimage fill imagedata mglyph")
+
+// An attrInfo is what the tables say about an attribute.
+type attrInfo struct {
+	kind  attrKind
+	check htmlCheck // why it is refused
 }
 
-// rules are the elements of which it depends on their attributes. The fix is another name for
-// the attribute.
-var rules = map[string]func(*page, *tag){
-	"?xml-stylesheet": (*page).stylesheet,
-	"meta":            (*page).meta, "base": (*page).base, "link": (*page).link, "xml": (*page).dataIsland, "use": (*page).use,
+// attrTable are the attributes of the tables.
+var attrTable = func() map[string]attrInfo {
+	out := make(map[string]attrInfo, len(attrKinds))
+	for name, kind := range attrKinds {
+		out[name] = attrInfo{kind, refusedAttrs[name]}
+	}
+	return out
+}()
+
+// attrRules are the elements of whose attributes it depends on the value whether mail may have
+// them. The fix is another name for the attribute.
+var attrRules = map[string]func(p *page, name []byte, a attr){
+	"meta": (*page).meta, "base": (*page).base, "link": (*page).link, "xml": (*page).dataIsland,
+	"use": (*page).use, "tref": (*page).use, "feimage": (*page).filterImage,
 	"set": (*page).animation, "animate": (*page).animation, "animatemotion": (*page).animation,
 	"animatetransform": (*page).animation, "animatecolor": (*page).animation,
 }
 
-// maxElement is longer than any name in elements and rules.
-const maxElement = 24
+// markName marks the name of an attribute.
+func (p *page) markName(check htmlCheck, a attr) { p.mark(check, p.unprefixed(a.name).start) }
 
-// textAttrs hold text for people, which may begin like a URL and is none.
-var textAttrs = set("alt title value placeholder summary label abbr content name id class aria-label aria-description")
-
-// maxAttrName is longer than the name of any attribute that matters.
-const maxAttrName = 32
+// metaFields are the fields that meta may give: those that say how the page is to be shown.
+var metaFields = set(`content-type x-ua-compatible content-language content-style-type content-script-type default-style
+	imagetoolbar cleartype msthemecompatible pragma cache-control expires last-modified date author generator keywords
+	description copyright reply-to language title subject rating pics-label audience distribution robots vw96.object
+	content-security-policy x-dns-prefetch-control page-enter page-exit site-enter site-exit content-encoding content-transfer-encoding`)
 
 // meta (HTML, section 4.2.5.3): http-equiv makes it as strong as a field of HTTP.
-func (p *page) meta(t *tag) {
-	for _, a := range t.attrs {
-		switch name := p.attrName(a); name {
-		case "http-equiv":
-			switch p.word(a) {
-			case "refresh":
-				p.mark(checkRefresh, a.name.start)
-			case "link":
-				p.mark(checkLink, a.name.start)
-			}
-		case "charset":
-			p.declare(p.word(a))
-		case "content":
-			p.declare(charsetOf(p.word(a)))
+func (p *page) meta(name []byte, a attr) {
+	switch string(name) {
+	case "http-equiv":
+		switch field := p.word(a); {
+		case field == "refresh":
+			p.markName(checkRefresh, a)
+		case field == "link":
+			p.markName(checkLink, a)
+		case field != "" && !metaFields[field]:
+			p.markName(checkMeta, a)
 		}
+	case "charset":
+		p.declare(p.word(a))
+	case "content":
+		p.declare(charsetOf(p.word(a)))
 	}
 }
 
 // base may well say in which window links open, but not where they lead.
-func (p *page) base(t *tag) {
-	for _, a := range t.attrs {
-		if name := p.attrName(a); name == "href" {
-			p.mark(checkBase, a.name.start)
-		}
+func (p *page) base(name []byte, a attr) {
+	if string(name) == "href" {
+		p.markName(checkBase, a)
 	}
 }
 
-// linkTypes are those of link that load something that runs, or a whole document. A style sheet
-// is no worse than a picture; newsletters fetch their fonts so.
-var linkTypes = set("import modulepreload serviceworker prerender")
+// linkTypes are those of link that mail may have: those that load nothing, icons, and style
+// sheets. One of these is no worse than a picture, and newsletters fetch their fonts so. The others
+// load something that runs, or a whole document. The last ones are of Word.
+var linkTypes = set(`stylesheet icon shortcut mask-icon apple-touch-icon apple-touch-icon-precomposed apple-touch-startup-image
+	fluid-icon image_src alternate amphtml archives author bookmark canonical category chapter contents copyright
+	external first glossary help home index last license me msapplication-config next nofollow noopener noreferrer origin p3v1
+	pingback prev previous privacy-policy publisher search section shortlink sitemap start subsection tag terms-of-service top toc up
+	profile dns-prefetch preconnect preload edituri wlwmanifest opener openid.server openid.delegate openid2.provider schema.dc schema.dcterms
+	file-list edit-time-data themedata colorschememapping ole-object-data main-file datastoreitem original-file important printpreviewbackground presentation-xml original mail stylesheet/less`)
 
-func (p *page) link(t *tag) {
-	for _, a := range t.attrs {
-		if name := p.attrName(a); name != "rel" {
-			continue
-		}
+func (p *page) link(name []byte, a attr) {
+	switch string(name) {
+	case "rel":
 		for rel := range strings.FieldsSeq(p.word(a)) {
-			if linkTypes[rel] {
-				p.mark(checkLink, a.name.start)
+			if !linkTypes[rel] {
+				p.markName(checkLink, a)
 			}
+			p.image.sheet = p.image.sheet || rel == "stylesheet"
 		}
+	case "href":
+		p.image.link = a
 	}
 }
 
 // dataIsland is the xml element of Internet Explorer. Without a source it is what Word writes.
-func (p *page) dataIsland(t *tag) {
-	for _, a := range t.attrs {
-		if name := p.attrName(a); name == "src" {
-			p.mark(checkObject, a.name.start)
-		}
+func (p *page) dataIsland(name []byte, a attr) {
+	if string(name) == "src" {
+		p.markName(checkObject, a)
 	}
 }
 
 // use (SVG, section 5.6) takes in an element, which must be one of this document.
-func (p *page) use(t *tag) {
-	for _, a := range t.attrs {
-		if name := p.attrName(a); name == "href" && !strings.HasPrefix(p.word(a), "#") {
-			p.mark(checkSVG, a.name.start)
-		}
+func (p *page) use(name []byte, a attr) {
+	if string(name) == "href" && !strings.HasPrefix(p.word(a), "#") {
+		p.markName(checkSVG, a)
+	}
+}
+
+// filterImage (Filter Effects, section 9.13) shows an image or an element. Clients that show remote
+// images only if they are told to do not know it for one.
+func (p *page) filterImage(name []byte, a attr) {
+	if string(name) != "href" {
+		return
+	}
+	if w := p.word(a); !strings.HasPrefix(w, "#") && !strings.HasPrefix(w, "data:image/") && !strings.HasPrefix(w, "cid:") {
+		p.markName(checkSVG, a)
 	}
 }
 
 // animation (SVG Animations, section 2.16) can give a harmless link another target: CVE-2024-37383.
-func (p *page) animation(t *tag) {
-	for _, a := range t.attrs {
-		if name := p.attrName(a); name != "attributename" {
-			continue
-		}
-		target := p.word(a)
-		target = target[strings.LastIndexByte(target, ':')+1:]
-		if target == "href" || target == "src" || target == "style" || strings.HasPrefix(target, "on") {
-			p.mark(checkSVG, a.name.start)
-		}
+// So it may change what is a word and no more.
+func (p *page) animation(name []byte, a attr) {
+	if string(name) != "attributename" {
+		return
+	}
+	target := p.word(a)
+	target = target[strings.LastIndexByte(target, ':')+1:]
+	if target != "" && target != "class" && attrKinds[target] != attrWord && !allowedProperty(target) {
+		p.markName(checkSVG, a)
 	}
 }
 

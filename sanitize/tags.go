@@ -31,16 +31,8 @@ func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 // A tagReader reads tags out of a page from any byte on.
 type tagReader struct {
 	b    []byte
-	last [256]int32 // where '>', '"' and '\'' occur for the last time; -1 if nowhere
-	tag  tag        // the last one read; its attributes are overwritten by the next
-}
-
-func newTagReader(b []byte) *tagReader {
-	r := &tagReader{b: b}
-	for _, c := range []byte(`>"'`) {
-		r.last[c] = int32(bytes.LastIndexByte(b, c)) //nolint:gosec // pages are smaller than maxHTMLSize
-	}
-	return r
+	last [256]int // where '>', '"' and '\'' occur for the last time, one more than the index; 0 if that is not known yet
+	tag  tag      // the last one read; its attributes are overwritten by the next
 }
 
 // read reads the tag whose name begins at byte name. It reports false if the page ends before the
@@ -71,7 +63,14 @@ func (r *tagReader) read(name int) bool {
 
 // has reports whether c occurs at byte i or behind it; so that a page of nothing but opened
 // quotes costs no more than one that closes them.
-func (r *tagReader) has(c byte, i int) bool { return int(r.last[c]) >= i }
+func (r *tagReader) has(c byte, i int) bool {
+	if r.last[c] == 0 {
+		if r.last[c] = bytes.LastIndexByte(r.b, c) + 1; r.last[c] == 0 {
+			r.last[c] = -1
+		}
+	}
+	return r.last[c] > i
+}
 
 // attr reads an attribute that begins at byte i, and returns the byte behind it; -1 if the page
 // ends in its value.

@@ -180,3 +180,18 @@ func (u *urlReader) data() string {
 	}
 	return "data:" + string(kind)
 }
+
+// isRemote reports whether a URL is one that is fetched from another host.
+func isRemote(v []byte) bool {
+	if bytes.HasPrefix(v, []byte("http")) || len(v) > 0 && v[0] <= ' ' || len(v) > 0 && (v[0] == '&' || v[0]|0x20 == 'h' || v[0]|0x20 == 'f') {
+		switch scheme, _ := (&urlReader{b: v}).scheme(); scheme {
+		case "http", "https", "ftp", "ftps":
+			return true
+		}
+	}
+	if len(v) < 2 || v[0] != '/' && v[0] > ' ' && v[0] != '&' {
+		return false
+	}
+	u := urlReader{b: v}
+	return u.next() == '/' && u.next() == '/'
+}

@@ -354,11 +354,22 @@ func (r patchRange) WriteTo(w io.Writer) (int64, error) {
 }
 
 func (r patchRange) copy(w io.Writer, from, to int64) error {
-	n, err := io.Copy(w, io.NewSectionReader(r.m.Spool, from, to-from))
-	if err == nil && n != to-from {
-		err = io.ErrUnexpectedEOF
+	buf := getBuffer()
+	defer putBuffer(buf)
+	for from < to {
+		b := buf.in[:min(int64(len(buf.in)), to-from)]
+		if n, err := r.m.Spool.ReadAt(b, from); n < len(b) {
+			if err == nil || err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+		from += int64(len(b))
 	}
-	return err
+	return nil
 }
 
 type countWriter struct {
