@@ -33,6 +33,7 @@ var floor = map[string][]string{
 	"rastel/cmd/rastel/api":                   {"*"},
 	"rastel/contrib/rig":                      {}, // the real servers for tests; knows nothing of rastel
 	"rastel/contrib/e2e":                      {"rastel/contrib/rig"},
+	"rastel/contrib/browser":                  {}, // the real browser for tests; knows nothing of rastel
 	"rastel/contrib/rig/demo":                 {"rastel/contrib/rig"},
 }
 
@@ -45,6 +46,7 @@ var owners = map[string][]string{
 	"github.com/mholt/archiver":          {"rastel/scanners/archive"},
 	"github.com/bodgit/sevenzip":         {"rastel/scanners/archive"},
 	"github.com/nwaples/rardecode":       {"rastel/scanners/archive"},
+	"github.com/chromedp":                {"rastel/contrib/browser"},
 	"github.com/expr-lang/expr":          {"rastel/policy"},
 	"modernc.org/sqlite":                 {"rastel/policy/quarantine/sqlindex"},
 	"github.com/pressly/goose":           {"rastel/policy/quarantine/sqlindex"},
