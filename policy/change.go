@@ -15,6 +15,8 @@ type change struct {
 	text     string     // of strip: why; of tag_subject: the tag
 	name     string     // of add_header
 	value    string     // of add_header
+	banner   Banner     // of banner
+	signed   bool       // of banner: also where that breaks a signature
 }
 
 // A changeKind is a word of "do" lists.
@@ -38,6 +40,7 @@ const (
 	wordHeader = "add_header"
 	wordTag    = "tag_subject"
 	wordHold   = "hold"
+	wordBanner = "banner"
 )
 
 var changeKinds = []changeKind{
@@ -64,6 +67,10 @@ var changeKinds = []changeKind{
 	{
 		word:    word{wordTag, "Put a text before the subject, unless it is there already (also behind `Re:` and the like)."},
 		example: `"[suspicious]"`, required: true, parse: (*source).tag,
+	},
+	{
+		word:    word{wordBanner, "Put a text at the top of what the reader sees: of the first text of the message, in all its alternatives, but not in attachments, nor in what is signed with S/MIME or PGP. One that is there already is not put in again. The text is that of a banner with a name (built in are `external`, `suspicious` and `changed`; see notices.md), or the one given here. As `{text: ..., signed: yes}` or `{name: ..., signed: yes}` also where it breaks a signature."},
+		example: `"This message comes from outside. Be careful with links."`, required: true, parse: (*source).banner,
 	},
 	{
 		word: word{wordHold, "Keep a copy of the original in quarantine, even if the message goes on. One that is refused for now is not kept: it comes again."},
@@ -159,6 +166,109 @@ func (s *source) stripReason(c *change, arg ast.Node, _ *vocabulary) {
 	if ok && (c.text == "" || len(c.text) > maxReason) {
 		s.errorf(v.at, "the reason must be from 1 to %d bytes", maxReason)
 	}
+}
+
+// Limits of a banner that a policy holds.
+const (
+	maxBanner      = 1000 // bytes
+	maxBannerLines = 20
+)
+
+func (s *source) banner(c *change, arg ast.Node, vocab *vocabulary) {
+	if _, ok := arg.(*ast.MappingNode); !ok {
+		v, ok := s.scalar(arg, "the banner")
+		if ok && isBannerName(v.text) {
+			s.bannerName(c, v, vocab)
+		} else if ok {
+			s.bannerText(c, v)
+		}
+		return
+	}
+	m, ok := s.mapping(arg, "a banner", bannerKeys)
+	if !ok {
+		return
+	}
+	if (m["text"] == nil) == (m["name"] == nil) {
+		s.errorf(nodePlace(arg), "a banner has either a %q or a %q", "text", "name")
+		return
+	}
+	if n := m["signed"]; n != nil {
+		v, ok := s.scalar(n, "signed")
+		c.signed = v.text == "yes" || v.text == "true"
+		if ok && !c.signed && v.text != "no" && v.text != "false" {
+			s.errorf(v.at, "%q must be yes or no", "signed")
+		}
+	}
+	if n := m["name"]; n != nil {
+		if v, ok := s.scalar(n, "the name of a banner"); ok {
+			s.bannerName(c, v, vocab)
+		}
+	} else if v, ok := s.scalar(m["text"], "the banner"); ok {
+		s.bannerText(c, v)
+	}
+}
+
+// isBannerName reports whether a text is one word that may be the name of a banner: then it must be,
+// so that a slip is not shown to everybody.
+func isBannerName(s string) bool {
+	return s != "" && len(s) <= maxLanguage && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-'
+	})
+}
+
+func (s *source) bannerName(c *change, v scalar, vocab *vocabulary) {
+	c.banner.Name = v.text
+	if !isBannerName(v.text) || len(vocab.banners) > 0 && !slices.Contains(vocab.banners, v.text) {
+		s.errorf(v.at, "%s", unknown("banner", v.text, vocab.banners))
+	}
+}
+
+func (s *source) bannerText(c *change, v scalar) {
+	text := strings.Trim(v.text, "\n")
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(line, " ")
+		if !printable(line) {
+			s.errorf(v.at, "the banner must be of printable characters")
+			return
+		}
+	}
+	if strings.TrimSpace(text) == "" || len(text) > maxBanner || len(lines) > maxBannerLines {
+		s.errorf(v.at, "the banner must be from 1 to %d bytes in at most %d lines", maxBanner, maxBannerLines)
+	}
+	c.banner.Text = strings.Join(lines, "\n") + "\n"
+}
+
+// Limits of languages.
+const (
+	maxLanguage  = 35 // bytes of a tag (RFC 5646 section 4.4.1)
+	maxLanguages = 9
+)
+
+// languages reads one language or a list of them.
+func (s *source) languages(n ast.Node, vocab *vocabulary) []string {
+	items := []ast.Node{n}
+	if l, ok := n.(*ast.SequenceNode); ok {
+		items = l.Values
+	}
+	if len(items) == 0 || len(items) > maxLanguages {
+		s.errorf(nodePlace(n), "there must be from 1 to %d languages", maxLanguages)
+		return nil
+	}
+	var out []string
+	for _, item := range items {
+		v, ok := s.scalar(item, "a language")
+		switch {
+		case !ok:
+		case slices.Contains(out, v.text):
+			s.errorf(v.at, "the language %q is there twice", v.text)
+		case !isBannerName(strings.ToLower(v.text)), len(vocab.languages) > 0 && !slices.Contains(vocab.languages, v.text):
+			s.errorf(v.at, "%s", unknown("language", v.text, vocab.languages))
+		default:
+			out = append(out, v.text)
+		}
+	}
+	return out
 }
 
 // maxTag is how long a tag may be in bytes, so that it fits one encoded word.

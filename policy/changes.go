@@ -14,11 +14,14 @@ type changes struct {
 	root    *eml.Part
 	editor  Editor
 	found   []eml.Edit             // by defang
-	strips  []eml.Edit             // the edits that strip
-	gone    map[*eml.Part]struct{} // entities that are stripped
+	gone    map[*eml.Part]*removal // entities that are stripped
+	removed []*removal             // the same, in their order
+	strips  []eml.Edit             // the edits that strip them, once it is known whether the original is kept
 	renamed map[*eml.Part]*renaming
 	names   []*renaming // the same, in the order of the rules
+	langs   []string    // of the policy
 	tags    []string
+	banners []banner
 	fields  []change
 	hold    bool
 	failed  string // the first rule whose changes could not be made
@@ -33,6 +36,20 @@ type renaming struct {
 
 var errNoEditor = errors.New("there is no editor")
 
+// A removal is an entity that is stripped, and why.
+type removal struct {
+	Removal
+	part *eml.Part
+	rule string
+}
+
+// A banner is one that is to be put in.
+type banner struct {
+	Banner
+	rule   string
+	signed bool // also into what is signed
+}
+
 // make takes one change of a rule and tells what came of it. The parts are those that the
 // rule acts on.
 func (c *changes) make(r *rule, ch *change, parts []*part) string {
@@ -40,13 +57,15 @@ func (c *changes) make(r *rule, ch *change, parts []*part) string {
 	case wordDefang:
 		return c.defang(r, ch, parts)
 	case wordStrip:
-		return c.strip(r, ch, parts[0].Part)
+		return c.strip(r, ch, parts[0])
 	case wordRename, wordMangle:
-		return c.rename(r, ch, parts[0].Part)
+		return c.rename(r, ch, parts[0])
 	case wordHeader:
 		c.fields = append(c.fields, *ch)
 	case wordTag:
 		c.tags = append(c.tags, ch.text)
+	case wordBanner:
+		c.addBanner(r, ch)
 	case wordHold:
 		c.hold = true
 	}
@@ -54,9 +73,9 @@ func (c *changes) make(r *rule, ch *change, parts []*part) string {
 }
 
 // fail records the first change that could not be made.
-func (c *changes) fail(r *rule, err error) {
+func (c *changes) fail(rule string, err error) {
 	if c.err == nil {
-		c.failed, c.err = r.name, err
+		c.failed, c.err = rule, err
 	}
 }
 
@@ -67,7 +86,7 @@ func (c *changes) defang(r *rule, ch *change, parts []*part) string {
 	if patterns == nil {
 		patterns = r.condition.patterns
 	}
-	n, unfixed := 0, 0
+	n, unfixed := 0, map[*eml.Part]bool{}
 	for _, p := range parts {
 		for _, f := range p.findings {
 			switch {
@@ -77,62 +96,143 @@ func (c *changes) defang(r *rule, ch *change, parts []*part) string {
 			case len(f.Fix) > 0 && !p.Member():
 				c.found = append(c.found, f.Fix...)
 				n += len(f.Fix)
-			case !c.isStripped(p.Part):
-				c.stripCarrier(r, ch, p.Part)
-				unfixed++
+			case !c.isStripped(p.Part) || unfixed[p.Carrier()]:
+				c.stripCarrier(r, ch, p.Part, *f.Finding)
+				unfixed[p.Carrier()] = true
 			}
 		}
 	}
-	if unfixed > 0 {
-		return fmt.Sprintf("%s: %d edits, and stripped %d parts with findings that have no fix", ch, n, unfixed)
+	if len(unfixed) > 0 {
+		return fmt.Sprintf("%s: %d edits, and stripped %d parts with findings that have no fix", ch, n, len(unfixed))
 	}
 	return fmt.Sprintf("%s: %d edits", ch, n)
 }
 
 // strip replaces a part by a notice; of a member the entity that carries it.
-func (c *changes) strip(r *rule, ch *change, p *eml.Part) string {
-	if c.isStripped(p) {
+func (c *changes) strip(r *rule, ch *change, p *part) string {
+	var asked, all []eml.Finding
+	for _, f := range p.findings {
+		if all = append(all, *f.Finding); matchAny(r.condition.patterns, f.Check) {
+			asked = append(asked, *f.Finding)
+		}
+	}
+	if len(asked) == 0 {
+		asked = all
+	}
+	already := c.isStripped(p.Part)
+	if _, ok := c.gone[p.Carrier()]; ok || !already {
+		c.stripCarrier(r, ch, p.Part, asked...)
+	}
+	if already {
 		return fmt.Sprintf("%s: %s is stripped already", ch, p.Carrier().ID)
 	}
-	c.stripCarrier(r, ch, p)
 	return fmt.Sprintf("%s %s", ch, p.Carrier().ID)
 }
 
-func (c *changes) stripCarrier(r *rule, ch *change, p *eml.Part) {
+// maxToldFindings is how many findings a notice may be given; it tells fewer.
+const maxToldFindings = 100
+
+// stripCarrier notes that an entity is stripped; the first rule that says so gives the reason, and
+// all of them the findings.
+func (c *changes) stripCarrier(r *rule, ch *change, p *eml.Part, why ...eml.Finding) {
 	p = p.Carrier()
-	if c.gone == nil {
-		c.gone = map[*eml.Part]struct{}{}
+	s := c.gone[p]
+	if s == nil {
+		s = &removal{part: p, rule: r.name}
+		s.Reason, s.Languages = r.name, c.languages(r)
+		if ch.kind.name == wordStrip && ch.text != "" {
+			s.Reason = ch.text
+		}
+		if c.gone == nil {
+			c.gone = map[*eml.Part]*removal{}
+		}
+		c.gone[p] = s
+		c.removed = append(c.removed, s)
 	}
-	c.gone[p] = struct{}{}
+	s.Findings = append(s.Findings, why[:min(len(why), maxToldFindings-len(s.Findings))]...)
 	if c.editor == nil {
-		c.fail(r, errNoEditor)
-		return
+		c.fail(r.name, errNoEditor)
 	}
-	reason := r.name
-	if ch.kind.name == wordStrip && ch.text != "" {
-		reason = ch.text
+}
+
+// addBanner notes a banner, each text once.
+func (c *changes) addBanner(r *rule, ch *change) {
+	b := banner{ch.banner, r.name, ch.signed}
+	b.Languages = c.languages(r)
+	for _, o := range c.banners {
+		if o.Text == b.Text && o.Name == b.Name {
+			return
+		}
 	}
-	edits, err := c.editor.Strip(p, reason)
+	c.banners = append(c.banners, b)
+	if c.editor == nil {
+		c.fail(r.name, errNoEditor)
+	}
+}
+
+// putBanners puts the banners in. What is signed is told by its findings.
+func (c *changes) putBanners(edits []eml.Edit, parts []*part) []eml.Edit {
+	var signed, gone []*eml.Part
+	for _, p := range parts {
+		if slices.ContainsFunc(p.findings, func(f *finding) bool { return f.Check == "signed/smime" || f.Check == "signed/pgp" }) {
+			signed = append(signed, p.Part)
+		}
+	}
+	for _, s := range c.removed {
+		gone = append(gone, s.part)
+	}
+	list := make([]Banner, len(c.banners))
+	for i, b := range c.banners {
+		list[i] = b.Banner
+		if list[i].Keep = gone; !b.signed {
+			list[i].Keep = slices.Concat(gone, signed)
+		}
+	}
+	edits, err := c.editor.Banners(c.root, list, edits)
 	if err != nil {
-		c.fail(r, err)
-		return
+		c.fail(c.banners[0].rule, err)
 	}
-	c.strips = append(c.strips, edits...)
+	return edits
+}
+
+// languages are those of the notices and banners of a rule.
+func (c *changes) languages(r *rule) []string {
+	if len(r.languages) > 0 {
+		return r.languages
+	}
+	return c.langs
+}
+
+// makeStrips makes the edits of all that is stripped. The item is what the original is called in
+// quarantine; empty if it is not kept.
+func (c *changes) makeStrips(item string) {
+	for _, s := range c.removed {
+		if c.err != nil {
+			return
+		}
+		s.Item = item
+		edits, err := c.editor.Strip(s.part, s.Removal)
+		if err != nil {
+			c.fail(s.rule, err)
+		}
+		c.strips = append(c.strips, edits...)
+	}
 }
 
 // rename gives an entity a harmless name; mangle, which is more, takes the place of an earlier
 // rename. That of a member is inside its container, so the
 // container is stripped.
-func (c *changes) rename(r *rule, ch *change, p *eml.Part) string {
+func (c *changes) rename(r *rule, ch *change, of *part) string {
+	p := of.Part
 	if p.Member() {
-		return fmt.Sprintf("%s: a name in an archive cannot be changed: %s", ch, c.strip(r, ch, p))
+		return fmt.Sprintf("%s: a name in an archive cannot be changed: %s", ch, c.strip(r, ch, of))
 	}
 	before := c.renamed[p]
 	if before != nil && (before.kind == ch.kind.name || before.kind == wordMangle) {
 		return fmt.Sprintf("%s: %s is renamed already", ch, p.ID)
 	}
 	if c.editor == nil {
-		c.fail(r, errNoEditor)
+		c.fail(r.name, errNoEditor)
 		return ch.String()
 	}
 	name := c.editor.Rename
@@ -141,7 +241,7 @@ func (c *changes) rename(r *rule, ch *change, p *eml.Part) string {
 	}
 	edits, err := name(p)
 	if err != nil {
-		c.fail(r, err)
+		c.fail(r.name, err)
 		return ch.String()
 	}
 	if before == nil {
@@ -170,7 +270,7 @@ func (c *changes) isStripped(p *eml.Part) bool {
 // edits are all edits that the changes come to. Those of parts that are stripped are left
 // out: they would change bytes that are not there any more. The header of the message itself
 // stays when its body is stripped, so its edits do too, unless they are of the same fields.
-func (c *changes) edits() []eml.Edit {
+func (c *changes) edits(parts []*part) []eml.Edit {
 	out := append([]eml.Edit(nil), c.strips...)
 	found := slices.Clone(c.found)
 	for _, n := range c.names {
@@ -180,6 +280,9 @@ func (c *changes) edits() []eml.Edit {
 		if e.Part == c.root && e.Region == eml.InHeader && !cutsInto(e, c.strips) || !c.isStripped(e.Part) {
 			out = append(out, e)
 		}
+	}
+	if len(c.banners) > 0 {
+		out = c.putBanners(out, parts)
 	}
 	if len(c.tags) > 0 {
 		out = tagSubject(c.root, c.tags, out)

@@ -70,6 +70,23 @@ func TestChanges(t *testing.T) {
 			[]string{"+html/script 1.2"}, []string{"<p>x<script>y</script></p>", "[stripped: b]"}, "defang: 1 edits|strip 1.2|defang: 1 edits",
 		},
 		{
+			"strip in the languages of the rule, and not kept", `{name: x, for: part, when: 'part.named("*.exe")', do: [strip], language: [de, en]}`,
+			nil, []string{program, "[stripped: x, in de+en]"}, "strip 1.3",
+		},
+		{
+			"strip of what another rule has held", `{name: x, for: part, when: 'part.named("*.exe")', do: [strip]}, {name: y, when: true, do: [hold]}`,
+			nil, []string{program, "[stripped: x, kept as ITEM]"}, "strip 1.3|hold",
+		},
+		{
+			"banners in their order, each once, not in what is stripped or signed", `{name: x, when: true, do: [{banner: One word and more.}, {banner: suspicious}, {banner: {text: word}}]}, {name: y, when: true, do: [{banner: suspicious}]}, {name: z, for: part, when: 'part.id == "1.3"', do: [strip]}`,
+			[]string{"signed/pgp 1.1"}, []string{"boundary=b\n\n--b", "boundary=b\n\n[banner: One word and more., not in 1.3, not in 1.1][banner: suspicious, not in 1.3, not in 1.1][banner: word, not in 1.3, not in 1.1]--b", program, "[stripped: z]"},
+			"banner|banner|banner|banner|strip 1.3",
+		},
+		{
+			"a banner in what is signed", `{name: x, when: true, do: [{banner: {name: external, signed: yes}}]}`,
+			[]string{"signed/pgp 1.1"}, []string{"boundary=b\n\n--b", "boundary=b\n\n[banner: external]--b"}, "banner",
+		},
+		{
 			"rename", `{name: x, for: part, when: 'part.id == "1.3"', do: [rename, rename]}`,
 			nil, []string{`Content-Disposition: attachment; filename="docs/Setup.EXE"`, "Content-Disposition: renamed"}, "rename 1.3|rename: 1.3 is renamed already",
 		},
@@ -101,7 +118,7 @@ func TestChanges(t *testing.T) {
 	} {
 		m := parse(t, threeParts)
 		member(t, m, "1.3", "x.js", "x")
-		v := load(t, "rules: ["+tt.rules+"]").Decide(m, report(t, m, tt.findings...))
+		v := load(t, "rules: ["+tt.rules+"]").DecideHeld(m, report(t, m, tt.findings...), "ITEM")
 		want := strings.NewReplacer(tt.replaced...).Replace(threeParts)
 		if got := delivered(t, m, v); got != want || v.Action != Accept {
 			t.Errorf("%s: %s\n%swant\n%s\n%s", tt.name, v.Action, got, want, traceOf(v))
@@ -113,14 +130,14 @@ func TestChanges(t *testing.T) {
 		if got := strings.Join(did, "|"); got != tt.did {
 			t.Errorf("%s: did %s\nwant %s", tt.name, got, tt.did)
 		}
-		if v.Hold != (tt.name == "hold") {
+		if v.Hold != strings.Contains(tt.rules, "hold") {
 			t.Errorf("%s: hold is %v", tt.name, v.Hold)
 		}
 	}
 }
 
 func TestEveryChangeIsTested(t *testing.T) {
-	tested := []string{wordDefang, wordStrip, wordRename, wordMangle, wordHeader, wordTag, wordHold}
+	tested := []string{wordDefang, wordStrip, wordRename, wordMangle, wordHeader, wordTag, wordBanner, wordHold}
 	if got := changeNames(); !slices.Equal(got, tested) {
 		t.Errorf("there are %v, tested are %v", got, tested)
 	}

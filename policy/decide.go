@@ -32,13 +32,20 @@ const (
 // quarantined. A rule that could not be evaluated might have decided anything, so then the
 // message is refused for now, unless a rule quarantines it.
 func (p *Policy) Decide(m *eml.Message, r scanners.Report) *Verdict {
+	return p.DecideHeld(m, r, "")
+}
+
+// DecideHeld is Decide for a message that will be the item of that name in quarantine if the
+// verdict holds it. Notices name it then, and only then.
+func (p *Policy) DecideHeld(m *eml.Message, r scanners.Report, item string) *Verdict {
 	if p == nil || len(p.rules) == 0 {
 		return &Verdict{Action: TempFail, Trace: []Step{{Rule: stepDefault, Final: true, Did: []string{"tempfail"}, Why: "no policy was loaded"}}}
 	}
 	d := &decision{
 		policy: p, facts: newFacts(m, r, p.forms),
 		verdict: &Verdict{Policy: p.Version, Trace: make([]Step, 0, len(p.rules)+1)},
-		changes: changes{root: m.Root, editor: p.editor},
+		changes: changes{root: m.Root, editor: p.editor, langs: p.languages},
+		item:    item,
 	}
 	for _, r := range p.rules {
 		d.ask(r)
@@ -56,6 +63,7 @@ type decision struct {
 	changes changes
 	final   *rule  // the rule that decided
 	failed  string // the first rule that could not be evaluated
+	item    string // what the message is called in quarantine if it is held
 }
 
 func (d *decision) trace(s Step) { d.verdict.Trace = append(d.verdict.Trace, s) }
@@ -180,6 +188,11 @@ func (d *decision) conclude() {
 		d.overrule(d.failed, TempFail, d.failed+" could not be evaluated")
 	}
 	if v.Action == Accept {
+		if d.changes.hold {
+			d.changes.makeStrips(d.item)
+		} else {
+			d.changes.makeStrips("")
+		}
 		d.patch()
 	}
 	v.Hold = d.changes.hold && v.Action != TempFail // or every attempt would leave a copy
@@ -223,12 +236,11 @@ func (d *decision) partID(p *eml.Part) string {
 func (d *decision) patch() {
 	rule, err := d.changes.failed, d.changes.err
 	if err == nil {
-		edits, anew := d.changes.edits(), d.anew()
-		if len(edits)+len(anew) == 0 {
-			return
+		edits, anew := d.changes.edits(d.facts.parts), d.anew()
+		if rule, err = d.changes.failed, d.changes.err; err == nil && len(edits)+len(anew) > 0 {
+			rule = stepChanges
+			d.verdict.Patch, err = eml.NewPatch(d.facts.msg, edits, anew...)
 		}
-		rule = stepChanges
-		d.verdict.Patch, err = eml.NewPatch(d.facts.msg, edits, anew...)
 	}
 	if err != nil {
 		d.overrule(rule, Quarantine, fmt.Sprintf("%s could not be carried out: %.300q", rule, err))

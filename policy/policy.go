@@ -20,19 +20,39 @@ type Policy struct {
 	// hexadecimal.
 	Version string
 
-	rules  []*rule
-	editor Editor
-	forms  func(name string) []string
+	rules     []*rule
+	editor    Editor
+	languages []string // of notices and banners, unless a rule has others
+	forms     func(name string) []string
 }
 
 // An Editor knows how parts are changed. Its methods must be safe for concurrent use.
 type Editor interface {
-	// Strip gives the edits that replace an entity by a notice, which tells the reason.
-	Strip(p *eml.Part, reason string) ([]eml.Edit, error)
+	// Strip gives the edits that replace an entity by a notice.
+	Strip(p *eml.Part, r Removal) ([]eml.Edit, error)
 	// Rename gives the edits that give an entity a harmless name.
 	Rename(p *eml.Part) ([]eml.Edit, error)
 	// Mangle gives the edits that give an entity a name and a type that open nothing.
 	Mangle(p *eml.Part) ([]eml.Edit, error)
+	// Banners puts banners at the top of what the reader of a message sees, in that order. It gives
+	// all edits that are to be made then: those it was given, and its own.
+	Banners(root *eml.Part, list []Banner, edits []eml.Edit) ([]eml.Edit, error)
+}
+
+// A Removal is what the notice in the place of an entity can tell.
+type Removal struct {
+	Reason    string        // the rule's, or else its name
+	Findings  []eml.Finding // those that the entity was stripped for
+	Item      string        // what the original is called in quarantine; empty if it is not kept
+	Languages []string      // of the notice, one after the other; none means those by default
+}
+
+// A Banner is a short text at the top of a message.
+type Banner struct {
+	Text      string      // in lines that end in "\n"; empty if there is a name
+	Name      string      // of one that the editor has a text for
+	Languages []string    // of the text with that name
+	Keep      []*eml.Part // what is not to be changed, with all that is in it: signed, or stripped
 }
 
 // Options of a policy.
@@ -52,6 +72,12 @@ type Options struct {
 	// Dir is where the names of files of lists begin that are not absolute. LoadFile and NewLive
 	// put that of the policy there.
 	Dir string
+	// Languages are those that the editor writes notices and banners in. A policy that names
+	// others is not loaded. Without any, languages are taken as they are.
+	Languages []string
+	// Banners are the names of those that the editor has a text for. Without any, names are taken
+	// as they are.
+	Banners []string
 }
 
 // versionLength is how many hexadecimal digits a version has.
@@ -67,11 +93,13 @@ func Load(name string, data []byte, opt Options) (*Policy, error) {
 // loadWithFiles is Load; it gives the files of lists besides, whether it fails or not.
 func loadWithFiles(name string, data []byte, opt Options) (*Policy, []listFile, error) {
 	s := newSource(name, data)
-	rules := s.rules(opt)
+	p := &Policy{editor: opt.Editor, forms: opt.Forms}
+	s.file(p, opt)
 	if len(s.errs) > 0 {
 		return nil, s.files, s.errs.sorted()
 	}
-	return &Policy{Version: versionOf(data, s.files), rules: rules, editor: opt.Editor, forms: opt.Forms}, s.files, nil
+	p.Version = versionOf(data, s.files)
+	return p, s.files, nil
 }
 
 func versionOf(data []byte, files []listFile) string {

@@ -55,8 +55,15 @@ func load(t testing.TB, text string) *Policy {
 // ones, is on the same floor; they meet in cmd/rastel.
 type fakeEditor struct{ err error }
 
-func (e fakeEditor) Strip(p *eml.Part, reason string) ([]eml.Edit, error) {
-	return []eml.Edit{{Part: p, Region: eml.InBody, Start: 0, End: -1, Text: []byte("[stripped: " + reason + "]")}}, e.err
+func (e fakeEditor) Strip(p *eml.Part, r Removal) ([]eml.Edit, error) {
+	text := "[stripped: " + r.Reason
+	if r.Item != "" {
+		text += ", kept as " + r.Item
+	}
+	if len(r.Languages) > 0 {
+		text += ", in " + strings.Join(r.Languages, "+")
+	}
+	return []eml.Edit{{Part: p, Region: eml.InBody, Start: 0, End: -1, Text: []byte(text + "]")}}, e.err
 }
 
 func (e fakeEditor) Rename(p *eml.Part) ([]eml.Edit, error) { return e.disposition(p, "renamed") }
@@ -68,6 +75,18 @@ func (e fakeEditor) disposition(p *eml.Part, word string) ([]eml.Edit, error) {
 		return []eml.Edit{{Part: p, Region: eml.InHeader, Start: f.Start, End: f.End, Text: []byte("Content-Disposition: " + word + "\r\n")}}, e.err
 	}
 	return nil, errors.New("no name")
+}
+
+func (e fakeEditor) Banners(root *eml.Part, list []Banner, edits []eml.Edit) ([]eml.Edit, error) {
+	var text string
+	for _, b := range list {
+		text += "[banner: " + strings.TrimSpace(b.Text) + b.Name
+		for _, p := range b.Keep {
+			text += ", not in " + p.ID
+		}
+		text += "]"
+	}
+	return append(edits, eml.Edit{Part: root, Region: eml.InBody, Text: []byte(text)}), e.err
 }
 
 // parse parses a message in which "\n" stands for CRLF.
@@ -197,7 +216,7 @@ func TestErrorsNameThePlace(t *testing.T) {
 		t.Fatalf("there are no files: %v", err)
 	}
 	for _, file := range files {
-		_, err := LoadFile(file, Options{Checks: knownChecks, Lists: builtinLists})
+		_, err := LoadFile(file, Options{Checks: knownChecks, Lists: builtinLists, Languages: []string{"de", "en"}, Banners: []string{"external"}})
 		if err == nil {
 			t.Errorf("%s is loaded", file)
 			continue

@@ -25,29 +25,39 @@ type rule struct {
 	then      Action // Undecided if it has no final action
 	reply     Reply
 	do        []change
+	languages []string // of its notices and banners; none means those of the policy
 	// unmatched is what the trace says when the condition does not hold.
 	unmatched string
 }
 
-// rules reads the whole file.
-func (s *source) rules(opt Options) []*rule {
+// file reads the whole file.
+func (s *source) file(p *Policy, opt Options) {
 	doc := s.parse()
 	if doc == nil {
-		return nil
+		return
 	}
 	m, ok := s.mapping(doc, "a policy", fileKeys)
 	if !ok {
-		return nil
+		return
+	}
+	vocab := newVocabulary(opt.Checks)
+	vocab.languages, vocab.banners = opt.Languages, opt.Banners
+	if m["language"] != nil {
+		p.languages = s.languages(m["language"], vocab)
 	}
 	if m["rules"] == nil {
 		s.errorf(nodePlace(doc), "there are no rules")
-		return nil
+		return
 	}
-	vocab := newVocabulary(opt.Checks)
 	vocab.lists, vocab.anyList = s.lists(m["lists"], opt), opt.Lists == nil
-	items := s.list(m["rules"], "rules")
+	p.rules = s.rules(m["rules"], vocab)
+}
+
+// rules reads the list of rules.
+func (s *source) rules(n ast.Node, vocab *vocabulary) []*rule {
+	items := s.list(n, "rules")
 	if len(s.errs) == 0 && (len(items) == 0 || len(items) > maxRules) {
-		s.errorf(nodePlace(m["rules"]), "there must be from 1 to %d rules", maxRules)
+		s.errorf(nodePlace(n), "there must be from 1 to %d rules", maxRules)
 		return nil
 	}
 	var out []*rule
@@ -81,6 +91,9 @@ func (s *source) rule(n ast.Node, vocab *vocabulary) *rule {
 	r.then = finalActions[s.oneOf(m["then"], "action", finals)]
 	if m["do"] != nil {
 		r.do = s.changes(m["do"], r, vocab)
+	}
+	if m["language"] != nil {
+		r.languages = s.languages(m["language"], vocab)
 	}
 	s.ruleReply(r, m["reply"])
 	if m["then"] == nil && m["do"] == nil {

@@ -18,6 +18,9 @@ type vocabulary struct {
 	lists  map[string]*list
 	// anyList says that the lists that are built in are not known: others are then empty.
 	anyList bool
+
+	languages []string // of notices and banners; empty if they are not known
+	banners   []string // names of banners; empty if they are not known
 }
 
 func newVocabulary(checks []eml.Check) *vocabulary {

@@ -15,6 +15,7 @@ func names(list []word) []string {
 var fileKeys = []word{
 	{"rules", "The rules, in the order in which they are asked."},
 	{"lists", "Lists of attachments by name, for `part.inList`."},
+	{"language", "The language of notices and banners, such as `de`, or a list of them, which are shown one after the other. Built in are `en` (the default), `de`, `fr`, `es`, `pt`, `it`, `nl`, `ja` and `zh`; see notices.md."},
 }
 
 var listKeys = []word{
@@ -28,6 +29,7 @@ var ruleKeys = []word{
 	{"then", "The final action, if the rule has one."},
 	{"reply", "What the sender is told, for `then: reject` and `then: tempfail`."},
 	{"do", "A list of changes, made in this order if the message is delivered."},
+	{"language", "As that of the policy, for what this rule strips and the banners that it puts in."},
 }
 
 var scopes = []word{
@@ -51,6 +53,12 @@ var replyKeys = []word{
 	{"code", "The reply code (RFC 5321 section 4.2): 450 to 459 for `tempfail`, 550 to 559 for `reject`. Default: 451 or 550."},
 	{"enhanced", "The enhanced status code (RFC 3463), of the same class. Default: 4.7.1 or 5.7.1."},
 	{"text", "What the sender can do about it, in ASCII, at most 200 characters. Default: that of the action."},
+}
+
+var bannerKeys = []word{
+	{"text", "The text itself, in one or more lines."},
+	{"name", "The name of a banner whose text is known in several languages."},
+	{"signed", "`yes`: also in what is signed with S/MIME or PGP, which breaks the signature."},
 }
 
 var fieldKeys = []word{

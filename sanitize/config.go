@@ -22,6 +22,8 @@ type Config struct {
 	NameLength int `yaml:"name_length"`
 	// Executable are extensions to treat as executable besides the built-in ones, without dot.
 	Executable []string `yaml:"executable"`
+	// Notices are what readers are told.
+	Notices NoticeConfig `yaml:"notices"`
 	// Harmless are built-in extensions that are not to be treated as executable.
 	Harmless []string `yaml:"harmless"`
 }

@@ -2,6 +2,7 @@ package sanitize
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,36 +13,123 @@ import (
 )
 
 const (
-	maxNoticeNames = 10  // names that a notice lists
-	maxNoticeText  = 200 // bytes of a name, and of a line of the reason
-	maxReasonLines = 20
+	maxNoticeNames    = 10  // names that a notice lists
+	maxNoticeFindings = 10  // findings that it tells
+	maxNoticeText     = 200 // bytes of a name, and of a line of the reason
+	maxReasonLines    = 20
 )
 
-// Notice is the text that takes the place of what was stripped: in ASCII, in short lines that
-// end in CRLF, and none of which can be taken for a boundary between parts, whatever the reason
-// and the names hold.
-func Notice(reason string, names ...string) []byte {
-	var b bytes.Buffer
-	b.WriteString("The mail gateway has removed a part of this message.\r\n\r\n")
-	lines := slices.Collect(strings.Lines(reason))
-	for _, line := range lines[:min(len(lines), maxReasonLines)] {
-		fmt.Fprintf(&b, "Reason: %s\r\n", shown(strings.TrimRight(line, "\r\n")))
+// text is the notice about a part in one language.
+func (n *Notices) text(tag string, p *eml.Part, r *Removal) (string, error) {
+	l := n.languages[tag]
+	d := noticeData{Type: typeOf(p), Item: r.Item, Contact: n.contact}
+	if p.Leaf() {
+		d.Size = sizeOf(p.Size)
 	}
+	names := removedNames(p, r)
 	for _, name := range names[:min(len(names), maxNoticeNames)] {
-		fmt.Fprintf(&b, "Name: %s\r\n", shown(name))
+		d.Names = append(d.Names, shown(name))
 	}
-	if more := len(names) - maxNoticeNames; more > 0 {
-		fmt.Fprintf(&b, "and %d more\r\n", more)
+	d.More = len(names) - len(d.Names)
+	for _, f := range r.Findings {
+		t := toldFinding{f.Check, l.found[foundClass(f.Check)]}
+		if len(d.Findings) < maxNoticeFindings && !slices.Contains(d.Findings, t) {
+			d.Findings = append(d.Findings, t)
+		}
 	}
-	b.WriteString("\r\nIf you need it, ask the administrator of your mail system.\r\n")
-	return b.Bytes()
+	lines := slices.Collect(strings.Lines(r.Reason))
+	for _, line := range lines[:min(len(lines), maxReasonLines)] {
+		if line = strings.TrimSpace(line); line != "" {
+			d.Reason = append(d.Reason, shown(line))
+		}
+	}
+	text, err := l.execute(noticeText, d)
+	return tidy(text), err
 }
 
-// shown gives text as ASCII on one line, with escapes for the rest, and for the second of two
-// hyphens, which begin a boundary and for some clients do so anywhere in a line.
+// removedNames are the names of a part, and those of members in it for which it was stripped.
+func removedNames(p *eml.Part, r *Removal) []string {
+	names := slices.Clone(p.Names)
+	for _, f := range r.Findings {
+		if f.Part == nil || !f.Part.Member() || len(names) > maxNoticeNames {
+			continue
+		}
+		for _, name := range f.Part.Names {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// typeOf is the type of a part for people: what it says, and what it is.
+func typeOf(p *eml.Part) string {
+	said := shown(p.MediaType)
+	if p.Leaf() && p.Type != "" && !strings.Contains(said, p.Type) {
+		return fmt.Sprintf("%s (%s)", cmp.Or(said, "?"), p.Type)
+	}
+	return said
+}
+
+func sizeOf(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
+}
+
+// shown gives text on one line, with escapes for what does not print: controls, what turns the
+// direction of text, what takes no room.
 func shown(s string) string {
-	q := strconv.QuoteToASCII(shorten(s, maxNoticeText))
-	return strings.NewReplacer(`\"`, `"`, "--", `-\x2d`).Replace(q[1 : len(q)-1])
+	q := strconv.Quote(shorten(s, maxNoticeText))
+	var b strings.Builder
+	for _, r := range strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`) {
+		if isInvisible(r) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// noticeColumns is how long a line of a notice is, where it has blanks to break it at.
+const noticeColumns = 72
+
+// tidy is text in lines that are not too long, without blanks at their ends, with one empty line at
+// most between two others. It ends in a line break.
+func tidy(text string) string {
+	var out []string
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) == 0 && (len(out) == 0 || out[len(out)-1] == "") {
+			continue
+		}
+		out = append(out, wrapWords(words)...)
+	}
+	return strings.TrimRight(strings.Join(out, "\n"), "\n") + "\n"
+}
+
+// wrapWords gives the words in lines; one empty line if there are none.
+func wrapWords(words []string) []string {
+	lines, column := []string{""}, 0
+	for _, w := range words {
+		last := len(lines) - 1
+		n := len([]rune(w))
+		switch {
+		case column == 0:
+			lines[last], column = w, n
+		case column+1+n > noticeColumns:
+			lines, column = append(lines, w), n
+		default:
+			lines[last], column = lines[last]+" "+w, column+1+n
+		}
+	}
+	return lines
 }
 
 // ErrHeader is returned by Strip where the header of the part is not wholly known, because it is
@@ -49,13 +137,27 @@ func shown(s string) string {
 // made of it.
 var ErrHeader = errors.New("the header is not wholly known")
 
-// Strip makes the edits that replace a part by a notice: it becomes text/plain in 7bit, and
-// nothing is left of its content, of what it holds, and of its Content fields. Other fields of
-// the message, or of a message in it, stay. For a member it strips the carrier. The notice must
-// be ASCII with CRLF, such as Notice makes it.
-func Strip(p *eml.Part, notice []byte) ([]eml.Edit, error) {
+// Strip makes the edits that replace a part by a notice: nothing is left of its content, of what it
+// holds, and of its Content fields. Other fields of the message, or of a message in it, stay. For a
+// member it strips the carrier. The notice is text, and HTML as well where the message shows HTML.
+// No line of it is long, and none can be taken for a boundary between parts of the message, whatever
+// names and reason hold.
+func (n *Notices) Strip(p *eml.Part, r Removal) ([]eml.Edit, error) {
 	p = p.Carrier()
-	header, body := p.Header.Bytes(), slices.Clone(notice)
+	var texts []noticeIn
+	for _, tag := range n.in(r.Languages) {
+		text, err := n.text(tag, p, &r)
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, noticeIn{tag, text})
+	}
+	return strip(p, noticeFor(p, texts))
+}
+
+// strip replaces a part by content.
+func strip(p *eml.Part, c content) ([]eml.Edit, error) {
+	header, body := p.Header.Bytes(), slices.Clone(c.body)
 	gap := p.Raw().Size() - p.RawBody().Size() - int64(len(header))
 	switch {
 	case gap > 2, gap == 0 && !endsInBreak(header):
@@ -68,7 +170,7 @@ func Strip(p *eml.Part, notice []byte) ([]eml.Edit, error) {
 	if !bytes.HasSuffix(body, []byte("\r\n")) {
 		body = append(body, "\r\n"...) // the line break before the delimiter may be that of the header
 	}
-	edits := stripHeader(p)
+	edits := stripHeader(p, c.fields)
 	return append(edits, eml.Edit{Part: p, Region: eml.InBody, Start: 0, End: -1, Text: body}), nil
 }
 
@@ -83,11 +185,10 @@ func endsInBreak(header []byte) bool {
 	return len(header) == 0 || header[len(header)-1] == '\n'
 }
 
-const noticeFields = "Content-Type: text/plain; charset=us-ascii\r\nContent-Transfer-Encoding: 7bit\r\n"
-
-func stripHeader(p *eml.Part) []eml.Edit {
+// stripHeader puts the Content fields of the notice in the place of those of the part.
+func stripHeader(p *eml.Part, fields []byte) []eml.Edit {
 	if !isMessage(p) {
-		return []eml.Edit{{Part: p, Region: eml.InHeader, Start: 0, End: -1, Text: []byte(noticeFields)}}
+		return []eml.Edit{{Part: p, Region: eml.InHeader, Start: 0, End: -1, Text: fields}}
 	}
 	var content []eml.Field
 	for _, f := range p.Header.Fields {
@@ -95,7 +196,7 @@ func stripHeader(p *eml.Part) []eml.Edit {
 			content = append(content, f)
 		}
 	}
-	text := []byte(noticeFields)
+	text := fields
 	if p.Header.Count("MIME-Version") == 0 {
 		text = append([]byte("MIME-Version: 1.0\r\n"), text...)
 	}

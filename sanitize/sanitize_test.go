@@ -152,7 +152,8 @@ func TestStripLeavesANoticeAndTheRest(t *testing.T) {
 	}
 	defer m.Close()
 	for _, p := range []*eml.Part{m.Root.Children[1], m.Root} {
-		edits, err := Strip(p, Notice("test\r\n--b\r\nX: y", "evil\r\nname"))
+		p.Names = append(p.Names, "evil\r\nname")
+		edits, err := notices(t, NoticeConfig{}).Strip(p, Removal{Reason: "test\r\n--b\r\nX: y"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -85,7 +85,12 @@ func findClamd(cfg *clamd.Config, log *slog.Logger) (*clamd.Scanner, error) {
 
 // policyOptions are what a policy may name and what it can have done.
 func policyOptions(cfg *Config) policy.Options {
-	return policy.Options{Checks: knownChecks(cfg), Editor: editor{}, Forms: sanitize.NameForms, Lists: builtinLists()}
+	n := cfg.notices
+	if n == nil {
+		n = builtinNotices()
+	}
+	return policy.Options{Checks: knownChecks(cfg), Editor: editor{n}, Forms: sanitize.NameForms, Lists: builtinLists(),
+		Languages: n.Languages(), Banners: n.BannerNames()}
 }
 
 // builtinLists are the lists of package sanitize, as policies ask for them.
@@ -120,10 +125,27 @@ func (b *built) engine(q engine.Quarantine) *engine.Engine {
 }
 
 // editor gives policy the edits that package sanitize knows to make.
-type editor struct{}
+type editor struct{ notices *sanitize.Notices }
 
-func (editor) Strip(p *eml.Part, reason string) ([]eml.Edit, error) {
-	return sanitize.Strip(p, sanitize.Notice(reason, p.Names...))
+// builtinNotices are the texts without a directory of others.
+func builtinNotices() *sanitize.Notices {
+	n, err := sanitize.NewNotices(sanitize.NoticeConfig{})
+	if err != nil {
+		panic(err) // a programmer's mistake
+	}
+	return n
+}
+
+func (e editor) Strip(p *eml.Part, r policy.Removal) ([]eml.Edit, error) {
+	return e.notices.Strip(p, sanitize.Removal(r))
+}
+
+func (e editor) Banners(root *eml.Part, list []policy.Banner, edits []eml.Edit) ([]eml.Edit, error) {
+	banners := make([]sanitize.Banner, len(list))
+	for i, b := range list {
+		banners[i] = sanitize.Banner(b)
+	}
+	return e.notices.PutBanners(root, banners, edits)
 }
 
 func (editor) Rename(p *eml.Part) ([]eml.Edit, error) {

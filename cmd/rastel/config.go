@@ -42,6 +42,8 @@ type Config struct {
 	Quarantine quarantine.Config `yaml:"quarantine"`
 	Limits     LimitsConfig      `yaml:"limits"`
 	Log        LogConfig         `yaml:"log"`
+
+	notices *sanitize.Notices // made of Sanitize.Notices
 }
 
 // LimitsConfig bounds what one message may cost. Zero means the default.
@@ -118,7 +120,11 @@ func defaultStateDir() string {
 }
 
 func (c *Config) validate() error {
-	errs := []error{c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Log.validate()}
+	var err error
+	if c.notices, err = sanitize.NewNotices(c.Sanitize.Notices); err != nil {
+		err = fmt.Errorf("sanitize: %w", err)
+	}
+	errs := []error{err, c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Log.validate()}
 	if c.Clamd != nil {
 		errs = append(errs, c.Clamd.Validate())
 	}

@@ -54,6 +54,9 @@ type Examination struct {
 	Message *eml.Message // the caller closes it
 	Report  scanners.Report
 	Verdict *policy.Verdict
+	Item    string // what the message is called in quarantine if the verdict holds it
+
+	policy *policy.Policy
 }
 
 // Examine parses and scans a message while its spool is written, and decides. It changes and
@@ -69,12 +72,21 @@ func (e *Engine) Examine(ctx context.Context, env *eml.Envelope, s *eml.Spool) (
 	run.Message(m)
 	report := run.Wait()
 	report.Merge(findings)
-	x := &Examination{m, report, p.Decide(m, report)}
-	if err := e.record(x); err != nil {
+	x := &Examination{Message: m, Report: report, policy: p}
+	if e.opt.Quarantine != nil {
+		x.Item = quarantine.NewID()
+	}
+	if err := e.decide(x); err != nil {
 		m.Close()
 		return nil, err
 	}
 	return x, nil
+}
+
+// decide makes the verdict.
+func (e *Engine) decide(x *Examination) error {
+	x.Verdict = x.policy.DecideHeld(x.Message, x.Report, x.Item)
+	return e.record(x)
 }
 
 // record adds the edits of Options.Record to a patch that changes what a signature may cover; a
@@ -111,7 +123,7 @@ func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*p
 		return nil, err
 	}
 	if x.Verdict.Action == policy.Quarantine || x.Verdict.Hold {
-		if err := e.hold(ctx, x); err != nil {
+		if err := e.holdAs(ctx, x); err != nil {
 			e.opt.Logger.Error("message could not be held", "queue_id", env.QueueID, "session", env.Session, "error", err)
 			x.Verdict.Action, x.Verdict.Reply = policy.TempFail, policy.Reply{}
 		}
@@ -155,18 +167,35 @@ func (e *Engine) verified(ctx context.Context, m *eml.Message) bool {
 	return err == nil
 }
 
-func (e *Engine) hold(ctx context.Context, x *Examination) error {
+// holdAs holds the message as the item that its notices name. The retry of a message that is held
+// already is no item of its own: then it decides once more, for notices that name the first one.
+func (e *Engine) holdAs(ctx context.Context, x *Examination) error {
+	id, err := e.hold(ctx, x)
+	if err != nil || id == x.Item || x.Verdict.Patch.Empty() {
+		return err
+	}
+	x.Item = id
+	if err := e.decide(x); err != nil {
+		return err
+	}
+	return e.released(ctx, x)
+}
+
+// hold gives the ID of the item.
+func (e *Engine) hold(ctx context.Context, x *Examination) (string, error) {
 	if e.opt.Quarantine == nil {
-		return fmt.Errorf("there is no quarantine")
+		return "", fmt.Errorf("there is no quarantine")
 	}
 	m, v := x.Message, x.Verdict
 	it := quarantine.NewItem(m.Envelope)
+	it.ID = x.Item
 	it.Subject, it.From, it.MessageID = m.Root.Header.Text("Subject"), m.Root.Header.Text("From"), m.Root.Header.Get("Message-ID")
 	it.Rule, it.Policy, it.Held = v.Rule, v.Policy, v.Action != policy.Quarantine
 	for _, f := range x.Report.Findings {
 		it.Findings = append(it.Findings, quarantine.Finding{Check: f.Check, Part: f.Part.ID, Detail: f.Detail})
 	}
-	return e.opt.Quarantine.Hold(ctx, it, io.NewSectionReader(m.Spool, 0, m.Size))
+	err := e.opt.Quarantine.Hold(ctx, it, io.NewSectionReader(m.Spool, 0, m.Size))
+	return it.ID, err
 }
 
 // maxLogged is how many rules and how many checks the log line names.

@@ -141,6 +141,39 @@ func (w *world) wantRaw(t *testing.T, id, want string) {
 
 func mail(subject, body string) string { return "Subject: " + subject + "\r\n\r\n" + body + "\r\n" }
 
+// A naming editor strips so that the notice names the item.
+type naming struct{ policy.Editor }
+
+func (naming) Strip(p *eml.Part, r policy.Removal) ([]eml.Edit, error) {
+	return []eml.Edit{{Part: p, Region: eml.InBody, End: -1, Text: []byte("kept as " + r.Item + ".\r\n")}}, nil
+}
+
+func TestNoticesNameAnItemThatIsThere(t *testing.T) {
+	const rules = `rules: [{name: x, for: part, when: 'true', do: [strip]}, {name: y, when: 'subject == "copy"', do: [hold]}]`
+	p, err := policy.Load("test", []byte(rules), policy.Options{Editor: naming{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, quarantine.Config{}, func(o *engine.Options) { o.Policy = func() *policy.Policy { return p } })
+	want := func(raw, item string) {
+		t.Helper()
+		if _, out := w.judge(t, raw); !strings.Contains(out, "kept as "+item+".\r\n") {
+			t.Errorf("delivered is %q, want the item %q", out, item)
+		}
+	}
+	_, out := w.judge(t, mail("copy", "one"))
+	held := w.held(t)
+	if len(held) != 1 || !strings.Contains(out, "kept as "+held[0].ID+".") {
+		t.Fatalf("delivered is %q, held %+v", out, held)
+	}
+	w.wantRaw(t, held[0].ID, mail("copy", "one"))
+	want(mail("copy", "one"), held[0].ID) // a retry is no item of its own
+	want(mail("other", "one"), "")        // nothing is held, so no item is named
+	if _, out := w.judge(t, mail("copy", "two")); strings.Contains(out, held[0].ID) || len(w.held(t)) != 2 {
+		t.Errorf("another message: delivered is %q, held %+v", out, w.held(t))
+	}
+}
+
 func TestVerdicts(t *testing.T) {
 	for _, tt := range []struct {
 		raw    string

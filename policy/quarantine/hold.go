@@ -30,7 +30,8 @@ const (
 // one. On an error, such as a full disk or ErrTooLarge, nothing that counts is stored and the
 // message must be refused for now.
 //
-// It fills in ID, Created, Expires, Size, SHA256, Stored, State and Changed.
+// An item without an ID is given one; one that NewID has made is kept, unless it is a retry.
+// It fills in Created, Expires, Size, SHA256, Stored, State and Changed.
 func (s *Store) Hold(ctx context.Context, it *Item, r io.Reader) error {
 	if err := it.checkEnvelope(); err != nil {
 		return err
@@ -55,12 +56,17 @@ func (s *Store) newItem(it *Item) *Item {
 	item := *it
 	item.cut()
 	item.Created = millis(s.now())
-	item.ID = newID(item.Created)
+	if !ValidID(item.ID) {
+		item.ID = newID(item.Created)
+	}
 	item.Expires = millis(item.Created.Add(s.cfg.Retention))
 	item.Stored, item.State, item.Changed = true, Held, item.Created
 	item.ReleaseTo, item.Lease, item.Attempt = nil, time.Time{}, ""
 	return &item
 }
+
+// NewID makes the ID of an item that may be held soon, so that it can be told of before.
+func NewID() string { return newID(time.Now()) }
 
 // newID makes a ULID: 48 bits of time, 80 of chance.
 func newID(t time.Time) string {

@@ -393,8 +393,11 @@ func (e *anewEntity) contentFields(q *Part) []byte {
 	for _, name := range params {
 		writeParam(&b, name, q.Params[name])
 	}
-	if e.boundary != "" {
+	switch {
+	case e.boundary != "":
 		writeParam(&b, "boundary", e.boundary)
+	case e.replaced != nil && kindOf(mediaType) == kindMultipart: // the edit gives it parts
+		writeParam(&b, "boundary", q.Params["boundary"])
 	}
 	b.WriteString("\r\n")
 	e.encodingField(&b, q)
