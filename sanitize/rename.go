@@ -197,9 +197,12 @@ func replaceFields(edits []eml.Edit, p *eml.Part, fields []eml.Field, text []byt
 }
 
 func hasName(params map[string]string) bool {
-	_, name := params["name"]
-	_, filename := params["filename"]
-	return name || filename
+	for k := range params {
+		if eml.IsNameParam(k) {
+			return true
+		}
+	}
+	return false
 }
 
 func typeField(p *eml.Part, name, media string) []byte {
@@ -208,7 +211,7 @@ func typeField(p *eml.Part, name, media string) []byte {
 	}
 	b := append([]byte("Content-Type: "), media...)
 	for _, k := range slices.Sorted(maps.Keys(p.Params)) {
-		if v := p.Params[k]; k != "name" && k != "filename" && isToken(k) && len(v) <= maxParam {
+		if v := p.Params[k]; !eml.IsNameParam(k) && isToken(k) && len(v) <= maxParam {
 			b = appendParam(b, k, v)
 		}
 	}

@@ -88,6 +88,7 @@ func TestRenameReachesEveryForm(t *testing.T) {
 		"Content-Disposition: attachment; filename*0=a.e; filename*1=xe; filename=a.exe",
 		"Content-Disposition: attachment; filename=b.txt\r\nContent-Disposition: attachment; filename=a.exe",
 		"Content-Type: text/plain; charset=utf-8; name=\"=?utf-8?B?YS5leGU=?=\"",
+		"Content-Type: application/octet-stream; file=a.exe",
 	} {
 		m := message(t, header, "x")
 		findings, err := Names{}.Scan(t.Context(), m.Root)

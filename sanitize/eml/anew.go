@@ -385,7 +385,7 @@ func (e *anewEntity) contentFields(q *Part) []byte {
 	b.WriteString("Content-Type: " + mediaType)
 	params := make([]string, 0, len(q.Params))
 	for name := range q.Params {
-		if name != "boundary" && name != "name" && name != "filename" && !strings.ContainsAny(q.Params[name], "\"\\;") {
+		if name != "boundary" && !IsNameParam(name) && !strings.ContainsAny(q.Params[name], "\"\\;") {
 			params = append(params, name)
 		}
 	}

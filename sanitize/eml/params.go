@@ -383,6 +383,12 @@ func (s *fieldScanner) quoted() (value string, others []string) {
 	return b.String(), others
 }
 
+// IsNameParam reports whether some client takes the parameter of that name, in lower case, for the
+// name of the file: those of RFC 2183 section 2.3 and RFC 2045 section 5.1, and what enmime reads.
+func IsNameParam(param string) bool {
+	return param == "filename" || param == "name" || param == "file"
+}
+
 // splitName takes the marks of RFC 2231 off a parameter's name: "filename*2*".
 func splitName(name string) param {
 	name = name[strings.LastIndexAny(name, ",:\"")+1:] // "attachment,filename"
