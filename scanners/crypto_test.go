@@ -20,6 +20,10 @@ import (
 	"rastel/scanners"
 )
 
+// hang is how long something may take before it is held for one that never ends. It bounds no
+// speed: other programs may have the processor, and benchmarks measure.
+const hang = time.Minute
+
 // tlv is one element of DER.
 func tlv(tag byte, content ...[]byte) []byte {
 	c := bytes.Join(content, nil)
@@ -123,7 +127,7 @@ func open(t testing.TB, e scanners.Expander, p *eml.Part) opened {
 	if err != nil && !errors.Is(err, scanners.ErrBudget) {
 		t.Errorf("got %v, want no error but that of the budget", err)
 	}
-	if took := time.Since(start); size > cryptoLimits.Bytes || len(o.contents) > cryptoLimits.Members || took > 4*time.Second {
+	if took := time.Since(start); size > cryptoLimits.Bytes || len(o.contents) > cryptoLimits.Members || took > hang {
 		t.Errorf("%d members, %d bytes, %v", len(o.contents), size, took)
 	}
 	for _, f := range findings {
@@ -215,7 +219,7 @@ func TestSmallPiecesAreNoBurden(t *testing.T) {
 			run := set.Start(t.Context())
 			run.Add(member(t, content, "", "a.p7m", "a.gpg"))
 			run.Wait()
-			if took := time.Since(start); took > 3*time.Second {
+			if took := time.Since(start); took > hang {
 				t.Errorf("took %v", took)
 			}
 		})

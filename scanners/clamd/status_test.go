@@ -51,7 +51,7 @@ func TestPingEndsThoughNobodyAnswers(t *testing.T) {
 	f := serve(t, "unix", hold)
 	s := newScanner(t, Config{Addresses: []string{f.addr}})
 	start := time.Now()
-	if err := s.Ping(t.Context()); err == nil || time.Since(start) > 2*statusTimeout {
+	if err := s.Ping(t.Context()); err == nil || time.Since(start) > statusTimeout+30*time.Second {
 		t.Errorf("got %v after %v, want an error after %v", err, time.Since(start), statusTimeout)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

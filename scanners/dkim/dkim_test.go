@@ -163,7 +163,7 @@ func TestDNSThatIsDownIsATemporaryResult(t *testing.T) {
 				if !strings.HasPrefix(got, "temperror d=example.org s="+c.selector) {
 					t.Errorf("got %q", got)
 				}
-				if took := time.Since(start); took > 2*time.Second {
+				if took := time.Since(start); took > 30*time.Second {
 					t.Errorf("took %v", took)
 				}
 			}
