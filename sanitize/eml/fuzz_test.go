@@ -314,6 +314,23 @@ func checkEdit(t *testing.T, raw, got []byte, e Edit) {
 		if !bytes.HasPrefix(got, raw[:p.body]) || !bytes.HasSuffix(got, after) {
 			t.Fatalf("edit %v of %q changed more than part %s: %q", e, raw, p.ID, got)
 		}
+	case e.Region == InHeader && p.Parent == nil:
+		// The MTA puts what is new behind all other fields; those that are not edited stay.
+		rest := got
+		for _, f := range p.Header.Fields {
+			line := bytes.TrimRight(p.Header.Raw(f), "\r\n")
+			_, behind, ok := bytes.Cut(rest, line)
+			switch {
+			case f.Start < e.End && e.Start < f.End:
+			case !ok:
+				t.Fatalf("edit %v of %q: field %q is gone: %q", e, raw, line, got)
+			default:
+				rest = behind
+			}
+		}
+		if !bytes.HasSuffix(got, raw[p.body:]) {
+			t.Fatalf("edit %v of the header of %q changed its body: %q", e, raw, got)
+		}
 	case e.Region == InHeader && e.Start == int64(len(p.Header.raw)):
 		// A line break may come before it.
 	default:
