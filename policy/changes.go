@@ -272,10 +272,11 @@ func (c *changes) isStripped(p *eml.Part) bool {
 // stays when its body is stripped, so its edits do too, unless they are of the same fields.
 func (c *changes) edits(parts []*part) []eml.Edit {
 	out := append([]eml.Edit(nil), c.strips...)
-	found := slices.Clone(c.found)
+	var found []eml.Edit
 	for _, n := range c.names {
-		found = append(found, n.edits...)
+		found = append(found, n.edits...) // first: a new name wins over mending the field of the old one
 	}
+	found = append(found, c.found...)
 	for _, e := range found {
 		if e.Part == c.root && e.Region == eml.InHeader && !cutsInto(e, c.strips) || !c.isStripped(e.Part) {
 			out = append(out, e)
@@ -289,7 +290,7 @@ func (c *changes) edits(parts []*part) []eml.Edit {
 	}
 	for i := range c.fields {
 		f := &c.fields[i]
-		if e, ok := fieldEdit(c.root, f.name, f.value); ok {
+		if e, ok := fieldEdit(c.root, f.name, f.value, out); ok {
 			out = append(out, e)
 		}
 	}

@@ -10,10 +10,13 @@ import (
 	"rastel/sanitize/eml"
 )
 
-// fieldEdit puts a field behind all others of the message, unless the same is there already.
-// It reports false if it is.
-func fieldEdit(root *eml.Part, name, value string) (eml.Edit, bool) {
+// fieldEdit puts a field behind all others of the message, unless the same is there already and
+// stays in spite of the other edits. It reports false if it is.
+func fieldEdit(root *eml.Part, name, value string, others []eml.Edit) (eml.Edit, bool) {
 	for f := range root.Header.All(name) {
+		if cutsInto(eml.Edit{Part: root, Region: eml.InHeader, Start: f.Start, End: f.End}, others) {
+			continue
+		}
 		if eml.DecodeWords(root.Header.Value(f)) == value {
 			return eml.Edit{}, false
 		}

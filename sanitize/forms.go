@@ -23,7 +23,7 @@ func NameForms(name string) []string { return forms(name) }
 func forms(name string) []string {
 	var out []string
 	name = clip(name)
-	for _, s := range []string{name, percentDecode(name)} {
+	for _, s := range []string{name, hexDecode(name, '%'), hexDecode(name, '=')} {
 		if head, _, ok := strings.Cut(s, "\x00"); ok {
 			out = addForms(out, head) // what is written in C ends the name there
 		}
@@ -130,13 +130,17 @@ func extension(form string) string {
 }
 
 // percentDecode decodes %XX and leaves anything else: some clients decode a name once more.
-func percentDecode(s string) string {
-	if strings.IndexByte(s, '%') < 0 {
+func percentDecode(s string) string { return hexDecode(s, '%') }
+
+// hexDecode decodes the escapes of two hexadecimal digits that begin with mark: "%2E", or "=2E", which
+// is left where a name was encoded twice.
+func hexDecode(s string, mark byte) string {
+	if strings.IndexByte(s, mark) < 0 {
 		return s
 	}
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]) {
+		if s[i] == mark && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]) {
 			b = append(b, hexValue(s[i+1])<<4|hexValue(s[i+2]))
 			i += 2
 			continue

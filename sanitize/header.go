@@ -3,129 +3,163 @@ package sanitize
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"strings"
 
 	"rastel/sanitize/eml"
-)
-
-// Limits of header fields. They are those of the Procmail Email Sanitizer, which cut what made
-// clients of its day overflow; what is longer is no mail that people write.
-const (
-	maxSubject   = 250 // of the Subject, in bytes
-	maxField     = 500 // of the other fields that long
-	minNullAddrs = 6   // "<>" in one field
 )
 
 var headerChecks = []eml.Check{
 	{ID: "header/long", Doc: "A header field is longer than it can have any reason to be."},
 	{ID: "header/null-address", Doc: "An address field holds many null addresses, which made mail servers fail."},
 	{ID: "header/control", Doc: "A header field holds control characters."},
+	{ID: "header/bare-cr", Doc: "A header field holds a carriage return that ends no line, which some clients take for the end of one."},
+	{ID: "header/encoded-control", Doc: "A header field holds encoded words that decode to control characters, such as line breaks."},
+	{ID: "header/html", Doc: "A header field that people are shown holds active HTML."},
+	{ID: "header/date", Doc: "The date can be read by no client, or is made to overflow."},
+	{ID: "header/mime-version", Doc: "The MIME version is not 1.0."},
+	{ID: "header/shell", Doc: "A MIME field holds what a shell would run."},
+	{ID: "header/comment", Doc: "A MIME field holds a comment, by which some clients are misled."},
+	{ID: "header/null-parameter", Doc: "A parameter of a MIME field is there and empty, which made mail servers fail."},
+	{ID: "header/long-parameter", Doc: "A parameter of a MIME field is longer than it can have any reason to be."},
+	{ID: "header/long-mime", Doc: "A MIME field is longer than it can have any reason to be."},
+	{ID: "header/forged-trace", Doc: "A field that only this filter writes came in with the message."},
 }
 
-// shortFields are fields whose length has a limit; lists of addresses and the like are long for
-// good reasons.
-var shortFields = set(`subject mime-version date resent-date sender resent-sender from resent-from reply-to
-	errors-to disposition-notification-to apparently-to message-id return-path status x-status x-keywords`)
-
-// Header looks at the header of the message: at fields that are too long, or damaged so that they
-// hurt those who read them.
-type Header struct{}
+// Header looks at the header of the message, and those of its entities: at fields that are too
+// long, or damaged so that they hurt those who read them. What it looks for is what the Procmail
+// Email Sanitizer mended, and what has been abused since.
+type Header struct{ Config Config }
 
 // Checks are all checks that ScanMessage may report.
 func (Header) Checks() []eml.Check { return headerChecks }
 
-// Scan finds nothing: what it looks for is in the message's own header.
+// Scan finds nothing: what it looks for is known when all entities are.
 func (Header) Scan(context.Context, *eml.Part) ([]eml.Finding, error) { return nil, nil }
 
-// ScanMessage examines the message's own header.
+// ScanMessage examines the headers of all entities. Those of messages in archives and the like
+// are left alone: nothing in them can be changed.
 func (s Header) ScanMessage(_ context.Context, m *eml.Message) ([]eml.Finding, error) {
 	var out []eml.Finding
-	for _, f := range m.Root.Header.Fields {
-		out = append(out, s.scanField(m.Root, f)...)
-	}
+	m.Root.Walk(func(p *eml.Part) bool {
+		if p.Member() || p.ReadFrom() != nil {
+			return true
+		}
+		for _, f := range p.Header.Fields {
+			out = append(out, s.scanField(p, f)...)
+		}
+		return true
+	})
 	return out, nil
 }
 
 // scanField examines one field. All findings about it have the same fix: a field can be replaced
 // once only.
-func (Header) scanField(p *eml.Part, f eml.Field) (out []eml.Finding) {
-	h := &p.Header
-	fixed := h.Value(f)
-	found := func(check, detail string) {
-		out = append(out, eml.Finding{Check: check, Part: p, Detail: f.Name + ": " + detail})
+func (s Header) scanField(p *eml.Part, f eml.Field) (out []eml.Finding) {
+	if p.Parent == nil && s.isTrace(p, f) {
+		fix := []eml.Edit{{Part: p, Region: eml.InHeader, Start: f.Start, End: f.End}}
+		return []eml.Finding{{Check: "header/forged-trace", Part: p, Detail: f.Name, Fix: fix}}
 	}
-	limit := maxField
-	name := strings.ToLower(f.Name)
-	if name == "subject" {
-		limit = maxSubject
+	c := &fieldContext{config: s.Config.Header, part: p, name: strings.ToLower(f.Name), message: isMessage(p)}
+	raw := p.Header.RawValue(f)
+	v := string(raw)
+	for i := range mends {
+		fixed, detail := mends[i].mend(c, v)
+		if detail == "" {
+			continue
+		}
+		v = fixed
+		out = append(out, eml.Finding{Check: mends[i].check, Part: p, Detail: f.Name + ": " + detail})
 	}
-	if n := len(fixed); n > limit && shortFields[name] {
-		found("header/long", fmt.Sprintf("%d bytes", n))
-		fixed = shortened(fixed, limit)
-	}
-	if n := bytes.Count(h.RawValue(f), []byte("<>")); n >= minNullAddrs {
-		found("header/null-address", fmt.Sprintf("%d null addresses", n))
-		fixed = strings.ReplaceAll(fixed, "<>", "")
-	}
-	if i := bytes.IndexFunc(h.RawValue(f), isControl); i >= 0 {
-		found("header/control", fmt.Sprintf("byte %#02x", h.RawValue(f)[i]))
-		fixed = withoutControls(fixed)
-	}
-	for i := range out {
-		out[i].Fix = []eml.Edit{replaceValue(p, f, fixed)}
+	if len(out) > 0 {
+		fix := []eml.Edit{replaceValue(p, f, v)}
+		for i := range out {
+			out[i].Fix = fix
+		}
 	}
 	return out
 }
 
-// isControl tells what no field holds but folds and tabs (RFC 5322 section 2.2). ISO-2022 needs
-// the escape character.
-func isControl(r rune) bool {
-	return r < ' ' && r != '\t' && r != '\n' && r != '\r' && r != 0x1b || r == 0x7f
+// A fieldContext is what is known about a field besides its value.
+type fieldContext struct {
+	config  HeaderConfig
+	part    *eml.Part
+	name    string // in lower case
+	message bool   // it is in the header of a message, not of a part
 }
 
-// withoutControls has a blank in place of each control character.
-func withoutControls(v string) string {
-	b := []byte(v) // which need not be UTF-8
-	for i, c := range b {
-		if isControl(rune(c)) {
-			b[i] = ' '
+func (c *fieldContext) isMIME() bool { return strings.HasPrefix(c.name, "content-") }
+
+// A mend looks for damage in the value of a field, as it stands in the message with folds. It
+// gives the value without the damage, and what it was, for people; nothing if there is none.
+// What it gives it does not mend again, and it changes no byte that it need not.
+type mend struct {
+	check string
+	mend  func(c *fieldContext, v string) (string, string)
+}
+
+// mends are made one after the other, each in what the one before has left.
+var mends = []mend{
+	{"header/bare-cr", mendBareCR},
+	{"header/control", mendControl},
+	{"header/encoded-control", mendEncodedControl},
+	{"header/html", mendHTML},
+	{"header/null-address", mendNullAddresses},
+	{"header/date", mendDate},
+	{"header/mime-version", mendMIMEVersion},
+	{"header/shell", mendShell},
+	{"header/comment", mendComments},
+	{"header/null-parameter", mendNullParameters},
+	{"header/long-parameter", mendLongParameters},
+	{"header/long-mime", mendLongMIME},
+	{"header/long", mendLong},
+}
+
+// tracePrefix begins the names of fields that only this filter writes.
+const tracePrefix = "x-rastel-"
+
+// releaseField is the token of a released message; the engine verifies it, and removes it anyway.
+const releaseField = "X-Rastel-Release"
+
+// isTrace reports whether whoever reads the field takes it for ours.
+func (s Header) isTrace(p *eml.Part, f eml.Field) bool {
+	if f.Is("Authentication-Results") {
+		name := authservID(p.Header.Value(f))
+		for _, own := range s.Config.Header.AuthservIDs {
+			if strings.EqualFold(own, name) {
+				return true
+			}
 		}
+		return false
 	}
-	return strings.TrimSpace(string(b))
+	return len(f.Name) > len(tracePrefix) && strings.EqualFold(f.Name[:len(tracePrefix)], tracePrefix) && !f.Is(releaseField)
 }
 
-// shortened cuts a value, not within an encoded word or a character.
-func shortened(v string, limit int) string {
-	v = v[:limit]
-	if i := strings.LastIndex(v, "=?"); i >= 0 && !strings.HasSuffix(v, "?=") {
+// authservID is the name at the beginning of an Authentication-Results field, behind comments
+// (RFC 8601 section 2.2).
+func authservID(v string) string {
+	v = strings.TrimLeft(withoutComments(v), " \t")
+	if quoted, ok := strings.CutPrefix(v, `"`); ok {
+		name, _, _ := strings.Cut(quoted, `"`)
+		return strings.ReplaceAll(name, `\`, "")
+	}
+	if i := strings.IndexAny(v, "; \t/"); i >= 0 {
 		v = v[:i]
 	}
-	for v != "" && v[len(v)-1] >= 0x80 {
-		v = v[:len(v)-1]
-	}
-	return strings.TrimSpace(v)
+	return v
 }
 
+// replaceValue gives a field another value. Folds become CRLF, for only that is one.
 func replaceValue(p *eml.Part, f eml.Field, v string) eml.Edit {
-	return eml.Edit{Part: p, Region: eml.InHeader, Start: f.Start, End: f.End, Text: []byte(f.Name + ": " + foldLine(v) + "\r\n")}
-}
-
-// foldLine breaks a value at blanks, so that no line is longer than need be (RFC 5322 section
-// 2.2.3).
-func foldLine(v string) string {
-	var b strings.Builder
-	col := 0
-	for i, word := range strings.Split(v, " ") {
-		if i > 0 {
-			if col+len(word) > 70 && word != "" {
-				b.WriteString("\r\n")
-				col = 0
-			}
-			b.WriteByte(' ')
+	b := append([]byte(f.Name), ':')
+	for line := range strings.Lines(v) {
+		line = strings.TrimRight(line, "\r\n")
+		if strings.Trim(line, " \t") == "" && len(b) > len(f.Name)+1 {
+			continue // nothing is left of it, and a line of blanks may end a header
 		}
-		b.WriteString(word)
-		col += len(word) + 1
+		if len(b) > len(f.Name)+1 {
+			b = append(b, "\r\n"...)
+		}
+		b = append(b, line...)
 	}
-	return b.String()
+	return eml.Edit{Part: p, Region: eml.InHeader, Start: f.Start, End: f.End, Text: append(bytes.TrimRight(b, " \t"), "\r\n"...)}
 }

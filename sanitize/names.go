@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"rastel/sanitize/eml"
 )
@@ -21,8 +22,9 @@ var nameChecks = []eml.Check{
 	{ID: "name/clsid", Doc: "The name ends in a class identifier, which Windows obeys and does not show."},
 	{ID: "name/path", Doc: "The name is a path that leads out of the directory in which a file is saved."},
 	{ID: "name/control", Doc: "The name holds control characters."},
-	{ID: "name/long", Doc: "The name is longer than file systems allow."},
+	{ID: "name/long", Doc: "The name is longer than clients show, or file systems allow."},
 	{ID: "name/reserved", Doc: "The name is that of a device in Windows."},
+	{ID: "name/shell", Doc: "The name holds what a shell would run."},
 }
 
 // Checks are those that Scan may report.
@@ -88,6 +90,7 @@ var nameTests = []struct {
 	{"name/control", testControl},
 	{"name/long", testLong},
 	{"name/reserved", testReserved},
+	{"name/shell", testShell},
 }
 
 func testExecutable(c Config, name string) string {
@@ -137,6 +140,9 @@ func testHidden(c Config, name string) string {
 		if look := lookAlikes.Replace(ext); look != ext && c.executable(look) != "" {
 			return "letters that look like " + look
 		}
+		if ext = extension(stops.Replace(f)); c.executable(ext) != "" && c.executable(extension(f)) == "" {
+			return "a character that looks like the stop before " + ext
+		}
 	}
 	return ""
 }
@@ -149,6 +155,10 @@ var lookAlikes = strings.NewReplacer(
 	"р", "p", "ԛ", "q", "ѕ", "s", "т", "t", "у", "y", "х", "x", "ѵ", "v", "ԝ", "w",
 	"α", "a", "ε", "e", "ι", "i", "ο", "o", "ρ", "p", "χ", "x", "ν", "v", "κ", "k", "τ", "t", "υ", "u",
 )
+
+// stops are characters that look like a full stop and are none in NFKC. Systems do not run
+// "setup。exe", but people, and what makes a domain or a name of it, take it for what it looks like.
+var stops = strings.NewReplacer("。", ".", "۔", ".", "܁", ".", "܂", ".", "ꓸ", ".", "\U00010a50", ".")
 
 // inExtension reports whether byte i of a name is in its extension. Elsewhere joiners are part
 // of how some scripts, and emoji, are written.
@@ -198,12 +208,16 @@ func testControl(_ Config, name string) string {
 	return ""
 }
 
+// maxNameBytes is how long a name may be in file systems.
+const maxNameBytes = 255
+
 func testLong(c Config, name string) string {
 	base := name[strings.LastIndexAny(name, `/\`)+1:]
-	if len(base) <= c.nameLength() {
+	n := utf8.RuneCountInString(base)
+	if n <= c.nameLength() && len(base) <= maxNameBytes {
 		return ""
 	}
-	return fmt.Sprintf("%d bytes", len(base))
+	return fmt.Sprintf("%d characters in %d bytes", n, len(base))
 }
 
 // devices are the names that Windows takes for devices, whatever extension follows (Naming
@@ -217,6 +231,18 @@ func testReserved(_ Config, name string) string {
 		if devices[strings.TrimRight(stem, " ")] {
 			return "a device in Windows"
 		}
+	}
+	return ""
+}
+
+// testShell looks for command substitution, and for pipes, which Perl and others open for a name
+// (CVE-2023-2868 began with a back-quote in one).
+func testShell(_ Config, name string) string {
+	if found := shellCommand.FindString(name); found != "" {
+		return fmt.Sprintf("a command for a shell: %.60q", found)
+	}
+	if s := strings.TrimSpace(name); strings.HasPrefix(s, "|") || strings.HasSuffix(s, "|") {
+		return "a pipe"
 	}
 	return ""
 }

@@ -89,7 +89,7 @@ func worstName(names []string) string {
 func riskyExtension(name string) string {
 	for _, f := range forms(name) {
 		ext := extension(f)
-		if dangerous[ext] != "" || dangerous[lookAlikes.Replace(ext)] != "" || htmlExtensions[ext] || clsid.MatchString(f) {
+		if dangerous[ext] != "" || dangerous[lookAlikes.Replace(ext)] != "" || dangerous[extension(stops.Replace(f))] != "" || htmlExtensions[ext] || clsid.MatchString(f) {
 			return shorten(ext, maxSafeName)
 		}
 	}

@@ -182,36 +182,3 @@ func TestStripLeavesANoticeAndTheRest(t *testing.T) {
 		}
 	}
 }
-
-func TestHeaderFieldsThatHurtAreFoundAndMended(t *testing.T) {
-	for _, tt := range []struct{ header, want, value string }{
-		{"Subject: hello", "", "hello"},
-		{"Subject: " + strings.Repeat("long ", 100), "header/long", strings.TrimSpace(strings.Repeat("long ", 50))},
-		{"To: " + strings.Repeat("a@example.org, ", 100) + "b@example.org", "", ""},
-		{"From: " + strings.Repeat("<> ", 6) + "a@example.org", "header/null-address", "a@example.org"},
-		{"Subject: a\x07b\xff", "header/control", "a b\xff"},
-		{"Subject: " + strings.Repeat("long\x0c", 100), "header/control header/long", strings.TrimSpace(strings.Repeat("long ", 50))},
-	} {
-		m := message(t, tt.header, "x")
-		findings, err := Header{}.ScanMessage(t.Context(), m)
-		if err != nil || found(findings) != tt.want {
-			t.Errorf("%.40q: got %q, %v; want %q", tt.header, found(findings), err, tt.want)
-			continue
-		}
-		if tt.want == "" || tt.value == "" {
-			continue
-		}
-		patch, err := eml.NewPatch(m, findings[0].Fix)
-		if err != nil {
-			t.Fatal(err)
-		}
-		again := reparse(t, patch)
-		name, _, _ := strings.Cut(tt.header, ":")
-		if got := strings.Join(strings.Fields(again.Root.Header.Get(name)), " "); got != tt.value {
-			t.Errorf("%.40q: became %q, want %q", tt.header, got, tt.value)
-		}
-		if f, _ := (Header{}).ScanMessage(t.Context(), again); len(f) > 0 {
-			t.Errorf("%.40q: %s is found again", tt.header, found(f))
-		}
-	}
-}

@@ -22,7 +22,7 @@ func builtin(cfg *Config) []scanners.Named {
 		{Name: "names", Scanner: sanitize.Names{Config: cfg.Sanitize}},
 		{Name: "types", Scanner: sanitize.Types{}},
 		{Name: "html", Scanner: sanitize.HTML{Config: cfg.Sanitize}},
-		{Name: "header", Scanner: sanitize.Header{}},
+		{Name: "header", Scanner: sanitize.Header{Config: cfg.Sanitize}},
 		{Name: "mail", Scanner: scanners.Mail{Limits: cfg.mimeLimits()}},
 		{Name: "crypto", Scanner: scanners.Crypto{}},
 		{Name: "ole", Scanner: ole.Messages{}},
