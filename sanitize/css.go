@@ -307,7 +307,7 @@ func (k *cssBlock) plainProperty(b []byte, i int) bool {
 func endsInWholeWord(b []byte, word string) bool {
 	b = bytes.TrimRight(b, " \t\r\n\f")
 	n := len(b) - len(word)
-	return n >= 0 && bytes.EqualFold(b[n:], []byte(word)) && (n == 0 || !isWordByte(b[n-1]))
+	return n >= 0 && bytes.EqualFold(b[n:], []byte(word)) && (n == 0 || b[n-1] >= utf8.RuneSelf || !isWordByte(b[n-1]))
 }
 
 func hasAnyPrefixFold(b []byte, prefixes ...string) bool {
@@ -444,7 +444,7 @@ func (t *cssText) url(p *page, i int, sheet bool) {
 		return
 	}
 	switch v := t.text[i:]; {
-	case refusedURL(v, !sheet) != "":
+	case refusedURL(v, !sheet) != "", bytes.HasPrefix(t.page[t.start[i]:t.stop], []byte(`\\`)): // Word knows no escapes
 		p.mark(checkStyle, int(t.start[i]))
 	case !isRemote(v):
 	case sheet:
@@ -456,7 +456,8 @@ func (t *cssText) url(p *page, i int, sheet bool) {
 
 // wordBefore gives where the word that ends before byte i, or before blanks in front of it,
 // begins. A comment in the source ends a word, and what is on both sides of one makes a word
-// too: clients differ. So the word begins at the last of the two that is one we look for.
+// too: clients differ, and about which letters other than ASCII belong to words as well. So the word
+// begins at the last of the two that is one we look for.
 func (t *cssText) wordBefore(i int) int {
 	for i > 0 && isBlank(t.text[i-1]) {
 		i--
@@ -464,7 +465,7 @@ func (t *cssText) wordBefore(i int) int {
 	end := i
 	for i > 0 && isWordByte(t.text[i-1]) && end-i < maxCSSWord {
 		i--
-		if i > 0 && t.end[i-1] != t.start[i] && activeWords[string(t.text[i:end])] {
+		if i > 0 && (t.end[i-1] != t.start[i] || t.text[i-1] == utf8.RuneSelf) && activeWords[string(t.text[i:end])] {
 			break
 		}
 	}

@@ -30,9 +30,13 @@ func (m *image) reset(e *element) {
 
 // source notes an attribute, whose name begins at byte at, that has an image fetched from a URL.
 func (m *image) source(at int, url []byte) {
-	if !m.shown || !isRemote(url) {
-		return
+	if m.shown && isRemote(url) {
+		m.add(at, url)
 	}
+}
+
+// add notes an attribute whose value is remote.
+func (m *image) add(at int, url []byte) {
 	m.sources = append(m.sources, at)
 	for _, t := range trackers {
 		m.tracker = m.tracker || bytes.Contains(url, t)

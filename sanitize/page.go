@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 )
 
 // A page is HTML under examination. Every "<" in it is read as the beginning of a tag, whatever
@@ -23,6 +24,7 @@ type page struct {
 	css     cssText
 	image   image
 	name    [maxName]byte // of the element or attribute that is looked at
+	words   [maxWord]byte // its value, where that is one of few words
 }
 
 // pages are used again: what they hold while they work is larger than most of what they examine.
@@ -163,8 +165,17 @@ func (p *page) element(s span) element {
 	if e, ok := elements[string(name)]; ok {
 		return e
 	}
+	if n := bytes.IndexFunc(name, isOldBlank); n > 0 {
+		if e := elements[string(name[:n])]; e.refused {
+			return e
+		}
+	}
 	return element{plain: p.plain(s)}
 }
+
+// isOldBlank tells what old clients took for blanks, so that it ended the name of a tag: control
+// characters, and the no-break space in whatever charset.
+func isOldBlank(r rune) bool { return r < ' ' || r == 0xa0 || r == utf8.RuneError }
 
 // plain reports whether a name that no table has is one that a specification may have some day:
 // letters and digits. One with a hyphen is the author's own, one with a colon that of an XML
@@ -257,7 +268,7 @@ func (p *page) strangeAttr(e *element, a attr, local span, name []byte) bool {
 		return false
 	case hasPrefixFold(raw, defanged):
 		return false // nobody knows it
-	case len(name) == 0 || a.value.len() == 0 || local != a.name || e.refused || !p.plain(local):
+	case len(name) == 0 || a.value.len() == 0 || local != a.name || !e.safe && !e.plain || !p.plain(local):
 		return true
 	}
 	if v := p.b[a.value.start:a.value.end]; isRemote(v) || hidesMarkup(v) {
@@ -303,7 +314,9 @@ func (p *page) value(e *element, a attr, local span, name []byte, info attrInfo)
 		for _, at := range refusedCandidates(v) {
 			p.mark(checkURL, a.value.start+at)
 		}
-		p.image.source(local.start, v)
+		if e.safe && anyRemote(v) {
+			p.image.add(local.start, v)
+		}
 		return
 	case attrURL, attrImage:
 		if e.plain {
@@ -320,6 +333,9 @@ func (p *page) value(e *element, a attr, local span, name []byte, info attrInfo)
 	if dangerousURL(v) != "" {
 		p.mark(checkURL, a.value.start)
 	}
+	if n := bytes.Index(v, []byte("&{")); n >= 0 && !bytes.HasPrefix(v[n:], []byte("&{{")) {
+		p.mark(checkHandler, local.start) // a script entity of Netscape
+	}
 	p.image.note(name, v)
 }
 
@@ -329,12 +345,17 @@ func (p *page) namespace(a attr) bool {
 	if !strings.HasPrefix(string(p.lower(span{a.name.start, min(a.name.end, a.name.start+5)})), "xmlns") {
 		return false
 	}
+	if p.shown {
+		return true
+	}
 	name := p.word(a)
-	for _, s := range []string{"/xhtml", "/svg", "/xsl/transform", "&"} {
-		p.shown = p.shown || strings.Contains(name, s)
+	for _, s := range shownNamespaces {
+		p.shown = p.shown || bytes.Contains(name, s)
 	}
 	return true
 }
+
+var shownNamespaces = [][]byte{[]byte("/xhtml"), []byte("/svg"), []byte("/xsl/transform"), []byte("&")}
 
 // style examines CSS, which in an attribute has character references.
 func (p *page) style(s span, attr bool) {
@@ -393,10 +414,8 @@ func (p *page) lower(s span) []byte {
 		case c >= 'A' && c <= 'Z':
 			c |= 0x20
 		case c >= 0x80:
-			n := 0
-			if c, n = foldsTo(p.b[i:s.end]); n > 1 {
-				i += n - 1
-			}
+			folded, n := foldsTo(p.b[i:s.end])
+			c, i = folded, i+n-1
 		}
 		if len(out) == maxName {
 			return nil
@@ -429,21 +448,25 @@ func isFolded(b []byte) bool {
 const maxWord = 256
 
 // word is the value of an attribute as one of few words: character references decoded, in lower
-// case, trimmed. A character reference may have any number of zeros, so all of the value is read.
-func (p *page) word(a attr) string {
+// case, trimmed. A character reference may have any number of zeros, so all of the value is read. It is
+// overwritten by the next one.
+func (p *page) word(a attr) []byte {
 	v := p.b[a.value.start:a.value.end]
-	out := make([]byte, 0, min(len(v), maxWord))
+	out := p.words[:0]
 	for i := 0; i < len(v) && len(out) < maxWord; {
 		r, n := rune(v[i]), 1
 		if r == '&' {
 			r, n = decodeEntity(v[i:])
 		}
 		i += n
+		if r >= 'A' && r <= 'Z' {
+			r |= 0x20
+		}
 		if r != 0 && r < 0x80 && (r > ' ' || len(out) > 0) {
 			out = append(out, byte(r))
 		}
 	}
-	return strings.ToLower(strings.TrimSpace(string(out)))
+	return bytes.TrimSpace(out)
 }
 
 // charsetOf is the charset in the value of a Content-Type.

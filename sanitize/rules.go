@@ -106,24 +106,27 @@ func (p *page) markName(check htmlCheck, a attr) { p.mark(check, p.unprefixed(a.
 var metaFields = set(`content-type x-ua-compatible content-language content-style-type content-script-type default-style
 	imagetoolbar cleartype msthemecompatible pragma cache-control expires last-modified date author generator keywords
 	description copyright reply-to language title subject rating pics-label audience distribution robots vw96.object
-	content-security-policy x-dns-prefetch-control page-enter page-exit site-enter site-exit content-encoding content-transfer-encoding`)
+	content-security-policy x-dns-prefetch-control page-enter page-exit site-enter site-exit content-encoding content-transfer-encoding
+	format-detection x-apple-disable-message-reformatting viewport`)
 
 // meta (HTML, section 4.2.5.3): http-equiv makes it as strong as a field of HTTP.
 func (p *page) meta(name []byte, a attr) {
 	switch string(name) {
 	case "http-equiv":
 		switch field := p.word(a); {
-		case field == "refresh":
+		case string(field) == "refresh":
 			p.markName(checkRefresh, a)
-		case field == "link":
+		case string(field) == "link":
 			p.markName(checkLink, a)
-		case field != "" && !metaFields[field]:
+		case len(field) > 0 && !metaFields[string(field)]:
 			p.markName(checkMeta, a)
 		}
 	case "charset":
-		p.declare(p.word(a))
+		p.declare(string(p.word(a)))
 	case "content":
-		p.declare(charsetOf(p.word(a)))
+		if w := p.word(a); bytes.Contains(w, []byte("charset=")) {
+			p.declare(charsetOf(string(w)))
+		}
 	}
 }
 
@@ -147,11 +150,11 @@ var linkTypes = set(`stylesheet icon shortcut mask-icon apple-touch-icon apple-t
 func (p *page) link(name []byte, a attr) {
 	switch string(name) {
 	case "rel":
-		for rel := range strings.FieldsSeq(p.word(a)) {
-			if !linkTypes[rel] {
+		for rel := range bytes.FieldsSeq(p.word(a)) {
+			if !linkTypes[string(rel)] {
 				p.markName(checkLink, a)
 			}
-			p.image.sheet = p.image.sheet || rel == "stylesheet"
+			p.image.sheet = p.image.sheet || string(rel) == "stylesheet"
 		}
 	case "href":
 		p.image.link = a
@@ -167,7 +170,7 @@ func (p *page) dataIsland(name []byte, a attr) {
 
 // use (SVG, section 5.6) takes in an element, which must be one of this document.
 func (p *page) use(name []byte, a attr) {
-	if string(name) == "href" && !strings.HasPrefix(p.word(a), "#") {
+	if string(name) == "href" && !bytes.HasPrefix(p.word(a), []byte("#")) {
 		p.markName(checkSVG, a)
 	}
 }
@@ -178,7 +181,7 @@ func (p *page) filterImage(name []byte, a attr) {
 	if string(name) != "href" {
 		return
 	}
-	if w := p.word(a); !strings.HasPrefix(w, "#") && !strings.HasPrefix(w, "data:image/") && !strings.HasPrefix(w, "cid:") {
+	if !hasAnyPrefixFold(p.word(a), "#", "data:image/", "cid:") {
 		p.markName(checkSVG, a)
 	}
 }
@@ -190,8 +193,8 @@ func (p *page) animation(name []byte, a attr) {
 		return
 	}
 	target := p.word(a)
-	target = target[strings.LastIndexByte(target, ':')+1:]
-	if target != "" && target != "class" && attrKinds[target] != attrWord && !allowedProperty(target) {
+	target = target[bytes.LastIndexByte(target, ':')+1:]
+	if len(target) > 0 && string(target) != "class" && attrKinds[string(target)] != attrWord && !allowedProperty(string(target)) {
 		p.markName(checkSVG, a)
 	}
 }
@@ -204,7 +207,7 @@ func (p *page) stylesheet(t *tag) {
 	for _, a := range t.attrs {
 		if p.attrName(a) == "type" {
 			types++
-			css = css && p.word(a) == "text/css"
+			css = css && string(p.word(a)) == "text/css"
 		}
 	}
 	if !css || types != 1 {

@@ -2,6 +2,7 @@ package sanitize
 
 import (
 	"bytes"
+	"iter"
 	"strings"
 )
 
@@ -16,7 +17,7 @@ var schemes = set(`javascript vbscript vbs livescript mocha jscript ecmascript
 var safeSchemes = set(`http https ftp ftps sftp mailto tel sms smsto mms fax modem callto cid mid xmpp sip sips im pres
 	news nntp snews irc ircs webcal webcals geo maps urn doi tag info acct matrix magnet openpgp4fpr web+ap
 	whatsapp facetime facetime-audio skype viber tg signal sgnl line zoommtg msteams slack spotify itms itms-apps
-	itms-appss market comgooglemaps waze upi bitcoin lightning
+	itms-appss market fb fb-messenger twitter instagram youtube vnd.youtube linkedin pinterest zoomus comgooglemaps waze upi bitcoin lightning
 	x-apple-data-detectors x-msg blocked`)
 
 // dataTypes are the media types that a data: URL (RFC 2397) may have: those that a browser shows
@@ -59,21 +60,42 @@ func refusedURL(v []byte, image bool) string {
 	return scheme
 }
 
-// refusedCandidates gives where those of the images of a srcset (HTML, section 4.8.4.2.1) begin that
-// a client must not load, from the start of the value.
+// refusedCandidates gives where those of the images of a srcset begin that a client must not load,
+// from the start of the value.
 func refusedCandidates(v []byte) []int {
 	var out []int
-	for i := 0; i < len(v); {
-		n := bytes.IndexAny(v[i:], ", \t\r\n\f")
-		if n < 0 {
-			n = len(v) - i
-		}
-		if n > 0 && refusedURL(v[i:], true) != "" {
+	for i := range candidates(v) {
+		if refusedURL(v[i:], true) != "" {
 			out = append(out, i)
 		}
-		i += n + 1
 	}
 	return out
+}
+
+// candidates are where the images of a srcset (HTML, section 4.8.4.2.1) may begin, and what is between them.
+func candidates(v []byte) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := 0; i < len(v); {
+			n := bytes.IndexAny(v[i:], ", \t\r\n\f")
+			if n < 0 {
+				n = len(v) - i
+			}
+			if n > 0 && !yield(i) {
+				return
+			}
+			i += n + 1
+		}
+	}
+}
+
+// anyRemote reports whether one of the images of a srcset is fetched from another host.
+func anyRemote(v []byte) bool {
+	for i := range candidates(v) {
+		if isRemote(v[i:]) {
+			return true
+		}
+	}
+	return false
 }
 
 // plainURL reports whether a URL is one of the usual ones, which need no closer look.
@@ -169,7 +191,7 @@ func (u *urlReader) word(buf []byte) ([]byte, rune) {
 func (u *urlReader) data() string {
 	var buf [maxURLHead]byte
 	kind, stop := u.word(buf[:0])
-	if len(kind) == 0 && stop == ',' {
+	if len(kind) == 0 && (stop == ',' || stop == ';') {
 		return "" // text/plain by default
 	}
 	if stop == '/' && len(kind) < cap(kind) {
@@ -193,5 +215,6 @@ func isRemote(v []byte) bool {
 		return false
 	}
 	u := urlReader{b: v}
-	return u.next() == '/' && u.next() == '/'
+	first, second := u.next(), u.next()
+	return first == '/' && second == '/'
 }
