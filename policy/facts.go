@@ -22,6 +22,7 @@ type facts struct {
 	forms      func(name string) []string // see Options.Forms; may be nil
 	steps      int                        // rounds of loops in conditions, see maxRounds
 	compared   int                        // names with patterns, see maxCompared
+	index      map[*eml.Part]*part        // of parts; nil until it is needed
 }
 
 // A part is what conditions see of a part.
@@ -49,33 +50,35 @@ func newFacts(m *eml.Message, r scanners.Report, forms func(string) []string) *f
 	if len(r.Findings) == 0 && len(r.Unexamined) == 0 {
 		return f
 	}
-	index := make(map[*eml.Part]*part, len(f.parts))
-	for _, p := range f.parts {
-		index[p.Part] = p
-	}
 	for i := range r.Findings {
-		p := f.lookup(index, r.Findings[i].Part)
+		p := f.of(r.Findings[i].Part)
 		x := &finding{&r.Findings[i], p}
 		p.findings = append(p.findings, x)
 		f.findings = append(f.findings, x)
 	}
 	for _, u := range r.Unexamined {
-		p := f.lookup(index, u.Part)
+		p := f.of(u.Part)
 		p.unexamined = append(p.unexamined, u)
 	}
 	return f
 }
 
-// lookup gives the part of a finding. One that is not in the tree is added, so that no rule
-// passes it over.
-func (f *facts) lookup(index map[*eml.Part]*part, p *eml.Part) *part {
+// of gives the part of a finding. One that is not in the tree is added, so that no rule passes it
+// over.
+func (f *facts) of(p *eml.Part) *part {
 	if p == nil {
 		p = f.msg.Root
 	}
-	known, ok := index[p]
+	if f.index == nil {
+		f.index = make(map[*eml.Part]*part, len(f.parts))
+		for _, q := range f.parts {
+			f.index[q.Part] = q
+		}
+	}
+	known, ok := f.index[p]
 	if !ok {
 		known = &part{Part: p, facts: f}
-		index[p] = known
+		f.index[p] = known
 		f.parts = append(f.parts, known)
 	}
 	return known
@@ -160,6 +163,15 @@ func (p *part) extensions() []string {
 		if e := path.Ext(n); len(e) > 1 {
 			out = append(out, e[1:])
 		}
+	}
+	return out
+}
+
+// around are the parts that the part is in, the innermost first.
+func (p *part) around() []*part {
+	var out []*part
+	for q := p.Parent; q != nil; q = q.Parent {
+		out = append(out, p.facts.of(q))
 	}
 	return out
 }

@@ -72,6 +72,7 @@ var partFacts = []fact{
 	fill("size", "Bytes of the decoded content.", func(p *part) int { return int(p.Size) }),
 	fill("depth", "How many archives and attached messages are around it; 0 for the message's own entities.", func(p *part) int { return p.Depth }),
 	fill("member", "Whether it came out of an archive, or of a message that is a file.", func(p *part) bool { return p.Member() }),
+	fill("around", "The parts that it is in, the innermost first: archives, attached messages, multiparts, the message.", (*part).around),
 	fill("sha256", "Of the decoded content, in hexadecimal; empty if there is none.", (*part).sha256),
 	fill("findings", "The findings in this part.", func(p *part) []*finding { return p.findings }),
 }
