@@ -24,6 +24,7 @@ import (
 // stands for CRLF.
 //
 //	why: the attack, and its source
+//	policy: procmail-sanitizer   one of contrib/policy; without it, or "default": the one built in
 //	expect: accept, patched      the action; "patched", "unchanged", "held"
 //	finding: html/script 1.2     must be found there; may be repeated; without a part: anywhere
 //	same: 1.1 header             these bytes come out as they went in: header, body or all
@@ -31,7 +32,7 @@ import (
 //	stays: text                  is in what is delivered
 type testCase struct {
 	file                             string
-	why                              string
+	why, policy                      string
 	expect, finding, same, gone, has []string
 	raw                              []byte
 }
@@ -73,6 +74,8 @@ func (c *testCase) set(line string) error {
 	switch key {
 	case "why":
 		c.why = value
+	case "policy":
+		c.policy = value
 	case "expect":
 		c.expect = strings.Split(value, ", ")
 	case "finding":
@@ -105,24 +108,43 @@ func (payload) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
 	return nil, err
 }
 
-// TestCases runs every file in testdata/cases through the engine with the default policy.
+// TestCases runs every file in testdata/cases through the engine with the policy it names.
 func TestCases(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/cases/*.case")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no cases: %v", err)
 	}
-	e := defaultEngine(t)
+	engines := map[string]*engine.Engine{}
 	for _, name := range files {
 		c, err := readCase(name)
 		if err != nil {
 			t.Fatal(err)
 		}
+		e := engines[c.policy]
+		if e == nil {
+			e = policyEngine(t, c.policyFile())
+			engines[c.policy] = e
+		}
 		t.Run(strings.TrimSuffix(c.file, ".case"), func(t *testing.T) { c.run(t, e) })
 	}
 }
 
+// policyFile is the file of the policy that a case names; empty for the one that is built in.
+func (c *testCase) policyFile() string {
+	if c.policy == "" || c.policy == "default" {
+		return ""
+	}
+	return "../../contrib/policy/" + c.policy + ".yaml"
+}
+
 // defaultEngine is the engine as scan has it, with the payload instead of clamd, and more scanners.
 func defaultEngine(t *testing.T, more ...scanners.Named) *engine.Engine {
+	t.Helper()
+	return policyEngine(t, "", more...)
+}
+
+// policyEngine is the same with the policy of a file.
+func policyEngine(t *testing.T, file string, more ...scanners.Named) *engine.Engine {
 	t.Helper()
 	cfg, err := loadConfig("")
 	if err != nil {
@@ -132,7 +154,7 @@ func defaultEngine(t *testing.T, more ...scanners.Named) *engine.Engine {
 	list := append(builtin(cfg), scanners.Named{Name: "payload", Scanner: payload{}})
 	list = append(list, more...)
 	b.set = scanners.NewSet(scanners.Options{Budget: b.cfg.budget(), Spool: b.cfg.spool()}, list...)
-	if b.policy, err = policy.NewLive("", policyOptions(cfg), b.log); err != nil {
+	if b.policy, err = policy.NewLive(file, policyOptions(cfg), b.log); err != nil {
 		t.Fatal(err)
 	}
 	return b.engine(nil)

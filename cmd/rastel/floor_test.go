@@ -23,6 +23,7 @@ var floor = map[string][]string{
 	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"}, // the verifier, and its DNS
 	"rastel/scanners/ole":                     {"rastel/sanitize/eml", "rastel/scanners"}, // compound files, for more than one scanner
 	"rastel/policy":                           {"rastel/sanitize/eml", "rastel/scanners"},
+	"rastel/policy/procmail":                  {}, // reads what another program was set to; the policy it writes is checked by who calls it
 	"rastel/policy/quarantine":                {"rastel/sanitize/eml"},
 	"rastel/policy/quarantine/sqlindex":       {"rastel/sanitize/eml", "rastel/policy/quarantine"},
 	"rastel/policy/quarantine/blob":           {"rastel/sanitize/eml", "rastel/policy/quarantine"},

@@ -101,6 +101,9 @@ func securityRows(t *testing.T) (rows []*securityRow) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if c.policyFile() != "" {
+			continue // the table tells what the policy that is built in does
+		}
 		r := &securityRow{name: strings.TrimSuffix(c.file, ".case"), why: c.why, payload: bytes.Contains(c.raw, []byte(payloadText))}
 		if r.plain, err = plain.Scan(c.raw); err != nil {
 			t.Fatalf("%s: %v", c.file, err)

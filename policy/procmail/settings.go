@@ -38,8 +38,8 @@ var settings = []setting{
 	{name: "DISABLE_ZIP_SCAN", verified: true, carry: flag(func(p *plan) *bool { return &p.NoZip }, "the rules for archives are left out")},
 	{name: "ZIPPED_WARNING", verified: true, carry: (*importer).warning},
 	{name: "SECURITY_TRUST_HTML", carry: flag(func(p *plan) *bool { return &p.TrustHTML }, "HTML is not defanged")},
-	{name: "SECURITY_TRUST_STYLE_TAGS", carry: flag(func(p *plan) *bool { return &p.TrustStyle }, "styles are not defanged")},
-	{name: "DEFANG_WEBBUGS", carry: (*importer).webBugs},
+	{name: "SECURITY_TRUST_STYLE_TAGS", carry: unlessTrusted(flag(func(p *plan) *bool { return &p.TrustStyle }, "styles are not defanged"))},
+	{name: "DEFANG_WEBBUGS", carry: unlessTrusted((*importer).webBugs)},
 	{name: "SECURITY_TRUST_WEBBUGS", carry: (*importer).trustWebBugs},
 	{name: "SECURITY_STRIP_MSTNEF", carry: flag(func(p *plan) *bool { return &p.StripTNEF }, "winmail.dat is stripped")},
 	{name: "SECURITY_QUARANTINE", carry: (*importer).quarantine,
@@ -194,6 +194,17 @@ func (im *importer) denied(s *setting, v value) bool {
 func (im *importer) warning(s *setting, v value) {
 	im.plan.Warning = v.text
 	im.tell(v.at, s.name, NotCarried, "what is held stays as it came; the text is a comment in the policy, and can be the reason of a \"strip\"")
+}
+
+// unlessTrusted carries over a setting about HTML, which means nothing if that is left as it is.
+func unlessTrusted(carry func(*importer, *setting, value)) func(*importer, *setting, value) {
+	return func(im *importer, s *setting, v value) {
+		if im.plan.TrustHTML {
+			im.tell(v.at, s.name, NotNeeded, "HTML is not defanged at all (SECURITY_TRUST_HTML)")
+			return
+		}
+		carry(im, s, v)
+	}
 }
 
 // checkWebBug is the check that tells of web bugs.
