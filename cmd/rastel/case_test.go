@@ -26,13 +26,14 @@ import (
 //	why: the attack, and its source
 //	policy: procmail-sanitizer   one of contrib/policy; without it, or "default": the one built in
 //	expect: accept, patched      the action; "patched", "unchanged", "held"
+//	rule: malware                the rule that decides
 //	finding: html/script 1.2     must be found there; may be repeated; without a part: anywhere
 //	same: 1.1 header             these bytes come out as they went in: header, body or all
 //	gone: text                   is not in what is delivered
 //	stays: text                  is in what is delivered
 type testCase struct {
 	file                             string
-	why, policy                      string
+	why, policy, rule                string
 	expect, finding, same, gone, has []string
 	raw                              []byte
 }
@@ -76,6 +77,8 @@ func (c *testCase) set(line string) error {
 		c.why = value
 	case "policy":
 		c.policy = value
+	case "rule":
+		c.rule = value
 	case "expect":
 		c.expect = strings.Split(value, ", ")
 	case "finding":
@@ -179,6 +182,9 @@ func (c *testCase) run(t *testing.T, e *engine.Engine) {
 		if !slices.Contains(got, want) {
 			t.Errorf("%s\ngot %v by rule %q, want %v; findings %q", c.why, got, x.Verdict.Rule, c.expect, found)
 		}
+	}
+	if c.rule != "" && c.rule != x.Verdict.Rule {
+		t.Errorf("%s\nrule %q decides, want %q", c.why, x.Verdict.Rule, c.rule)
 	}
 	for _, want := range c.finding {
 		if !slices.ContainsFunc(found, func(f string) bool { return f == want || strings.HasPrefix(f, want+" ") }) {
