@@ -200,7 +200,7 @@ func conditions(under []*recipe) string {
 	for _, r := range under {
 		var list []string
 		for _, c := range r.conditions[:min(len(r.conditions), maxConditions)] {
-			list = append(list, fmt.Sprintf("%.80q", c))
+			list = append(list, fmt.Sprintf("\"%.80s\"", c)) // %q would double its backslashes
 		}
 		if len(r.conditions) > maxConditions {
 			list = append(list, "...")
