@@ -147,6 +147,10 @@ var linkTypes = set(`stylesheet icon shortcut mask-icon apple-touch-icon apple-t
 	profile dns-prefetch preconnect preload edituri wlwmanifest opener openid.server openid.delegate openid2.provider schema.dc schema.dcterms
 	file-list edit-time-data themedata colorschememapping ole-object-data main-file datastoreitem original-file important printpreviewbackground presentation-xml original mail stylesheet/less`)
 
+// preloadTypes are what a preload may say it loads: what is a picture, a font or a style sheet. The
+// others are scripts, documents and data. Without such a word browsers load nothing.
+var preloadTypes = set("style font image audio video track")
+
 func (p *page) link(name []byte, a attr) {
 	switch string(name) {
 	case "rel":
@@ -155,6 +159,10 @@ func (p *page) link(name []byte, a attr) {
 				p.markName(checkLink, a)
 			}
 			p.image.sheet = p.image.sheet || string(rel) == "stylesheet"
+		}
+	case "as":
+		if !preloadTypes[string(p.word(a))] {
+			p.markName(checkLink, a)
 		}
 	case "href":
 		p.image.link = a
