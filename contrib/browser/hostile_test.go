@@ -2,6 +2,8 @@ package browser
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,9 +14,29 @@ import (
 const tabs = 2
 
 // visitAll shows pages, some at a time, and returns what each did. A page on which the browser
-// hangs, or of which nothing can be told, has the error instead.
+// hangs, or of which nothing can be told, has the error instead. Of pages that are equal, as
+// many are that were made harmless, one is shown.
 func visitAll(t *testing.T, pages []Page) ([]*Record, []error) {
 	t.Helper()
+	var different []Page
+	index, which := map[string]int{}, make([]int, len(pages))
+	for i, p := range pages {
+		key := p.Type + "\n" + string(p.Content)
+		if _, ok := index[key]; !ok {
+			index[key] = len(different)
+			different = append(different, p)
+		}
+		which[i] = index[key]
+	}
+	once, failed := visitEach(different)
+	records, errs := make([]*Record, len(pages)), make([]error, len(pages))
+	for i, j := range which {
+		records[i], errs[i] = once[j], failed[j]
+	}
+	return records, errs
+}
+
+func visitEach(pages []Page) ([]*Record, []error) {
 	records, errs := make([]*Record, len(pages)), make([]error, len(pages))
 	next := make(chan int)
 	var wg sync.WaitGroup
@@ -142,12 +164,17 @@ func checkMode(t *testing.T, m mode, names []string, pages [][]byte) row {
 		}
 	}
 	records, errs := visitAll(t, show)
+	passive := map[string]bool{}
 	for i, rec := range records {
 		r.count(rec, errs[i])
+		for _, p := range append(rec.Sheets, rec.Passive...) {
+			passive[strings.ReplaceAll(p, chromium.server.addr, "here")] = true
+		}
 		if errs[i] != nil || rec.Fired() {
 			t.Errorf("%s, mode %s: %v\n%v\nbefore: %.3000s\nafter: %.3000s", names[i], m.name, errs[i], rec, pages[i], show[i].Content)
 		}
 	}
+	t.Logf("pictures and style sheets that the %d pages load:\n%.8000s", len(pages), strings.Join(slices.Sorted(maps.Keys(passive)), "\n"))
 	return r
 }
 
@@ -182,6 +209,9 @@ func checkUntouched(t *testing.T, all []*fragment) row {
 	fired := 0
 	for i, rec := range records {
 		r.count(rec, errs[i])
+		if errs[i] != nil {
+			t.Logf("%s: %v", all[i].ID, errs[i])
+		}
 		script := len(rec.Scripts) > 0 || strings.Contains(rec.String(), "load: Script ")
 		switch {
 		case script && all[i].Fires:

@@ -165,11 +165,7 @@ func (t *Tab) click(ctx context.Context, x, y float64) error {
 func (t *Tab) press(ctx context.Context, key string) error {
 	code := map[string]int64{"Tab": 9, "Enter": 13}[key]
 	p := input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeRawKeyDown, Key: key, Code: key, WindowsVirtualKeyCode: code}
-	if err := call(ctx, input.DispatchKeyEvent, p); err != nil {
-		return err
-	}
-	p.Type = input.DispatchKeyEventTypeKeyUp
-	return call(ctx, input.DispatchKeyEvent, p)
+	return call(ctx, input.DispatchKeyEvent, p) // the events of letting it go are in act.js
 }
 
 // handlers notes what would run upon some event, whether or not one of ours was that.
