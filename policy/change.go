@@ -37,6 +37,8 @@ const (
 	wordStrip  = "strip"
 	wordRename = "rename"
 	wordMangle = "mangle"
+	wordClean  = "clean"
+	wordText   = "text"
 	wordHeader = "add_header"
 	wordTag    = "tag_subject"
 	wordHold   = "hold"
@@ -58,6 +60,14 @@ var changeKinds = []changeKind{
 	},
 	{
 		word:    word{wordMangle, "As `rename`, but whatever the extension is, the new one does nothing, and the declared type becomes `application/octet-stream`: `report.xyz` is then `DEFANGED-report.DEFANGED-xyz`. Whoever wants it can save it under its own name."},
+		perPart: true,
+	},
+	{
+		word:    word{wordClean, "Write an HTML part anew, with nothing in it but text, tables, lists, pictures, links and styles that are known to be harmless. A drawing, other XML and a member of an archive is left as it is, unless the scanners have found something unsafe in it (`html/*`), which is then defanged or stripped."},
+		perPart: true,
+	},
+	{
+		word:    word{wordText, "Make plain text of an HTML part. What is no HTML that can be written anew is treated as by `clean`."},
 		perPart: true,
 	},
 	{

@@ -18,8 +18,10 @@ type changes struct {
 	removed []*removal             // the same, in their order
 	strips  []eml.Edit             // the edits that strip them, once it is known whether the original is kept
 	renamed map[*eml.Part]*renaming
-	names   []*renaming // the same, in the order of the rules
-	langs   []string    // of the policy
+	names   []*renaming          // the same, in the order of the rules
+	langs   []string             // of the policy
+	written map[*eml.Part]string // entities that are written anew, and how
+	rewrote []eml.Edit           // by clean and text
 	tags    []string
 	banners []banner
 	fields  []change
@@ -33,6 +35,9 @@ type renaming struct {
 	kind  string // the change
 	edits []eml.Edit
 }
+
+// unsafeHTML are the checks of what clean and text would take out.
+var unsafeHTML = []*pattern{{text: "html/*", glob: true}}
 
 var errNoEditor = errors.New("there is no editor")
 
@@ -60,6 +65,8 @@ func (c *changes) make(r *rule, ch *change, parts []*part) string {
 		return c.strip(r, ch, parts[0])
 	case wordRename, wordMangle:
 		return c.rename(r, ch, parts[0])
+	case wordClean, wordText:
+		return c.rewrite(r, ch, parts[0])
 	case wordHeader:
 		c.fields = append(c.fields, *ch)
 	case wordTag:
@@ -256,6 +263,34 @@ func (c *changes) rename(r *rule, ch *change, of *part) string {
 	return fmt.Sprintf("%s %s", ch, p.ID)
 }
 
+// rewrite writes an HTML part anew. Where that is not possible, what was found in it is defanged.
+func (c *changes) rewrite(r *rule, ch *change, p *part) string {
+	if how, done := c.written[p.Part]; done {
+		return fmt.Sprintf("%s: %s is written anew already (%s)", ch, p.ID, how)
+	}
+	var edits []eml.Edit
+	if !p.Member() && p.ReadFrom() == nil {
+		if c.editor == nil {
+			c.fail(r.name, errNoEditor)
+			return ch.String()
+		}
+		var err error
+		if edits, err = c.editor.Rewrite(p.Part, ch.kind.name == wordText); err != nil {
+			c.fail(r.name, err)
+			return ch.String()
+		}
+	}
+	if edits == nil {
+		return fmt.Sprintf("%s: %s is no HTML that can be written anew: %s", ch, p.ID, c.defang(r, &change{kind: find(changeKinds, wordDefang, changeName), patterns: unsafeHTML}, []*part{p}))
+	}
+	if c.written == nil {
+		c.written = map[*eml.Part]string{}
+	}
+	c.written[p.Part] = ch.kind.name
+	c.rewrote = append(c.rewrote, edits...)
+	return fmt.Sprintf("%s %s", ch, p.ID)
+}
+
 // isStripped reports whether nothing of a part is delivered: it, or something that holds it,
 // is stripped.
 func (c *changes) isStripped(p *eml.Part) bool {
@@ -277,7 +312,15 @@ func (c *changes) edits(parts []*part) []eml.Edit {
 		found = append(found, n.edits...) // first: a new name wins over mending the field of the old one
 	}
 	found = append(found, c.found...)
+	for _, e := range c.rewrote {
+		if !c.isStripped(e.Part) {
+			out = append(out, e)
+		}
+	}
 	for _, e := range found {
+		if _, written := c.written[e.Part]; written && (e.Region != eml.InHeader || cutsInto(e, c.rewrote)) {
+			continue // it is of what is not there any more
+		}
 		if e.Part == c.root && e.Region == eml.InHeader && !cutsInto(e, c.strips) || !c.isStripped(e.Part) {
 			out = append(out, e)
 		}

@@ -87,6 +87,30 @@ func TestChanges(t *testing.T) {
 			[]string{"signed/pgp 1.1"}, []string{"boundary=b\n\n--b", "boundary=b\n\n[banner: external]--b"}, "banner",
 		},
 		{
+			"clean, and nothing else of what is not there any more", `{name: x, for: part, when: 'part.type == "html"', do: [defang, clean, text]}`,
+			[]string{"+html/script 1.2"}, []string{"<p>x<script>y</script></p>", "[written anew, as text: false]"}, "defang: 1 edits|clean 1.2|text: 1.2 is written anew already (clean)",
+		},
+		{
+			"text", `{name: x, for: part, when: 'part.type == "html"', do: [text]}`,
+			nil, []string{"<p>x<script>y</script></p>", "[written anew, as text: true]"}, "text 1.2",
+		},
+		{
+			"strip wins over clean", `{name: x, for: part, when: 'part.type == "html"', do: [clean, strip]}`,
+			nil, []string{"<p>x<script>y</script></p>", "[stripped: x]"}, "clean 1.2|strip 1.2",
+		},
+		{
+			"clean leaves alone what is no page and safe", `{name: x, for: part, when: 'part.id == "1.1"', do: [clean]}`,
+			[]string{"clamd/pua 1.1"}, nil, "clean: 1.1 is no HTML that can be written anew: defang: 0 edits",
+		},
+		{
+			"text defangs what cannot be written anew", `{name: x, for: part, when: 'part.id == "1.1"', do: [text]}`,
+			[]string{"+html/script 1.1"}, []string{"hello", "FIXlo"}, "text: 1.1 is no HTML that can be written anew: defang: 1 edits",
+		},
+		{
+			"clean of an unsafe member strips its carrier", `{name: x, for: part, when: 'part.member', do: [clean]}`,
+			[]string{"+html/script 1.3/1"}, []string{program, "[stripped: x]"}, "clean: 1.3/1 is no HTML that can be written anew: defang: 0 edits, and stripped 1 parts with findings that have no fix",
+		},
+		{
 			"rename", `{name: x, for: part, when: 'part.id == "1.3"', do: [rename, rename]}`,
 			nil, []string{`Content-Disposition: attachment; filename="docs/Setup.EXE"`, "Content-Disposition: renamed"}, "rename 1.3|rename: 1.3 is renamed already",
 		},
@@ -137,7 +161,7 @@ func TestChanges(t *testing.T) {
 }
 
 func TestEveryChangeIsTested(t *testing.T) {
-	tested := []string{wordDefang, wordStrip, wordRename, wordMangle, wordHeader, wordTag, wordBanner, wordHold}
+	tested := []string{wordDefang, wordStrip, wordRename, wordMangle, wordClean, wordText, wordHeader, wordTag, wordBanner, wordHold}
 	if got := changeNames(); !slices.Equal(got, tested) {
 		t.Errorf("there are %v, tested are %v", got, tested)
 	}

@@ -37,6 +37,9 @@ type Editor interface {
 	// Banners puts banners at the top of what the reader of a message sees, in that order. It gives
 	// all edits that are to be made then: those it was given, and its own.
 	Banners(root *eml.Part, list []Banner, edits []eml.Edit) ([]eml.Edit, error)
+	// Rewrite gives the edits that write an HTML part anew, as plain text if that is asked for.
+	// The edits are nil if it is no HTML that can be written anew.
+	Rewrite(p *eml.Part, text bool) ([]eml.Edit, error)
 }
 
 // A Removal is what the notice in the place of an entity can tell.
@@ -60,7 +63,7 @@ type Options struct {
 	// Checks are all that there are. A policy that names others is not loaded. Without any,
 	// check IDs are taken as they are.
 	Checks []eml.Check
-	// Editor makes the changes "strip", "rename" and "mangle". Without one, a message that needs them is
+	// Editor makes the changes "strip", "rename", "mangle", "clean" and "text". Without one, a message that needs them is
 	// quarantined.
 	Editor Editor
 	// Lists are those that are built in. A policy's own list takes the place of one of the same

@@ -89,6 +89,17 @@ func (e fakeEditor) Banners(root *eml.Part, list []Banner, edits []eml.Edit) ([]
 	return append(edits, eml.Edit{Part: root, Region: eml.InBody, Text: []byte(text)}), e.err
 }
 
+// Rewrite knows pages by their label.
+func (e fakeEditor) Rewrite(p *eml.Part, text bool) ([]eml.Edit, error) {
+	if p.MediaType != "text/html" {
+		return nil, e.err
+	}
+	return []eml.Edit{{Part: p, Region: eml.InBody, Start: 0, End: -1, Write: func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "[written anew, as text: %t]", text)
+		return err
+	}}}, e.err
+}
+
 // parse parses a message in which "\n" stands for CRLF.
 func parse(t testing.TB, raw string) *eml.Message {
 	t.Helper()

@@ -2,6 +2,7 @@ package sanitize
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -120,6 +121,7 @@ type bannerTarget struct {
 	plain []string // the same for a part that can only express ASCII
 	html  bool
 	whole int  // of the edits, the one that replaces all of the content; -1 if there is none
+	anew  int  // of the edits, the one that writes the part anew; -1 if there is none
 	typed bool // an edit changes the type of the part, or how it is encoded
 	head  []byte
 	code  string // the charset
@@ -127,12 +129,14 @@ type bannerTarget struct {
 
 // look finds out what the part will be after the edits.
 func (t *bannerTarget) look(edits []eml.Edit) error {
-	t.whole, t.html, t.code = -1, t.p.MediaType != "text/plain", t.p.Charset()
+	t.whole, t.anew, t.html, t.code = -1, -1, t.p.MediaType != "text/plain", t.p.Charset()
 	for i, e := range edits {
 		switch {
 		case e.Part != t.p:
 		case e.Region == eml.InHeader:
 			t.retyped(e.Text)
+		case e.Region == eml.InBody && e.Write != nil:
+			t.anew = i
 		case e.Region == eml.InBody:
 			return fmt.Errorf("its body is replaced already")
 		case e.Start == 0 && (e.End == -1 || e.End == t.p.Size) && t.p.Size > 0:
@@ -171,10 +175,74 @@ func (t *bannerTarget) put(edits []eml.Edit) ([]eml.Edit, error) {
 	if len(t.texts) == 0 {
 		return edits, nil
 	}
+	if t.anew >= 0 {
+		return t.putAnew(edits)
+	}
 	if t.html {
 		return t.putHTML(edits), nil
 	}
 	return t.putText(edits)
+}
+
+// putAnew puts the banners into what is written anew, unless it begins with them.
+func (t *bannerTarget) putAnew(edits []eml.Edit) ([]eml.Edit, error) {
+	prefix, err := bodyPrefix(t.p)
+	if err != nil {
+		return nil, err
+	}
+	begin := func(top string) func(io.Writer) error { return textWriter(t.p, top) }
+	if t.html {
+		begin = func(top string) func(io.Writer) error { write, _ := cleanWriter(t.p, top); return write }
+	}
+	head := &headWriter{limit: maxBannerHead}
+	if err := begin("")(head); err != nil && !errors.Is(err, errHead) {
+		return nil, err
+	}
+	top, seen := "", string(head.b)
+	if t.html {
+		_, seen, _ = strings.Cut(seen, "<body")
+		_, seen, _ = strings.Cut(seen, ">") // in values it is escaped
+	}
+	for _, s := range t.texts {
+		if t.html {
+			s = cleanBanner(s)
+		} else {
+			s = strings.TrimSuffix(s, "\n") + "\n\n"
+		}
+		if rest, ok := strings.CutPrefix(seen, s); ok {
+			seen = rest
+		} else {
+			top += s
+		}
+	}
+	edits = slices.Clone(edits)
+	edits[t.anew].Write = inQP(prefix, begin(top))
+	return edits, nil
+}
+
+// cleanBanner is the clean form of a banner as HTML.
+func cleanBanner(s string) string {
+	var b strings.Builder
+	_ = writeClean(&b, strings.NewReader(htmlBanner(s)), nil, "utf-8", "") // neither of them fails
+	_, out, _ := strings.Cut(b.String(), "<body>")
+	return strings.TrimSuffix(out, "</body></html>\n")
+}
+
+// errHead ends what writes to a headWriter.
+var errHead = errors.New("enough")
+
+// A headWriter keeps the beginning of what is written to it.
+type headWriter struct {
+	b     []byte
+	limit int
+}
+
+func (h *headWriter) Write(p []byte) (int, error) {
+	h.b = append(h.b, p[:min(len(p), h.limit-len(h.b))]...)
+	if len(h.b) == h.limit {
+		return 0, errHead
+	}
+	return len(p), nil
 }
 
 // insert puts bytes into the content, at a place in t.head.

@@ -157,16 +157,11 @@ func (n *Notices) Strip(p *eml.Part, r Removal) ([]eml.Edit, error) {
 
 // strip replaces a part by content.
 func strip(p *eml.Part, c content) ([]eml.Edit, error) {
-	header, body := p.Header.Bytes(), slices.Clone(c.body)
-	gap := p.Raw().Size() - p.RawBody().Size() - int64(len(header))
-	switch {
-	case gap > 2, gap == 0 && !endsInBreak(header):
-		return nil, fmt.Errorf("strip part %s: %w", p.ID, ErrHeader)
-	case gap == 1 && byteIs(p, int64(len(header)), '\r'): // the message ends in its empty line
-		body = append([]byte("\n"), body...)
-	case gap == 0: // a delimiter, or the end, came before the empty line that ends a header
-		body = append([]byte("\r\n"), body...)
+	prefix, err := bodyPrefix(p)
+	if err != nil {
+		return nil, fmt.Errorf("strip part %s: %w", p.ID, err)
 	}
+	body := append([]byte(prefix), c.body...)
 	if !bytes.HasSuffix(body, []byte("\r\n")) {
 		body = append(body, "\r\n"...) // the line break before the delimiter may be that of the header
 	}

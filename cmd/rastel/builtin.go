@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 
@@ -146,6 +147,18 @@ func (e editor) Banners(root *eml.Part, list []policy.Banner, edits []eml.Edit) 
 		banners[i] = sanitize.Banner(b)
 	}
 	return e.notices.PutBanners(root, banners, edits)
+}
+
+func (editor) Rewrite(p *eml.Part, text bool) ([]eml.Edit, error) {
+	rewrite := sanitize.Clean
+	if text {
+		rewrite = sanitize.Text
+	}
+	edits, err := rewrite(p)
+	if errors.Is(err, sanitize.ErrNotHTML) {
+		return nil, nil
+	}
+	return edits, err
 }
 
 func (editor) Rename(p *eml.Part) ([]eml.Edit, error) {

@@ -122,12 +122,12 @@ func (a *anewWriter) edited(p *Part, f Field) bool {
 // An anewEntity is what an entity is to become.
 type anewEntity struct {
 	part     *Part
-	header   []byte // whole, without the empty line at its end
-	content  []byte // its Content fields and MIME-Version
-	boundary string // of one that holds parts
-	leaf     bool   // it has content; also what should hold parts and has none
-	plain    bool   // the content goes as it is
-	replaced []byte // the body that an edit gives it; nil if there is none
+	header   []byte                // whole, without the empty line at its end
+	content  []byte                // its Content fields and MIME-Version
+	boundary string                // of one that holds parts
+	leaf     bool                  // it has content; also what should hold parts and has none
+	plain    bool                  // the content goes as it is
+	replaced func(io.Writer) error // writes the body that an edit gives it; nil if there is none
 }
 
 // entity plans how an entity is written.
@@ -142,7 +142,7 @@ func (a *anewWriter) entity(p *Part) (*anewEntity, error) {
 			if edit.Start != 0 || edit.End != p.end-p.body {
 				return nil, fmt.Errorf("write part %s anew: only a part of its body is replaced", p.ID)
 			}
-			e.replaced = append([]byte{}, edit.Text...)
+			e.replaced = edit.write
 		}
 	}
 	q := &Part{ID: p.ID, Parent: p.Parent, Header: *h}
@@ -301,8 +301,7 @@ func (a *anewWriter) write(b []byte) {
 func (a *anewWriter) body(e *anewEntity) error {
 	switch {
 	case e.replaced != nil:
-		a.write(e.replaced)
-		return nil
+		return e.replaced(a.w)
 	case e.boundary != "":
 		return a.parts(e)
 	case !e.leaf:

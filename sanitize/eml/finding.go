@@ -1,5 +1,7 @@
 package eml
 
+import "io"
+
 // A Check is something that is looked for. Its ID ("html/script") is public: it appears in
 // policies, metrics, header fields and the quarantine, and is never used for anything else.
 type Check struct {
@@ -44,4 +46,17 @@ type Edit struct {
 	Region     Region
 	Start, End int64
 	Text       []byte
+
+	// Write writes the replacement instead of Text, for what is too large to be held. It is for
+	// whole bodies only, writes the same each time, and its lines are no longer than MTAs take.
+	Write func(io.Writer) error
+}
+
+// write writes the replacement.
+func (e *Edit) write(w io.Writer) error {
+	if e.Write != nil {
+		return e.Write(w)
+	}
+	_, err := w.Write(e.Text)
+	return err
 }

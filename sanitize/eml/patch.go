@@ -192,6 +192,9 @@ func (e *Edit) check() error {
 	if e.Start < 0 || e.Start > e.End || e.End > size {
 		return fmt.Errorf("edit [%d,%d) outside part %s of %d bytes", e.Start, e.End, p.ID, size)
 	}
+	if e.Write != nil && (e.Region != InBody || e.Start != 0 || e.End != size) {
+		return fmt.Errorf("edit [%d,%d) of part %s writes what is not a whole body", e.Start, e.End, p.ID)
+	}
 	if e.Region == InHeader {
 		return e.checkFields()
 	}
@@ -225,7 +228,7 @@ func headerCut(e Edit) cut {
 }
 
 func bodyCut(e Edit) cut {
-	return cut{start: e.Part.body + e.Start, end: e.Part.body + e.End, text: e.Text}
+	return cut{start: e.Part.body + e.Start, end: e.Part.body + e.End, text: e.Text, encode: e.Write}
 }
 
 // withoutContent is an edit of the message's header without the fields that are written anew.

@@ -35,21 +35,21 @@ func TestPatchChangesOnlyItsCuts(t *testing.T) {
 		want  string // of raw, with "\n" for CRLF
 	}{
 		{"nothing", nil, raw},
-		{"text", []Edit{{one, InContent, 0, 5, []byte("HELLO")}}, strings.Replace(raw, "hello", "HELLO", 1)},
-		{"insertion", []Edit{{one, InContent, 5, 5, []byte(",")}}, strings.Replace(raw, "hello", "hello,", 1)},
-		{"the same twice", []Edit{{one, InContent, 0, 5, []byte("x")}, {one, InContent, 0, 5, []byte("x")}}, strings.Replace(raw, "hello", "x", 1)},
-		{"one within another", []Edit{{one, InContent, 1, 3, []byte("y")}, {one, InContent, 0, 5, []byte("x")}}, strings.Replace(raw, "hello", "x", 1)},
-		{"to the end", []Edit{{one, InBody, 0, -1, []byte("gone")}}, strings.Replace(raw, "hello world", "gone", 1)},
-		{"header of a part", []Edit{{one, InHeader, 0, 6, []byte("Z: z\r\n")}}, strings.Replace(raw, "X: y", "Z: z", 1)},
-		{"escape", []Edit{{two, InContent, 1, 2, []byte("[")}}, strings.Replace(raw, "a=3Cb", "a=\n[=\nb", 1)},
-		{"deletion before a line end", []Edit{{two, InContent, 5, 6, nil}}, strings.Replace(raw, "c =20", "c =\n", 1)},
-		{"own header", []Edit{{m.Root, InHeader, 0, 12, []byte("Subject: t\r\n")}}, strings.Replace(raw, "Subject: s", "Subject: t", 1)},
-		{"append to the own header", []Edit{{m.Root, InHeader, -1, -1, nil}}, ""},
+		{"text", []Edit{{one, InContent, 0, 5, []byte("HELLO"), nil}}, strings.Replace(raw, "hello", "HELLO", 1)},
+		{"insertion", []Edit{{one, InContent, 5, 5, []byte(","), nil}}, strings.Replace(raw, "hello", "hello,", 1)},
+		{"the same twice", []Edit{{one, InContent, 0, 5, []byte("x"), nil}, {one, InContent, 0, 5, []byte("x"), nil}}, strings.Replace(raw, "hello", "x", 1)},
+		{"one within another", []Edit{{one, InContent, 1, 3, []byte("y"), nil}, {one, InContent, 0, 5, []byte("x"), nil}}, strings.Replace(raw, "hello", "x", 1)},
+		{"to the end", []Edit{{one, InBody, 0, -1, []byte("gone"), nil}}, strings.Replace(raw, "hello world", "gone", 1)},
+		{"header of a part", []Edit{{one, InHeader, 0, 6, []byte("Z: z\r\n"), nil}}, strings.Replace(raw, "X: y", "Z: z", 1)},
+		{"escape", []Edit{{two, InContent, 1, 2, []byte("["), nil}}, strings.Replace(raw, "a=3Cb", "a=\n[=\nb", 1)},
+		{"deletion before a line end", []Edit{{two, InContent, 5, 6, nil, nil}}, strings.Replace(raw, "c =20", "c =\n", 1)},
+		{"own header", []Edit{{m.Root, InHeader, 0, 12, []byte("Subject: t\r\n"), nil}}, strings.Replace(raw, "Subject: s", "Subject: t", 1)},
+		{"append to the own header", []Edit{{m.Root, InHeader, -1, -1, nil, nil}}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.want == "" {
 				end := int64(len(m.Root.Header.Bytes()))
-				tt.edits = []Edit{{m.Root, InHeader, end, end, []byte("New: x\r\n")}}
+				tt.edits = []Edit{{m.Root, InHeader, end, end, []byte("New: x\r\n"), nil}}
 				tt.want = strings.Replace(raw, "boundary=b\n", "boundary=b\nNew: x\n", 1)
 			}
 			if got, want := patched(t, m, tt.edits...), strings.ReplaceAll(tt.want, "\n", "\r\n"); got != want {
@@ -70,24 +70,24 @@ func TestPatchRefusesWhatItCannotMean(t *testing.T) {
 		name  string
 		edits []Edit
 	}{
-		{"overlap", []Edit{{one, InContent, 0, 3, nil}, {one, InContent, 2, 4, nil}}},
-		{"beyond the end", []Edit{{one, InContent, 0, 6, nil}}},
-		{"backwards", []Edit{{one, InContent, 3, 2, nil}}},
-		{"a member", []Edit{{member, InContent, 0, 1, nil}}},
-		{"content of a multipart", []Edit{{m.Root, InContent, 0, 0, nil}}},
-		{"half a field", []Edit{{m.Root, InHeader, 3, 5, nil}}},
-		{"no field", []Edit{{m.Root, InHeader, 0, 0, []byte("junk\r\n")}}},
-		{"no line end", []Edit{{m.Root, InHeader, 0, 0, []byte("A: b")}}},
-		{"an empty line", []Edit{{one, InHeader, 0, 0, []byte("\r\n")}}},
-		{"an empty line behind a field", []Edit{{one, InHeader, 0, 0, []byte("A: b\r\n\r\n")}}},
-		{"a bare CR in a fold", []Edit{{m.Root, InHeader, 0, 0, []byte("A: b\r\n c\rd: e\r\n")}}},
-		{"bare LF", []Edit{{m.Root, InHeader, 0, 0, []byte("A: b\nC: d\r\n")}}},
+		{"overlap", []Edit{{one, InContent, 0, 3, nil, nil}, {one, InContent, 2, 4, nil, nil}}},
+		{"beyond the end", []Edit{{one, InContent, 0, 6, nil, nil}}},
+		{"backwards", []Edit{{one, InContent, 3, 2, nil, nil}}},
+		{"a member", []Edit{{member, InContent, 0, 1, nil, nil}}},
+		{"content of a multipart", []Edit{{m.Root, InContent, 0, 0, nil, nil}}},
+		{"half a field", []Edit{{m.Root, InHeader, 3, 5, nil, nil}}},
+		{"no field", []Edit{{m.Root, InHeader, 0, 0, []byte("junk\r\n"), nil}}},
+		{"no line end", []Edit{{m.Root, InHeader, 0, 0, []byte("A: b"), nil}}},
+		{"an empty line", []Edit{{one, InHeader, 0, 0, []byte("\r\n"), nil}}},
+		{"an empty line behind a field", []Edit{{one, InHeader, 0, 0, []byte("A: b\r\n\r\n"), nil}}},
+		{"a bare CR in a fold", []Edit{{m.Root, InHeader, 0, 0, []byte("A: b\r\n c\rd: e\r\n"), nil}}},
+		{"bare LF", []Edit{{m.Root, InHeader, 0, 0, []byte("A: b\nC: d\r\n"), nil}}},
 	} {
 		if p, err := NewPatch(m, tt.edits); err == nil {
 			t.Errorf("%s: no error, fields %v", tt.name, p.Fields())
 		}
 	}
-	if _, err := NewPatch(m, []Edit{{one, InContent, 0, 3, nil}, {one, InContent, 2, 4, nil}}); !errors.Is(err, ErrOverlap) {
+	if _, err := NewPatch(m, []Edit{{one, InContent, 0, 3, nil, nil}, {one, InContent, 2, 4, nil, nil}}); !errors.Is(err, ErrOverlap) {
 		t.Errorf("got %v, want ErrOverlap", err)
 	}
 }
@@ -115,7 +115,7 @@ func TestFieldsAreMilterTerms(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, _ := parse(t, raw)
-			p, err := NewPatch(m, []Edit{{m.Root, InHeader, tt.start, tt.end, []byte(strings.ReplaceAll(tt.text, "\n", "\r\n"))}})
+			p, err := NewPatch(m, []Edit{{m.Root, InHeader, tt.start, tt.end, []byte(strings.ReplaceAll(tt.text, "\n", "\r\n")), nil}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,7 +145,7 @@ func TestFieldsSayWhatTheBytesDo(t *testing.T) {
 		m, _ := parseBytes(t, []byte(strings.Join(lines, "")+"\r\nbody"), Limits{})
 		var edits []Edit
 		for i, f := range m.Root.Header.Fields {
-			e := Edit{m.Root, InHeader, f.Start, f.End, nil}
+			e := Edit{m.Root, InHeader, f.Start, f.End, nil, nil}
 			if rnd.IntN(4) == 0 {
 				e.End = f.Start
 			}
@@ -257,7 +257,7 @@ func randomEdits(rnd *rand.Rand, p *Part, plain string) ([]Edit, string) {
 		start := at + rnd.IntN(len(plain)-at+1)
 		end := start + rnd.IntN(len(plain)-start+1)/2
 		text := strings.NewReplacer("\r\n", "n").Replace(randomText(rnd, rnd.IntN(5)))
-		edits = append(edits, Edit{p, InContent, int64(start), int64(end), []byte(text)})
+		edits = append(edits, Edit{p, InContent, int64(start), int64(end), []byte(text), nil})
 		want.WriteString(plain[at:start] + text)
 		at = end + 1
 		if end < len(plain) {

@@ -40,7 +40,7 @@ func TestEditedContentHasNoLongLines(t *testing.T) {
 	for _, encoding := range []string{"8bit", "quoted-printable"} {
 		line := strings.Repeat("x", 985)
 		m, _ := parse(t, "Content-Type: text/html\nContent-Transfer-Encoding: "+encoding+"\n\n"+line+"\n"+line+"long..\n")
-		p, err := NewPatch(m, []Edit{{m.Root, InContent, 0, 0, nil}})
+		p, err := NewPatch(m, []Edit{{m.Root, InContent, 0, 0, nil, nil}})
 		if err != nil {
 			t.Fatal(err)
 		}
