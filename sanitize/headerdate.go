@@ -22,7 +22,7 @@ var (
 // Received field takes its place if nothing of it can be read. Odd dates that people and clients
 // can make sense of stay: there are many.
 func mendDate(c *fieldContext, v string) (string, string) {
-	if c.name != "date" && c.name != "resent-date" {
+	if !c.isDate() {
 		return v, ""
 	}
 	detail := ""
@@ -38,15 +38,22 @@ func mendDate(c *fieldContext, v string) (string, string) {
 	if detail == "" {
 		detail = fmt.Sprintf("no date: %.60q", strings.TrimSpace(text))
 	}
+	return c.dateAnew(text), detail
+}
+
+func (c *fieldContext) isDate() bool { return c.name == "date" || c.name == "resent-date" }
+
+// dateAnew is a date that all clients can read in the place of one, or of the first Received field.
+func (c *fieldContext) dateAnew(text string) string {
 	if d, ok := readDate(text); ok {
-		return " " + d, detail
+		return " " + d
 	}
 	if received := c.part.Header.Get("Received"); received != "" {
 		if d, ok := readDate(received[strings.LastIndexByte(received, ';')+1:]); ok {
-			return " " + d, detail
+			return " " + d
 		}
 	}
-	return unknownDate, detail
+	return unknownDate
 }
 
 // unknownDate is the beginning of time, by which clients sort it last.

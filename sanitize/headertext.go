@@ -258,7 +258,11 @@ func mendLong(c *fieldContext, v string) (string, string) {
 	if cut == len(v) {
 		return v, ""
 	}
-	return shortened(v, cut, limit), fmt.Sprintf("more than %d characters, %d bytes", limit, len(v))
+	detail := fmt.Sprintf("more than %d characters, %d bytes", limit, len(v))
+	if c.isDate() { // what is cut within a comment is no date
+		return c.dateAnew(unfolded(v)), detail
+	}
+	return shortened(v, cut, limit), detail
 }
 
 // shortened cuts a value at byte cut. If it begins with a word that is too long as such, that is
