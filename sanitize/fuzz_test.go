@@ -46,7 +46,7 @@ var seeds = []string{
 	`<x xmlns:h="http://www.w3.org/1999/xhtml"><h:script>go()</h:script></x>`, "<scr\x00ipt>", "<ſcript>", "<p \x00onclick=go()>",
 	`<template shadowrootmode=open><script>go()</script></template>`, `<plaintext>`, `<xmp><script></xmp><script>go()</script>`,
 	`<!DOCTYPE svg [<!ENTITY a "<script>"><!ATTLIST svg onload CDATA "go()">]>`, `<?xml-stylesheet type="text/xsl" href="#a"?>`, `<?import namespace="t">`,
-	"<a0 on\x1c>", "<style>\xa0url(jAvAsCript:0)", "<p style=\"\xa0position:fixed\">", `<script 0=http:>`, `text <img src="x" onerror="go()`, `<a/onclick=go()//href=x>`, `<p ="onclick=go()>`, `<p style=behavior:url(x)>`, `<p on:x=1 onx>`,
+	`<img src="data:;script,0">`, "<a0 on\x1c>", "<style>\xa0url(jAvAsCript:0)", "<p style=\"\xa0position:fixed\">", `<script 0=http:>`, `text <img src="x" onerror="go()`, `<a/onclick=go()//href=x>`, `<p ="onclick=go()>`, `<p style=behavior:url(x)>`, `<p on:x=1 onx>`,
 }
 
 // FuzzHTML holds defanging to its promises: what came out has nothing in it that is not allowed, in
@@ -196,7 +196,10 @@ func badURL(v string) bool {
 	case m == "" || safeSchemes[s] || strings.Contains(s, "."):
 		return false
 	case s == "data":
-		kind, _, _ := strings.Cut(strings.ToLower(v[len(m):]), ",")
+		kind := strings.ToLower(v[len(m):])
+		if n := strings.IndexAny(kind, ",;"); n >= 0 {
+			kind = kind[:n]
+		}
 		return strings.Contains(kind, "html") || strings.Contains(kind, "script") || strings.Contains(kind, "xml") && !strings.Contains(kind, "image/svg")
 	case s == "feed" || s == "url":
 		return badURL(v[len(m):])
