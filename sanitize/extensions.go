@@ -10,6 +10,9 @@ var executables = entriesOf("desktop")
 // dangerous are the extensions that a safe name does not end in.
 var dangerous = entriesOf("desktop", "core", "second", "page", "macro", "disk-image")
 
+// refused are those of them for which the declared type does not stay either.
+var refused = entriesOf("desktop", "core", "second")
+
 // programTypes are media types by which a client runs a file, whatever its name.
 var programTypes = entriesOf("program-type")
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"rastel/sanitize/eml"
 )
@@ -134,6 +135,7 @@ func TestHeaderFieldsAreMended(t *testing.T) {
 		// control characters as they are
 		{"Subject: a\x1b[2Jb", "header/control", "Subject: a [2Jb"},
 		{"Subject: \x1b$BF|K\\8l\x1b(B", "", ""},
+		{"Subject: \x1b$BF|K\\8l\x1b(B =?utf-8?q?a?=", "", ""},
 		{"Subject: a\x07b\xff", "header/control", "Subject: a b\xff"},
 		// ours
 		{"X-Rastel-Verdict: clean\r\nSubject: a", "header/forged-trace", "Subject: a"},
@@ -239,4 +241,22 @@ func FuzzHeader(f *testing.F) {
 			t.Errorf("%q became %q: %s again: %s", text, out.String(), found(f), f[0].Detail)
 		}
 	})
+}
+
+// TestHostileHeadersAreQuick: a header of 256 KB, however it is made, takes a fraction of a second.
+func TestHostileHeadersAreQuick(t *testing.T) {
+	for _, field := range []string{"Subject: ", "Content-Type: text/plain; ", "Content-Description: ", "Date: "} {
+		for _, piece := range []string{
+			"(", "()", "=?q?q?", "=?x?q?a ", "=?x?q?=0A?= ", "=?x?q?=0A?=", "=?x?b?PHNjcmlwdD4=?= ", "<", "<a ", "<a x=", "<script>", "<>", "`", "$(", "\"", `\`, ";", `;a=""`, ";a=b", "\x1b$B", "\x1b[", "\r\n ", "0:00", "1 jan 1 ", "\x07",
+		} {
+			m := parsed(t, field+strings.Repeat(piece, 250<<10/len(piece))+"\r\n\r\nx")
+			start := time.Now()
+			if _, err := (Header{}).ScanMessage(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(start); d > time.Second {
+				t.Errorf("%s%q... takes %v", field, piece, d)
+			}
+		}
+	}
 }

@@ -46,7 +46,7 @@ func newSegment(v string, start, end int) segment {
 // scanField calls semicolon for each that divides a field, and comment for each comment, with
 // where it begins and ends. Either may be nil. A comment without an end is none.
 func scanField(v string, semicolon func(i int), comment func(start, end int)) {
-	quoted := false
+	quoted, open := false, 0
 	for i := 0; i < len(v); i++ {
 		switch c := v[i]; {
 		case c == '\\':
@@ -55,8 +55,12 @@ func scanField(v string, semicolon func(i int), comment func(start, end int)) {
 			quoted = !quoted
 		case quoted:
 		case c == '(':
-			end := fieldCommentEnd(v, i)
+			end := -1
+			if open < maxOpenComments {
+				end = fieldCommentEnd(v, i)
+			}
 			if end < 0 {
+				open++
 				continue
 			}
 			if comment != nil {
@@ -69,14 +73,14 @@ func scanField(v string, semicolon func(i int), comment func(start, end int)) {
 	}
 }
 
-// maxComment bounds how far the end of a comment is looked for, so that thousands of beginnings
-// do not take quadratic time.
-const maxComment = 1000
+// maxOpenComments is for how many comments of a field the end is looked for in vain, so that
+// thousands of beginnings do not take quadratic time.
+const maxOpenComments = 20
 
 // fieldCommentEnd is where the comment ends that begins at byte i; -1 if it does not.
 func fieldCommentEnd(v string, i int) int {
 	depth := 0
-	for end := min(len(v), i+maxComment); i < end; i++ {
+	for ; i < len(v); i++ {
 		switch v[i] {
 		case '\\':
 			i++
@@ -198,7 +202,10 @@ func mendLongMIME(c *fieldContext, v string) (string, string) {
 	}
 	detail := fmt.Sprintf("%d bytes", len(v))
 	if c.name != "content-type" && c.name != "content-disposition" {
-		return v[:len(shorten(v, limit))], detail
+		if cut := shorten(v, limit); decodedControl(decoded(cut)) == "" {
+			return cut, detail
+		}
+		return shorten(inert(v), limit), detail // without its end it would be read in another way
 	}
 	var b strings.Builder
 	for _, s := range segments(v) {

@@ -32,7 +32,7 @@ func mendControl(_ *fieldContext, v string) (string, string) {
 	detail := ""
 	b := []byte(v) // which need not be UTF-8
 	for i, c := range b {
-		if isControl(c) || c == 0x1b && !isDesignation(b[i+1:]) {
+		if isControl(c) || c == 0x1b && !isDesignation(v[i+1:]) {
 			if detail == "" {
 				detail = fmt.Sprintf("byte %#02x", c)
 			}
@@ -48,8 +48,8 @@ func isControl(c byte) bool {
 
 // isDesignation reports whether what follows an escape character chooses a character set
 // (ECMA-35); what terminals obey begins otherwise.
-func isDesignation(b []byte) bool {
-	return len(b) > 0 && strings.IndexByte("($)*+-./&NO", b[0]) >= 0
+func isDesignation(s string) bool {
+	return s != "" && strings.IndexByte("($)*+-./&NO", s[0]) >= 0
 }
 
 // words are encoded words (RFC 2047) next to each other, as leniently as eml.DecodeWords reads
@@ -67,8 +67,9 @@ func mendWords(v string, change func(text string) string) string {
 	})
 }
 
-// decoded is a value as it is shown.
-func decoded(v string) string { return eml.DecodeWords(unfolded(v)) }
+// decoded is a value as it is shown. Blanks at its end do not count: a word that has no end of its
+// own is one without them.
+func decoded(v string) string { return eml.DecodeWords(strings.TrimRight(unfolded(v), " \t")) }
 
 func unfolded(v string) string {
 	if !strings.ContainsAny(v, "\r\n") {
@@ -113,12 +114,7 @@ func mendEncodedControl(c *fieldContext, v string) (string, string) {
 	}
 	fixed := mendWords(v, func(text string) string {
 		text = strings.TrimRight(text, "\r\n") // which careless senders encode with their line
-		return strings.Map(func(r rune) rune {
-			if isDecodedControl(r) {
-				return ' '
-			}
-			return r
-		}, text)
+		return blankControls(text)
 	})
 	if decodedControl(decoded(fixed)) != "" {
 		fixed = inert(v)
@@ -128,17 +124,37 @@ func mendEncodedControl(c *fieldContext, v string) (string, string) {
 
 // decodedControl tells the first control character; nothing if there is none.
 func decodedControl(text string) string {
-	for _, r := range text {
-		if isDecodedControl(r) {
-			return fmt.Sprintf("U+%04X", r)
+	for i := range len(text) {
+		if isDecodedControl(text, i) {
+			return fmt.Sprintf("U+%04X", text[i])
 		}
 	}
 	return ""
 }
 
-// isDecodedControl lets tabs pass, and C1 controls: a wrongly declared charset makes those of
-// dashes and quotes.
-func isDecodedControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+// isDecodedControl reports whether byte i is a control character. Tabs pass, and the escapes of
+// ISO-2022, and C1 controls: a wrongly declared charset makes those of dashes and quotes.
+func isDecodedControl(text string, i int) bool {
+	switch c := text[i]; {
+	case c >= ' ':
+		return c == 0x7f
+	case c == 0x1b:
+		return !isDesignation(text[i+1:])
+	default:
+		return c != '\t'
+	}
+}
+
+// blankControls puts a blank in the place of each control character.
+func blankControls(text string) string {
+	b := []byte(text)
+	for i := range b {
+		if isDecodedControl(text, i) {
+			b[i] = ' '
+		}
+	}
+	return string(b)
+}
 
 // shownFields are those that mail clients and archives on the web show.
 var shownFields = set(`subject from sender reply-to to cc bcc resent-from resent-sender resent-to resent-cc comments keywords
@@ -265,17 +281,19 @@ func mendLong(c *fieldContext, v string) (string, string) {
 	return shortened(v, cut, limit), detail
 }
 
-// shortened cuts a value at byte cut. If it begins with a word that is too long as such, that is
-// encoded anew.
+// shortened cuts a value at byte cut. If it begins with a word that is too long as such, or would be
+// read in another way without its end, what is shown of it is encoded anew.
 func shortened(v string, cut, limit int) string {
 	text := strings.TrimRight(v[:cut], " \t\r\n")
-	if strings.Trim(text, " \t\r\n") == "" {
-		return " " + encodeWords(cutRunes(strings.TrimLeft(decoded(v), " \t"), limit))
-	}
 	if i := strings.LastIndexByte(text, 0x1b); i >= 0 && !strings.HasPrefix(text[i:], asciiEscape) {
 		text += asciiEscape
 	}
-	return text
+	shown := decoded(text)
+	if strings.Trim(text, " \t\r\n") != "" && shownCut(text, limit) == len(text) && decodedControl(shown) == "" {
+		return text
+	}
+	shown = blankControls(strings.TrimLeft(decoded(v), " \t"))
+	return " " + encodeWords(cutRunes(shown, limit))
 }
 
 // asciiEscape goes back to ASCII in ISO-2022.

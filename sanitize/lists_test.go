@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rastel/sanitize/eml"
 )
 
 // TestListsAreWhatTheirSourcesSay checks the two tiers that are defined by how many of four
@@ -92,6 +94,37 @@ func TestMangledNames(t *testing.T) {
 		}
 		if safe := SafeName([]string{got}); safe != got {
 			t.Errorf("%q: the safe name of %q is %q", tt.name, got, safe)
+		}
+	}
+}
+
+// TestTypeOfWhatIsRenamed: the declared type goes with a dangerous extension, but not that of a page
+// or a picture, which would be shown no more.
+func TestTypeOfWhatIsRenamed(t *testing.T) {
+	for _, tt := range []struct{ media, name, renamed, mangled string }{
+		{"application/onenote", "a.one", "application/octet-stream", "application/octet-stream"},
+		{"application/x-msdownload", "a.txt", "application/octet-stream", "application/octet-stream"},
+		{"text/html", "a.htm", "text/html", "application/octet-stream"},
+		{"image/png", "CON.png", "image/png", "application/octet-stream"},
+		{"text/plain", "a.pl", "text/plain", "application/octet-stream"},
+	} {
+		for i, want := range []string{tt.renamed, tt.mangled} {
+			m := parsed(t, "Content-Type: "+tt.media+"; name="+tt.name+"\r\nContent-Disposition: attachment; filename="+tt.name+"\r\n\r\nx")
+			edits := Rename(m.Root, SafeName(m.Root.Names))
+			if i == 1 {
+				edits = Mangle(m.Root)
+			}
+			patch, err := eml.NewPatch(m, edits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again := reparse(t, patch).Root
+			if again.MediaType != want || len(again.Names) != 1 || !strings.HasPrefix(again.Names[0], "DEFANGED-") {
+				t.Errorf("%s %s: became %s %q, want %s", tt.media, tt.name, again.MediaType, again.Names, want)
+			}
+			if i == 1 && Mangle(again) != nil || i == 0 && Rename(again, SafeName(again.Names)) != nil {
+				t.Errorf("%s %s: changed a second time", tt.media, tt.name)
+			}
 		}
 	}
 }

@@ -138,7 +138,17 @@ func Rename(p *eml.Part, name string) []eml.Edit {
 	if isNamed(p.Names, SafeName) && programTypes[p.MediaType] == "" {
 		return nil
 	}
-	return rename(p, name, p.MediaType)
+	media := p.MediaType
+	if _, runs := refused[riskyExtension(worstName(p.Names))]; runs && isOpaque(media) {
+		media = neutralType
+	}
+	return rename(p, name, media)
+}
+
+// isOpaque reports whether an entity can be of another type: one that holds entities cannot, and
+// the text of a message would be shown no more.
+func isOpaque(media string) bool {
+	return !strings.HasPrefix(media, "multipart/") && !strings.HasPrefix(media, "message/") && media != "text/plain" && media != "text/html"
 }
 
 // neutralType is the media type by which no client opens anything.
