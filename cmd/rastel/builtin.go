@@ -23,6 +23,7 @@ func builtin(cfg *Config) []scanners.Named {
 		{Name: "names", Scanner: sanitize.Names{Config: cfg.Sanitize}},
 		{Name: "types", Scanner: sanitize.Types{}},
 		{Name: "html", Scanner: sanitize.HTML{Config: cfg.Sanitize}},
+		{Name: "vobjects", Scanner: sanitize.VObjects{Config: cfg.Sanitize}},
 		{Name: "header", Scanner: sanitize.Header{Config: cfg.Sanitize}},
 		{Name: "mail", Scanner: scanners.Mail{Limits: cfg.mimeLimits()}},
 		{Name: "crypto", Scanner: scanners.Crypto{}},
@@ -33,6 +34,7 @@ func builtin(cfg *Config) []scanners.Named {
 		{Name: "binhex", Scanner: scanners.BinHex{}},
 		{Name: "apple", Scanner: scanners.Apple{}},
 		{Name: "tnef", Scanner: scanners.TNEF{}},
+		{Name: "inline", Scanner: scanners.VObjects{}},
 	}
 }
 

@@ -15,8 +15,9 @@ import (
 var floor = map[string][]string{
 	"rastel/sanitize/eml":                     {}, // the model; everything else stands on it
 	"rastel/sanitize/eml/emltest":             {}, // hostile messages for the tests of whatever reads mail
-	"rastel/sanitize":                         {"rastel/sanitize/eml"},
-	"rastel/scanners":                         {"rastel/sanitize/eml"},
+	"rastel/sanitize/vobject":                 {}, // the lines of calendars and cards, for what defangs them and what opens the files in them
+	"rastel/sanitize":                         {"rastel/sanitize/eml", "rastel/sanitize/vobject"},
+	"rastel/scanners":                         {"rastel/sanitize/eml", "rastel/sanitize/vobject"},
 	"rastel/scanners/scannertest":             {"rastel/sanitize/eml", "rastel/scanners"}, // the suite of Scanner
 	"rastel/scanners/archive":                 {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/scanners/clamd":                   {"rastel/sanitize/eml", "rastel/scanners"},
