@@ -20,6 +20,7 @@ type changes struct {
 	renamed map[*eml.Part]*renaming
 	names   []*renaming          // the same, in the order of the rules
 	langs   []string             // of the policy
+	texts   []string             // of all its banners
 	written map[*eml.Part]string // entities that are written anew, and how
 	rewrote []eml.Edit           // by clean and text
 	tags    []string
@@ -191,6 +192,7 @@ func (c *changes) putBanners(edits []eml.Edit, parts []*part) []eml.Edit {
 	list := make([]Banner, len(c.banners))
 	for i, b := range c.banners {
 		list[i] = b.Banner
+		list[i].Others = c.texts
 		if list[i].Keep = gone; !b.signed {
 			list[i].Keep = slices.Concat(gone, signed)
 		}

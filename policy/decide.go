@@ -44,7 +44,7 @@ func (p *Policy) DecideHeld(m *eml.Message, r scanners.Report, item string) *Ver
 	d := &decision{
 		policy: p, facts: newFacts(m, r, p.forms),
 		verdict: &Verdict{Policy: p.Version, Trace: make([]Step, 0, len(p.rules)+1)},
-		changes: changes{root: m.Root, editor: p.editor, langs: p.languages},
+		changes: changes{root: m.Root, editor: p.editor, langs: p.languages, texts: p.banners},
 		item:    item,
 	}
 	for _, r := range p.rules {

@@ -23,6 +23,7 @@ type Policy struct {
 	rules     []*rule
 	editor    Editor
 	languages []string // of notices and banners, unless a rule has others
+	banners   []string // the texts of all that the rules put in
 	forms     func(name string) []string
 }
 
@@ -56,6 +57,7 @@ type Banner struct {
 	Name      string      // of one that the editor has a text for
 	Languages []string    // of the text with that name
 	Keep      []*eml.Part // what is not to be changed, with all that is in it: signed, or stripped
+	Others    []string    // the texts of all banners of the policy, which may be there already
 }
 
 // Options of a policy.

@@ -51,6 +51,13 @@ func (s *source) file(p *Policy, opt Options) {
 	}
 	vocab.lists, vocab.anyList = s.lists(m["lists"], opt), opt.Lists == nil
 	p.rules = s.rules(m["rules"], vocab)
+	for _, r := range p.rules {
+		for i := range r.do {
+			if text := r.do[i].banner.Text; text != "" && !slices.Contains(p.banners, text) {
+				p.banners = append(p.banners, text)
+			}
+		}
+	}
 }
 
 // rules reads the list of rules.

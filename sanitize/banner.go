@@ -32,12 +32,13 @@ type Banner struct {
 	Name      string      // of a banner of the texts
 	Languages []string    // of the text with that name; none means the default
 	Keep      []*eml.Part // what is not to be changed, with all that is in it
+	Others    []string    // texts of other banners that may be there already
 }
 
-// text is the banner in all its languages.
-func (n *Notices) bannerText(b *Banner) string {
+// bannerTexts are the texts of a banner, one for each language.
+func (n *Notices) bannerTexts(b *Banner) []string {
 	if b.Name == "" {
-		return b.Text
+		return []string{b.Text}
 	}
 	var texts []string
 	for _, tag := range n.in(b.Languages) {
@@ -45,7 +46,28 @@ func (n *Notices) bannerText(b *Banner) string {
 			texts = append(texts, t)
 		}
 	}
-	return strings.Join(texts, "\n")
+	return texts
+}
+
+// knownBanners are all texts that may stand at the top of a message already: another rule may have
+// put them there when the message came the first time.
+func (n *Notices) knownBanners(list []Banner) []string {
+	var out []string
+	for _, l := range n.languages {
+		for _, text := range l.banners {
+			out = append(out, text)
+		}
+	}
+	slices.Sort(out)
+	for _, b := range list {
+		out = append(append(out, b.Text), b.Others...)
+	}
+	for _, s := range out {
+		if plain := asASCII(s); plain != s {
+			out = append(out, plain)
+		}
+	}
+	return slices.DeleteFunc(out, func(s string) bool { return s == "" })
 }
 
 // PutBanners puts banners at the top of the text of a message, in that order: into all alternatives
@@ -53,19 +75,14 @@ func (n *Notices) bannerText(b *Banner) string {
 // given, and its own. A banner that is there already is not put in again. All other bytes stay as
 // they are, except where a text cannot express the banner in its charset: that one becomes UTF-8.
 func (n *Notices) PutBanners(root *eml.Part, list []Banner, edits []eml.Edit) ([]eml.Edit, error) {
+	known := n.knownBanners(list)
 	for _, p := range bannerParts(root) {
-		var texts, plain []string
+		t := &bannerTarget{p: p, known: known}
 		for i := range list {
 			if b := &list[i]; !isKept(p, b.Keep) {
-				text := n.bannerText(b)
-				texts = append(texts, text)
-				if b.Name != "" {
-					text = n.banner(defaultLanguage, b.Name)
-				}
-				plain = append(plain, asASCII(text))
+				t.add(n, b)
 			}
 		}
-		t := &bannerTarget{p: p, texts: texts, plain: plain}
 		if err := t.look(edits); err != nil {
 			return nil, fmt.Errorf("banner in part %s: %w", p.ID, err)
 		}
@@ -119,12 +136,44 @@ type bannerTarget struct {
 	p     *eml.Part
 	texts []string // of the banners
 	plain []string // the same for a part that can only express ASCII
+	known []string // what may be there already
 	html  bool
 	whole int  // of the edits, the one that replaces all of the content; -1 if there is none
 	anew  int  // of the edits, the one that writes the part anew; -1 if there is none
 	typed bool // an edit changes the type of the part, or how it is encoded
 	head  []byte
 	code  string // the charset
+}
+
+// add adds the texts of a banner.
+func (t *bannerTarget) add(n *Notices, b *Banner) {
+	for _, text := range n.bannerTexts(b) {
+		t.texts = append(t.texts, text)
+		if b.Name != "" {
+			text = n.banner(defaultLanguage, b.Name)
+		}
+		t.plain = append(t.plain, asASCII(text))
+	}
+}
+
+// maxBanners is how many banners that are there already are looked at.
+const maxBanners = 20
+
+// there gives the banners that stand at a place of t.head, one behind the other, in that form.
+func (t *bannerTarget) there(at int, form func(string) ([]byte, bool)) map[string]bool {
+	out := map[string]bool{}
+next:
+	for range maxBanners {
+		for _, s := range slices.Concat(t.texts, t.known) {
+			if b, ok := form(s); ok && bytes.HasPrefix(t.head[at:], b) {
+				out[s] = true
+				at += len(b)
+				continue next
+			}
+		}
+		break
+	}
+	return out
 }
 
 // look finds out what the part will be after the edits.
@@ -273,14 +322,11 @@ func (t *bannerTarget) putHTML(edits []eml.Edit) []eml.Edit {
 			at = int(e.Start)
 		}
 	}
+	there := t.there(at, func(s string) ([]byte, bool) { return coded(htmlBanner(s)), true })
 	var text []byte
-	seen := at
 	for _, s := range t.texts {
-		b := coded(htmlBanner(s))
-		if bytes.HasPrefix(t.head[seen:], b) {
-			seen += len(b)
-		} else {
-			text = append(text, b...)
+		if !there[s] {
+			text = append(text, coded(htmlBanner(s))...)
 		}
 	}
 	return t.insert(edits, at, text)
@@ -473,12 +519,9 @@ func rawEnd(b []byte, i int, name string) int {
 // putText puts the banners at the beginning of a text, in its charset if that has all their
 // characters.
 func (t *bannerTarget) putText(edits []eml.Edit) ([]eml.Edit, error) {
-	at, missing := t.missing(t.texts)
+	at, missing, plain := t.missing()
 	if missing == "" {
 		return edits, nil
-	}
-	if _, none := t.missing(t.plain); none == "" {
-		return edits, nil // it could not be expressed the last time either
 	}
 	coded, ok := encodeCharset(t.code, t.head, missing)
 	if ok && (isASCII(coded) || t.holds8bit()) {
@@ -487,26 +530,29 @@ func (t *bannerTarget) putText(edits []eml.Edit) ([]eml.Edit, error) {
 	if more, ok, err := t.rewrite(edits, missing); ok || err != nil {
 		return more, err
 	}
-	_, missing = t.missing(t.plain)
-	coded, _ = encodeCharset(t.code, t.head, missing)
+	coded, _ = encodeCharset(t.code, t.head, plain)
 	return t.insert(edits, at, coded), nil
 }
 
-// missing gives the banners that the text does not begin with, and where it begins.
-func (t *bannerTarget) missing(texts []string) (at int, missing string) {
+// missing gives the banners that the text does not begin with, as they are and in ASCII, and where it
+// begins. One that could only be put in in ASCII is not missing.
+func (t *bannerTarget) missing() (at int, missing, plain string) {
 	if mark, _ := encodeCharset(t.code, t.head, "\ufeff"); len(mark) > 1 && bytes.HasPrefix(t.head, mark) {
 		at = len(mark)
 	}
-	seen := at
-	for _, s := range texts {
-		s = strings.ReplaceAll(strings.TrimSuffix(s, "\n"), "\n", "\r\n") + "\r\n\r\n"
-		if coded, ok := encodeCharset(t.code, t.head, s); ok && bytes.HasPrefix(t.head[seen:], coded) {
-			seen += len(coded)
-		} else {
-			missing += s
+	there := t.there(at, func(s string) ([]byte, bool) { return encodeCharset(t.code, t.head, textBanner(s)) })
+	for i, s := range t.texts {
+		if !there[s] && !there[t.plain[i]] {
+			missing += textBanner(s)
+			plain += textBanner(t.plain[i])
 		}
 	}
-	return at, missing
+	return at, missing, plain
+}
+
+// textBanner is a banner as it stands in a text.
+func textBanner(s string) string {
+	return strings.ReplaceAll(strings.TrimSuffix(wrappedText(s), "\n"), "\n", "\r\n") + "\r\n\r\n"
 }
 
 // holds8bit reports whether bytes that are not ASCII can stand in the body as it is encoded.

@@ -44,7 +44,7 @@ func (n *Notices) text(tag string, p *eml.Part, r *Removal) (string, error) {
 		}
 	}
 	text, err := l.execute(noticeText, d)
-	return tidy(text), err
+	return trimmed(text), err
 }
 
 // removedNames are the names of a part, and those of members in it for which it was stripped.
@@ -100,18 +100,28 @@ func shown(s string) string {
 // noticeColumns is how long a line of a notice is, where it has blanks to break it at.
 const noticeColumns = 72
 
-// tidy is text in lines that are not too long, without blanks at their ends, with one empty line at
-// most between two others. It ends in a line break.
-func tidy(text string) string {
+// trimmed is text without blanks at the ends of lines, with one empty line at most between two others.
+// It ends in a line break.
+func trimmed(text string) string {
 	var out []string
 	for line := range strings.Lines(text) {
-		words := strings.Fields(line)
-		if len(words) == 0 && (len(out) == 0 || out[len(out)-1] == "") {
-			continue
+		line = strings.Join(strings.Fields(line), " ")
+		if line != "" || len(out) > 0 && out[len(out)-1] != "" {
+			out = append(out, line)
 		}
-		out = append(out, wrapWords(words)...)
 	}
 	return strings.TrimRight(strings.Join(out, "\n"), "\n") + "\n"
+}
+
+// wrappedText is text in lines that are not too long.
+func wrappedText(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		for _, l := range wrapWords(strings.Fields(line)) {
+			b.WriteString(l + "\n")
+		}
+	}
+	return b.String()
 }
 
 // wrapWords gives the words in lines; one empty line if there are none.

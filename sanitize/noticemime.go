@@ -25,7 +25,7 @@ const betweenLanguages = "\n* * *\n\n"
 func noticeFor(p *eml.Part, texts []noticeIn) content {
 	all := make([]string, len(texts))
 	for i, t := range texts {
-		all[i] = t.text
+		all[i] = wrappedText(t.text)
 	}
 	text := strings.Join(all, betweenLanguages)
 	if p.Parent != nil && p.Parent.MediaType == "multipart/alternative" {

@@ -172,7 +172,7 @@ func newLanguage(texts *template.Template, contact string) (*language, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.banners[name] = tidy(text); len(l.banners[name]) > maxBannerText {
+		if l.banners[name] = trimmed(text); len(l.banners[name]) > maxBannerText {
 			return nil, fmt.Errorf("notices: %s: %s is longer than %d bytes", texts.Name(), t.Name(), maxBannerText)
 		}
 	}

@@ -150,7 +150,7 @@ func TestTextsOfADirectoryTakeThePlaceOfTheBuiltInOnes(t *testing.T) {
 	if !slices.Contains(n.Languages(), "nds") || n.banner("fr", "house") != "Hausregel\n" || n.banner("fr", "none") != "" {
 		t.Errorf("languages are %q, banners %q", n.Languages(), n.BannerNames())
 	}
-	if n.bannerText(&Banner{Name: "house", Languages: []string{"fr", "de"}}) != "Hausregel\n" {
+	if got := n.bannerTexts(&Banner{Name: "house", Languages: []string{"fr", "de"}}); len(got) != 1 || got[0] != "Hausregel\n" {
 		t.Error("a banner of one language is shown for others too, but once")
 	}
 }
