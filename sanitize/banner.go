@@ -252,16 +252,15 @@ func (t *bannerTarget) putAnew(edits []eml.Edit) ([]eml.Edit, error) {
 		_, seen, _ = strings.Cut(seen, "<body")
 		_, seen, _ = strings.Cut(seen, ">") // in values it is escaped
 	}
+	form := cleanBanner
+	if !t.html {
+		form = func(s string) string { return strings.TrimSuffix(wrappedText(s), "\n") + "\n\n" }
+	}
+	t.head = []byte(seen)
+	there := t.there(0, func(s string) ([]byte, bool) { return []byte(form(s)), true })
 	for _, s := range t.texts {
-		if t.html {
-			s = cleanBanner(s)
-		} else {
-			s = strings.TrimSuffix(s, "\n") + "\n\n"
-		}
-		if rest, ok := strings.CutPrefix(seen, s); ok {
-			seen = rest
-		} else {
-			top += s
+		if !there[s] {
+			top += form(s)
 		}
 	}
 	edits = slices.Clone(edits)
@@ -309,7 +308,7 @@ func (t *bannerTarget) insert(edits []eml.Edit, at int, text []byte) []eml.Edit 
 
 // putHTML puts in what is not there yet. It is in ASCII, which almost any charset has in its place.
 func (t *bannerTarget) putHTML(edits []eml.Edit) []eml.Edit {
-	at := 0
+	var at int
 	coded := func(s string) []byte { return []byte(s) }
 	if big, ok := isWide(t.head, t.code); ok {
 		coded = func(s string) []byte { return wide(s, big) }

@@ -396,7 +396,7 @@ func FuzzText(f *testing.F) {
 func TestBannersGoIntoWhatIsWrittenAnew(t *testing.T) {
 	for name, rewrite := range map[string]func(*eml.Part) ([]eml.Edit, error){"clean": Clean, "text": Text} {
 		m := message(t, htmlHeader+"; charset=utf-8", "<html><body bgcolor=red><p>x<script>y</script>")
-		list := []Banner{{Text: "Mind <this>, ä.\n"}}
+		list := []Banner{{Text: "Mind <this>, ä" + strings.Repeat(", and so on", 10) + ".\n"}}
 		var b bytes.Buffer
 		for range 2 {
 			edits, err := rewrite(m.Root)

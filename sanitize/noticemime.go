@@ -144,7 +144,8 @@ func alternatives(boundary string, list ...content) content {
 // have at most 76 characters, and hold no two hyphens in a row.
 func encodeText(mediaType, text string) content {
 	raw := []byte(strings.ReplaceAll(text, "\n", "\r\n"))
-	charset, encoding, body := "utf-8", "quoted-printable", []byte(nil)
+	charset, encoding := "utf-8", "quoted-printable"
+	var body []byte
 	switch ascii := countASCII(raw); {
 	case ascii == len(raw) && isShort(text):
 		charset, encoding, body = "us-ascii", "7bit", raw

@@ -129,9 +129,7 @@ func TestNoticesAreDocumented(t *testing.T) {
 	for _, b := range n.BannerNames() {
 		want = append(want, bannerPrefix+b)
 	}
-	for _, l := range n.Languages() {
-		want = append(want, l)
-	}
+	want = append(want, n.Languages()...)
 	for _, w := range want {
 		if !bytes.Contains(doc, []byte("`"+w+"`")) {
 			t.Errorf("contrib/doc/notices.md does not tell of `%s`", w)
@@ -174,7 +172,7 @@ func write(t *testing.T, dir, name, text string) {
 func TestDamagedTextsAreNotLoaded(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"de.txt", "\n\n{{define \"found-macro\"}}", "de.txt:3: unexpected EOF"},
-		{"de.txt", "\n{{define \"notice\"}}\n{{.Nmae}}{{end}}", "de.txt:3:2: executing"},
+		{"de.txt", "\n{{define \"notice\"}}\n{{.Foo}}{{end}}", "de.txt:3:2: executing"},
 		{"de.txt", "{{define \"notice\"}}x{{range .Names}}{{.Size}}{{end}}{{end}}", "de.txt:1:"},
 		{"de.txt", "{{define \"banner-x\"}}{{.Names}}{{end}}", "de.txt:1:"},
 		{"de.txt", "{{define \"banner-x\"}}" + strings.Repeat("x", maxBannerText) + "{{end}}", "banner-x is longer than 4000 bytes"},
