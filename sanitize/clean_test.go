@@ -206,7 +206,7 @@ func checkClean(t testing.TB, in string) {
 	}
 }
 
-var uncleanURL = regexp.MustCompile(`(?i)^[\x00-\x20]*(javascript|vbscript|file|ms-|search-ms|about|blob|\\\\)`)
+var uncleanURL = regexp.MustCompile(`(?i)^[\x00-\x20]*((javascript|vbscript|file|ms-[a-z]+|search-ms|about|blob):|\\\\)`)
 
 func checkNodes(t testing.TB, in, out string, n *html.Node) {
 	t.Helper()

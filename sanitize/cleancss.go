@@ -282,7 +282,8 @@ func (r *cssReader) url() {
 		}
 	}
 	blanks()
-	text, ok := "", true
+	var text string
+	var ok bool
 	if c := r.at(r.pos); c == '"' || c == '\'' {
 		r.pos++
 		text, ok = r.string(c)
@@ -385,7 +386,7 @@ const maxCSSDepth = 4
 // cleanSheet is a style sheet of which only allowed rules, properties and values are left, in a
 // form in which it holds nothing that ends a style element. It is its own clean form.
 func cleanSheet(s string) string {
-	r := &cssReader{s: s}
+	r := &cssReader{s: strings.ReplaceAll(s, "\x00", "\ufffd")}
 	var b strings.Builder
 	r.next()
 	r.rules(&b, maxCSSDepth)
@@ -394,7 +395,7 @@ func cleanSheet(s string) string {
 
 // cleanDeclarations is the value of a style attribute likewise.
 func cleanDeclarations(s string) string {
-	r := &cssReader{s: s}
+	r := &cssReader{s: strings.ReplaceAll(s, "\x00", "\ufffd")}
 	var b strings.Builder
 	r.next()
 	r.declarations(&b)
@@ -544,8 +545,8 @@ func (r *cssReader) declaration(b *strings.Builder) {
 		r.next()
 	}
 	value, fine := r.value(strings.ToLower(name))
-	if value = strings.TrimSpace(value); !ok || !fine || value == "" {
-		return
+	if value = strings.TrimSpace(value); !ok || !fine || value == "" || strings.EqualFold(name, "opacity") && isClear([]byte(value)) {
+		return // what is not seen must not be clicked on
 	}
 	if b.Len() > 0 {
 		b.WriteByte(' ')

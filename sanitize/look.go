@@ -60,12 +60,18 @@ func styleOf(v string) look {
 // around and in it.
 func (l *look) hides() bool { return l.none || l.away || l.empty || l.invisible }
 
+// units are those of lengths, about.
+var units = []struct {
+	name   string
+	pixels float64
+}{{"px", 1}, {"pt", 4. / 3}, {"rem", 16}, {"em", 16}, {"ex", 8}, {"in", 96}, {"cm", 38}, {"mm", 3.8}, {"%", 1}}
+
 // pixels reads a length.
 func pixels(v string) (float64, bool) {
 	factor := 1.0
-	for unit, f := range map[string]float64{"px": 1, "pt": 4. / 3, "em": 16, "rem": 16, "ex": 8, "in": 96, "cm": 38, "mm": 3.8, "%": 1} {
-		if rest, ok := strings.CutSuffix(v, unit); ok && !strings.HasSuffix(rest, "r") {
-			v, factor = rest, f
+	for _, u := range units {
+		if rest, ok := strings.CutSuffix(v, u.name); ok {
+			v, factor = rest, u.pixels
 			break
 		}
 	}

@@ -88,7 +88,7 @@ func textName(names []string) string {
 
 // contentType is a Content-Type field without the parameters that tell of another content.
 func contentType(p *eml.Part, media, charset string) []byte {
-	b := []byte("Content-Type: " + media + "; charset=" + charset)
+	b := appendParam([]byte("Content-Type: "+media), "charset", charset)
 	if name, ok := p.Params["name"]; ok && media == p.MediaType {
 		b = appendParam(b, "name", shorten(strings.ToValidUTF8(name, "_"), maxParam))
 	}

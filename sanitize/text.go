@@ -348,8 +348,11 @@ func shownURL(v string) string {
 	if !ok || !strings.Contains(v, ":") {
 		return ""
 	}
-	return strings.NewReplacer(" ", "%20", "<", "%3C", ">", "%3E", `"`, "%22", "\u00a0", "%C2%A0").Replace(shorten(v, maxTextURL))
+	return urlText.Replace(shorten(v, maxTextURL))
 }
+
+// urlText encodes what would end a URL in a text.
+var urlText = strings.NewReplacer(" ", "%20", "<", "%3C", ">", "%3E", `"`, "%22", "\u00a0", "%C2%A0")
 
 // A lineText writes text line by line.
 type lineText struct {

@@ -260,3 +260,36 @@ func bytesOf(m *eml.Message, id, what string) []byte {
 	})
 	return b
 }
+
+// TestPagesWrittenAnew runs every case with policies that write all pages anew: what is delivered is
+// not changed a second time, and nothing active is left in it.
+func TestPagesWrittenAnew(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/cases/*.case")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, mode := range []string{"clean", "text"} {
+		name := filepath.Join(t.TempDir(), mode+".yaml")
+		rules := "rules:\n- {name: mode, for: part, when: true, do: [" + mode + "]}\n- {name: rest, when: true, then: accept}\n"
+		if err := os.WriteFile(name, []byte(rules), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e := policyEngine(t, name)
+		for _, name := range files {
+			c, err := readCase(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, once := deliver(t, e, c.raw)
+			x, twice := deliver(t, e, once)
+			if !bytes.Equal(once, twice) {
+				t.Errorf("%s: %s twice makes\n%s\nof\n%s", c.file, mode, twice, once)
+			}
+			for _, f := range x.Report.Findings {
+				if strings.HasPrefix(f.Check, "html/") && f.Check != "html/charset" && (len(f.Fix) > 0 || f.Check == "html/smuggling") && f.Part.ReadFrom() == nil {
+					t.Errorf("%s: after %s there is %s in %s: %q", c.file, mode, f.Check, f.Part.ID, f.Detail)
+				}
+			}
+		}
+	}
+}
