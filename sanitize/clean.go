@@ -85,6 +85,7 @@ type cleaner struct {
 	t       *tokenReader
 	w       *htmlWriter
 	stack   []openElement
+	open    map[string]int // how many of each name are in it
 	pending []openElement  // to be opened again before what follows
 	ignored map[string]int // start tags that were left out, beyond maxOpen
 	reopens int            // bytes of tags that may still be opened again
@@ -104,7 +105,7 @@ type cleaner struct {
 // nil is UTF-8, with top, which is clean and ASCII, at the beginning of its body. It is its own clean form. Its memory does not depend on the size of the page.
 // The errors are those of r and w.
 func writeClean(w io.Writer, r io.Reader, charset *charmap.Charmap, label, top string) error {
-	c := &cleaner{top: top, t: newTokenReader(r), w: &htmlWriter{w: bufio.NewWriter(w), charset: charset}, reopens: freeReopen, quirks: true, ignored: map[string]int{}}
+	c := &cleaner{top: top, t: newTokenReader(r), w: &htmlWriter{w: bufio.NewWriter(w), charset: charset}, reopens: freeReopen, quirks: true, ignored: map[string]int{}, open: map[string]int{}}
 	c.w.label = label
 	for c.t.next() {
 		switch c.t.kind {
@@ -271,8 +272,13 @@ func (c *cleaner) element(name string) {
 	tag := "<" + name + c.attrs(name) + ">"
 	c.w.raw(tag)
 	if !voidElements[name] {
-		c.stack = append(c.stack, openElement{name, tag})
+		c.push(openElement{name, tag})
 	}
+}
+
+func (c *cleaner) push(e openElement) {
+	c.stack = append(c.stack, e)
+	c.open[e.name]++
 }
 
 var (
@@ -345,6 +351,9 @@ func (c *cleaner) closeUntil(names ...string) {
 // find is the index of the nearest open element of that name; -1 if there is none, or one of the
 // others is nearer.
 func (c *cleaner) find(name string, stop map[string]bool) int {
+	if c.open[name] == 0 {
+		return -1
+	}
 	for i := len(c.stack) - 1; i >= 0; i-- {
 		switch n := c.stack[i].name; {
 		case n == name:
@@ -448,6 +457,7 @@ func (c *cleaner) closeElement(i int) {
 func (c *cleaner) closeTo(n int) {
 	for i := len(c.stack) - 1; i >= n; i-- {
 		c.w.raw("</" + c.stack[i].name + ">")
+		c.open[c.stack[i].name]--
 	}
 	c.stack = c.stack[:n]
 }
@@ -464,7 +474,7 @@ func (c *cleaner) reopen(block bool) {
 			break
 		}
 		c.w.raw(e.tag)
-		c.stack = append(c.stack, e)
+		c.push(e)
 	}
 	c.pending = slices.Delete(c.pending, 0, n)
 }

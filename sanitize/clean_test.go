@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -469,4 +470,81 @@ func BenchmarkRewriting(b *testing.B) {
 	})
 	run("clean", func() { _ = writeClean(io.Discard, strings.NewReader(in), nil, "utf-8", "") })
 	run("text", func() { _ = writeText(io.Discard, strings.NewReader(in), false, "") })
+}
+
+// TestCleanTablesAreWithinTheOthers: what a page that is written anew may have, any page may.
+func TestCleanTablesAreWithinTheOthers(t *testing.T) {
+	for name := range cleanElements {
+		if !allowedElement(name) {
+			t.Errorf("element %s", name)
+		}
+		for _, attrs := range []map[string]bool{cleanAttrs, cleanElementAttrs[name]} {
+			for attr := range attrs {
+				if !allowedAttr(name, attr) {
+					t.Errorf("attribute %s of %s", attr, name)
+				}
+			}
+		}
+	}
+}
+
+// A heapMeter looks at how much memory is in use while it is written to.
+type heapMeter struct{ written, next, most int64 }
+
+func (m *heapMeter) Write(p []byte) (int, error) {
+	if m.written += int64(len(p)); m.written >= m.next {
+		m.next = m.written + 1<<20
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		m.most = max(m.most, int64(s.HeapAlloc)) //nolint:gosec // no heap is that large
+	}
+	return len(p), nil
+}
+
+// TestWritingAnewNeedsLittleMemory: that is no more for a large page than for a small one.
+func TestWritingAnewNeedsLittleMemory(t *testing.T) {
+	const size = 6 << 20
+	for name, unit := range map[string]string{
+		"tags": `<p class="a">Some <b>words</b> &amp; a <a href="https://example.com/">link</a>.</p>`,
+		"text": "Some words without any markup. ", "deep": "<div>x", "lists": "<ul><li>x",
+		"closed": "</p></b></span>", "names": "",
+	} {
+		for _, mode := range []string{"clean", "text"} {
+			var before runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			r := io.LimitReader(&repeated{unit: unit}, size)
+			m := &heapMeter{}
+			var err error
+			if mode == "clean" {
+				err = writeClean(m, r, nil, "utf-8", "")
+			} else {
+				err = writeText(m, r, false, "")
+			}
+			if more := m.most - int64(before.HeapAlloc); err != nil || more > 2<<20 { //nolint:gosec // no heap is that large
+				t.Errorf("%s, %s: %d MB take %d KB, %v", name, mode, size>>20, more>>10, err)
+			}
+		}
+	}
+}
+
+// A repeated is endless: one unit, or elements of which each has another name.
+type repeated struct {
+	unit  string
+	at, n int
+	names bool
+}
+
+func (r *repeated) Read(p []byte) (int, error) {
+	for i := range p {
+		if r.at == len(r.unit) || r.unit == "" {
+			if r.at, r.n = 0, r.n+1; r.names || r.unit == "" {
+				r.unit, r.names = fmt.Sprintf("<x%d>y</x%d>", r.n, r.n), true
+			}
+		}
+		p[i] = r.unit[r.at]
+		r.at++
+	}
+	return len(p), nil
 }

@@ -42,7 +42,7 @@ func (s People) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
 	if !isPage(p) || p.Size > s.Config.htmlSize() {
 		return nil, nil // HTML says that it is too large
 	}
-	v := &viewer{t: newTokenReader(&ctxReader{ctx, readingOf(p).open(p)})}
+	v := &viewer{open: map[string]int{}, t: newTokenReader(&ctxReader{ctx, readingOf(p).open(p)})}
 	for v.t.next() {
 		switch v.t.kind {
 		case html.TextToken:
@@ -87,6 +87,7 @@ const (
 type viewer struct {
 	t         *tokenReader
 	stack     []viewed
+	open      map[string]int // how many of each name are in it
 	over      int
 	media     bool // a style sheet has rules for some screens only
 	styled    bool // there is a style sheet
@@ -151,6 +152,7 @@ func (v *viewer) start() {
 		e.href, e.linked = v.t.attr("href"), true
 	}
 	v.stack = append(v.stack, e)
+	v.open[e.name]++
 }
 
 // inherit applies what the attributes of the start tag say.
@@ -277,6 +279,9 @@ func (v *viewer) end() {
 }
 
 func (v *viewer) popInner(name string, stop ...string) {
+	if v.open[name] == 0 {
+		return
+	}
 	for i := len(v.stack) - 1; i >= 0; i-- {
 		if v.stack[i].name == name {
 			v.popTo(i)
@@ -294,6 +299,9 @@ func (v *viewer) popTo(n int) {
 	for len(v.stack) > n {
 		e := v.stack[len(v.stack)-1]
 		v.stack = v.stack[:len(v.stack)-1]
+		if v.open[e.name]--; v.open[e.name] == 0 {
+			delete(v.open, e.name) // there are as many names as anybody likes
+		}
 		if e.linked {
 			v.link(&e)
 		}

@@ -26,8 +26,9 @@ type texter struct {
 	t     *tokenReader
 	out   lineText
 	stack []textElement
-	over  int    // start tags beyond maxOpen
-	skip  string // the drawing or template that is left out
+	open  map[string]int // how many of each name are in it
+	over  int            // start tags beyond maxOpen
+	skip  string         // the drawing or template that is left out
 	depth int
 }
 
@@ -48,7 +49,7 @@ type textElement struct {
 // line that is taken for the beginning of an encoded file, and, if it is to be a file, nothing that is
 // taken for a tag. The errors are those of r and w.
 func writeText(w io.Writer, r io.Reader, file bool, top string) error {
-	x := &texter{t: newTokenReader(r), out: lineText{w: bufio.NewWriter(w), tagless: file}}
+	x := &texter{open: map[string]int{}, t: newTokenReader(r), out: lineText{w: bufio.NewWriter(w), tagless: file}}
 	_, _ = x.out.w.WriteString(top)
 	for x.t.next() {
 		switch x.t.kind {
@@ -91,12 +92,7 @@ func (x *texter) text() {
 }
 
 func (x *texter) has(name string) bool {
-	for i := range x.stack {
-		if x.stack[i].name == name {
-			return true
-		}
-	}
-	return false
+	return x.open[name] > 0
 }
 
 var (
@@ -149,6 +145,7 @@ func (x *texter) start() {
 		e.grid = border != "" && border != "0"
 	}
 	x.stack = append(x.stack, e)
+	x.open[e.name]++
 }
 
 // silentVoid are more elements without an end tag, which show nothing.
@@ -255,6 +252,9 @@ func (x *texter) implied(name string) {
 
 // popInner ends the nearest element of that name, if none of the others is nearer.
 func (x *texter) popInner(name string, stop ...string) {
+	if x.open[name] == 0 {
+		return
+	}
 	for i := len(x.stack) - 1; i >= 0; i-- {
 		if x.stack[i].name == name {
 			x.popTo(i)
@@ -296,6 +296,9 @@ func (x *texter) popTo(n int) {
 	for len(x.stack) > n {
 		e := x.stack[len(x.stack)-1]
 		x.stack = x.stack[:len(x.stack)-1]
+		if x.open[e.name]--; x.open[e.name] == 0 {
+			delete(x.open, e.name) // there are as many names as anybody likes
+		}
 		if !e.hidden {
 			x.leave(&e)
 		}
