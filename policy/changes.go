@@ -270,6 +270,9 @@ func (c *changes) rewrite(r *rule, ch *change, p *part) string {
 	if how, done := c.written[p.Part]; done {
 		return fmt.Sprintf("%s: %s is written anew already (%s)", ch, p.ID, how)
 	}
+	if how := c.written[p.Carrier()]; p.Member() && how == wordText {
+		return fmt.Sprintf("%s: %s is gone, with all that was encoded in %s", ch, p.ID, p.Carrier().ID)
+	}
 	var edits []eml.Edit
 	if !p.Member() && p.ReadFrom() == nil {
 		if c.editor == nil {

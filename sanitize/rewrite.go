@@ -32,8 +32,14 @@ func isPage(p *eml.Part) bool {
 	if !p.Leaf() || !isHTML(p) || p.Type == "svg" || p.Type == "xml" || p.Type == "mail" || p.MediaType == "image/svg+xml" {
 		return false
 	}
+	if p.Type != "html" && hasExtension(p, archivedExtensions) {
+		return false
+	}
 	return p.Is("text") || p.Type == "data" || p.MediaType == "text/html"
 }
+
+// archivedExtensions are those of messages that hold pages.
+var archivedExtensions = set("mht mhtml")
 
 // Clean makes the edits by which an HTML part is written anew, with nothing in it but what is
 // allowed. It stays in its charset if that has one byte for a character, and else becomes UTF-8.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
@@ -291,5 +292,22 @@ func TestPagesWrittenAnew(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestTextLeavesNothingThatWasEncoded: what is found in something that is encoded within a page is
+// gone when the page is text, so the page is not stripped for it.
+func TestTextLeavesNothingThatWasEncoded(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "text.yaml")
+	if err := os.WriteFile(name, []byte("rules: [{name: mode, for: part, when: true, do: [text]}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	svg := "<svg xmlns=\"http://www.w3.org/2000/svg\"><script>x</script>" + strings.Repeat("<path d='M0 0'/>", 50) + "</svg>"
+	raw := "MIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n<p>Hello<img src=\"data:image/svg+xml;base64,\r\n" +
+		base64.StdEncoding.EncodeToString([]byte(svg))[:900] + "\r\n\">\r\n"
+	x, out := deliver(t, policyEngine(t, name), []byte(raw))
+	inner := slices.ContainsFunc(x.Report.Findings, func(f eml.Finding) bool { return f.Check == "html/script" && f.Part.ID == "1/1" })
+	if !inner || !bytes.HasSuffix(out, []byte("\r\n\r\nHello\r\n")) {
+		t.Errorf("findings %v; delivered\n%s", x.Report.Findings, out)
 	}
 }
