@@ -316,7 +316,8 @@ func withoutMade(raw, seen []byte) []byte {
 	var out []byte
 	for _, f := range fields(header) {
 		name, _, _ := strings.Cut(strings.ToLower(f), ":")
-		if (name == "message-id" || name == "date" || name == "from") && !hasField(seenHeader, name) {
+		made := name == "message-id" || name == "date" || name == "from" || strings.HasPrefix(name, "resent-")
+		if made && !hasField(seenHeader, name) {
 			continue
 		}
 		out = append(out, f...)

@@ -223,11 +223,27 @@ func (a *anewWriter) isPlain(p *Part) (bool, error) {
 	return c.plain && c.col <= maxPlainLine && c.last != '\r' && !looksLikeField(c.head), nil
 }
 
-// isLong reports whether the edited content has lines that an MTA breaks.
-func (a *anewWriter) isLong(p *Part) (bool, error) {
+// mustBeEncoded reports whether the edited content cannot stand in a mail as it is: it has lines
+// that an MTA breaks, NUL, or a CR that ends no line (RFC 5322 section 2.3).
+func (a *anewWriter) mustBeEncoded(p *Part) (bool, error) {
 	var c lineMeter
-	err := a.copyContent(&c, p)
-	return c.long, err
+	var o oddMeter
+	err := a.copyContent(io.MultiWriter(&c, &o), p)
+	return c.long || o.odd, err
+}
+
+// An oddMeter finds bytes that no body may hold in what is written to it.
+type oddMeter struct {
+	odd bool
+	cr  bool // the last byte was one
+}
+
+func (o *oddMeter) Write(p []byte) (int, error) {
+	for _, c := range p {
+		o.odd = o.odd || c == 0 || o.cr && c != '\n'
+		o.cr = c == '\r'
+	}
+	return len(p), nil
 }
 
 // A plainChecker looks at what is written to it.

@@ -133,7 +133,7 @@ func (p *Patch) writeAnew(all map[*Part]bool) error {
 
 // addLong adds to what is written anew the leaves with edited content that would have lines which
 // an MTA breaks: where it does is another place after the edit, so nobody has examined what would
-// arrive.
+// arrive. It adds those that hold NUL or a lone CR too: what is edited is ours to answer for.
 func (p *Patch) addLong(all map[*Part]bool) error {
 	var a *anewWriter
 	done := map[*Part]bool{}
@@ -148,7 +148,7 @@ func (p *Patch) addLong(all map[*Part]bool) error {
 				a = newAnewWriter(p.m, p.edits)
 			}
 			var err error
-			if long, err = a.isLong(e.Part); err != nil {
+			if long, err = a.mustBeEncoded(e.Part); err != nil {
 				return err
 			}
 		}
