@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"rastel/sanitize/eml"
 )
@@ -14,6 +15,7 @@ type changes struct {
 	root    *eml.Part
 	editor  Editor
 	found   []eml.Edit             // by defang
+	mends   []eml.Edit             // by defang, of findings about header fields
 	gone    map[*eml.Part]*removal // entities that are stripped
 	removed []*removal             // the same, in their order
 	strips  []eml.Edit             // the edits that strip them, once it is known whether the original is kept
@@ -102,7 +104,11 @@ func (c *changes) defang(r *rule, ch *change, parts []*part) string {
 			case p.ReadFrom() != nil && !p.ReadFrom().NoParts():
 				// written anew if it is delivered, without what another reading makes of it
 			case len(f.Fix) > 0 && !p.Member():
-				c.found = append(c.found, f.Fix...)
+				if strings.HasPrefix(f.Check, "header/") {
+					c.mends = append(c.mends, f.Fix...)
+				} else {
+					c.found = append(c.found, f.Fix...)
+				}
 				n += len(f.Fix)
 			case !c.isStripped(p.Part) || unfixed[p.Carrier()]:
 				c.stripCarrier(r, ch, p.Part, *f.Finding)
@@ -314,9 +320,9 @@ func (c *changes) edits(parts []*part) []eml.Edit {
 	out := append([]eml.Edit(nil), c.strips...)
 	var found []eml.Edit
 	for _, n := range c.names {
-		found = append(found, n.edits...) // first: a new name wins over mending the field of the old one
+		found = append(found, n.edits...)
 	}
-	found = append(found, c.found...)
+	found = append(append(found, c.found...), c.mends...) // last: a new name wins over mending the field of the old one
 	for _, e := range c.rewrote {
 		if !c.isStripped(e.Part) {
 			out = append(out, e)

@@ -78,3 +78,16 @@ func TestDecodedLineBreaksStayWhereTheyAre(t *testing.T) {
 		checkLines(t, out)
 	}
 }
+
+// TestANewNameWinsOverMendingItsField: a field may be replaced once only, and a second pass has nothing
+// left to do.
+func TestANewNameWinsOverMendingItsField(t *testing.T) {
+	e := engineWith(t, "  - {name: all, when: 'has(\"*\")', do: [defang]}\n  - {name: the rest, when: 'true', then: accept}\n", slog.New(slog.DiscardHandler))
+	for _, field := range []string{"attachment; filename=\"`id`.exe\"", "attachment (another); filename (one) = \"a.exe\"", "attachment; filename*=utf-8''a%0D%0A.exe"} {
+		_, out := deliver(t, e, []byte("Content-Type: application/octet-stream\r\nContent-Disposition: "+field+"\r\n\r\nx\r\n"))
+		x, again := deliver(t, e, out)
+		if !bytes.Contains(out, []byte(`.DEFANGED-exe"`)) || len(x.Report.Findings) > 0 || !bytes.Equal(again, out) {
+			t.Errorf("%s became\n%s, in which is found %v", field, out, x.Report.Findings)
+		}
+	}
+}
