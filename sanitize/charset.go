@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"rastel/sanitize/eml"
 )
 
 // maxRecoded is the largest page, in bytes, that is examined in a charset in which its tags are
@@ -17,10 +19,12 @@ const maxRecoded = 8 << 20
 // the charset. There is none if the page is larger than maxRecoded.
 func readings(b []byte, charset string) (texts [][]byte, how string) {
 	switch how = recoded(b, charset); {
-	case how == "" || unreadable(charset) && how == charset:
+	case how == "":
 		return [][]byte{b}, how
 	case len(b) > maxRecoded:
 		return nil, how
+	case unreadable(how):
+		return [][]byte{b, []byte(eml.ToUTF8(how, string(b)))}, how
 	case how == "iso-2022-jp":
 		return [][]byte{b, fromISO2022JP(b)}, how // browsers guess it, whatever the label
 	case how == "utf-16be":

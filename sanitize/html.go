@@ -49,23 +49,31 @@ func (s HTML) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
 // A tally is how many marks there are of each check.
 type tally [len(htmlChecks)]int
 
+// maxTexts is in how many forms a page is examined. One that declares more charsets is reported as
+// html/charset all the same.
+const maxTexts = 4
+
 // examine gives the findings in the content of a part.
 func examine(ctx context.Context, p *eml.Part, b []byte, html bool) (out []eml.Finding, marks tally, err error) {
 	texts, how := readings(b, p.Charset())
 	if texts == nil {
 		return []eml.Finding{{Check: "html/limit", Part: p, Detail: fmt.Sprintf("%d bytes in %s", p.Size, how), Unexamined: true}}, marks, nil
 	}
-	for _, text := range texts {
-		pg := newPage(text)
+	for i := 0; i < len(texts); i++ {
+		pg := newPage(texts[i])
 		defer pg.done()
 		if err := pg.examine(ctx); err != nil {
 			return nil, marks, err
 		}
 		pg.count(&marks)
 		for _, c := range pg.charset {
-			if unreadable(c) {
-				how = c
+			if !unreadable(c) {
+				continue
 			}
+			if how != c && i == 0 && len(texts) < maxTexts && len(b) <= maxRecoded { // the page says so of itself
+				texts = append(texts, []byte(eml.ToUTF8(c, string(b))))
+			}
+			how = c
 		}
 		if !html && !pg.shown && !pg.over {
 			continue

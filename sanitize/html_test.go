@@ -184,8 +184,8 @@ func TestHTMLThatCannotBeEditedHasNoFix(t *testing.T) {
 	}
 	for _, tt := range []struct{ name, header, content, want string }{
 		{"UTF-16", htmlHeader, utf16, "charset script"},
-		{"UTF-7", "Content-Type: text/html; charset=utf-7", "+ADw-script+AD4-x", "charset"},
-		{"UTF-7 by meta", htmlHeader, `<meta charset="utf-7">+ADw-script+AD4-x`, "charset"},
+		{"UTF-7", "Content-Type: text/html; charset=utf-7", "+ADw-script+AD4-x", "charset script"},
+		{"UTF-7 by meta", htmlHeader, `<meta charset="utf-7">+ADw-script+AD4-x`, "charset script"},
 		{"UTF-16 that is too large", htmlHeader, "\xff\xfe" + strings.Repeat("a\x00", maxRecoded/2), "limit"},
 		{"many scripts", htmlHeader, strings.Repeat("<script>", maxMarks+1), "limit script"},
 		{"styles within styles", htmlHeader, strings.Repeat(`<style>\`, 300_000), "limit"}, // took hours
