@@ -232,6 +232,10 @@ var addressFields = set(`sender from reply-to to cc bcc errors-to disposition-no
 
 var nullAddress = regexp.MustCompile(`<[ \t\r\n]*>`)
 
+// nullAddresses are some that stand together or within each other: without the inner ones, the
+// outer would be null addresses too.
+var nullAddresses = regexp.MustCompile(`<[<> \t\r\n]*>`)
+
 // noAddress is a group without members (RFC 5322 section 3.4; RFC 6854 allows it anywhere).
 const noAddress = " DEFANGED-null-addresses:;"
 
@@ -244,7 +248,7 @@ func mendNullAddresses(c *fieldContext, v string) (string, string) {
 	if n < c.config.nullAddresses() {
 		return v, ""
 	}
-	fixed := nullAddress.ReplaceAllString(v, "")
+	fixed := nullAddresses.ReplaceAllString(v, "")
 	if strings.Trim(fixed, " \t\r\n,;") == "" {
 		fixed = noAddress
 	}
