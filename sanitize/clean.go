@@ -511,7 +511,7 @@ func cleanValue(elem, key, v string) (string, bool) {
 	case "target":
 		return "_blank", strings.TrimSpace(v) != ""
 	}
-	return v, true
+	return v, dangerousURL([]byte(v)) == "" // nobody follows it, and nobody needs it
 }
 
 // The schemes that links, and pictures, may have.

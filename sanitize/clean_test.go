@@ -244,7 +244,7 @@ func checkElement(t testing.TB, in, out string, n *html.Node) {
 	}
 }
 
-var uncleanStyle = regexp.MustCompile(`(?i)expression\s*\(|(^|[^-])behaviou?r\s*:|-binding\s*:|@import|url\(\s*"?\s*(javascript|vbscript|file|\\\\)|position:\s*(fixed|sticky)|<`)
+var uncleanStyle = regexp.MustCompile(`(?i)expression\s*\(|(^|[^-])behaviou?r\s*:|-moz-binding\s*:|@import|url\(\s*"?\s*(javascript|vbscript|file|\\\\)|position:\s*(fixed|sticky)|<`)
 
 func checkStyles(t testing.TB, in, css string) {
 	t.Helper()
