@@ -12,13 +12,9 @@ import (
 	"golang.org/x/text/encoding/ianaindex"
 )
 
-// ToUTF8 converts text in that charset to UTF-8, as lenient clients do: what is unknown or damaged
-// is taken for UTF-8 or else windows-1252, so there is always a result.
-func ToUTF8(charset, text string) string { return toUTF8(charset, text) }
-
-// toUTF8 converts text in that charset to UTF-8. Text of an unknown charset is UTF-8 if it can
-// be, and else windows-1252, as clients take it.
-func toUTF8(name, s string) string {
+// ToUTF8 converts text in that charset to UTF-8. Text of an unknown charset is UTF-8 if it can
+// be, and else windows-1252, as clients take it, so there is always a result.
+func ToUTF8(name, s string) string {
 	name = strings.ToLower(name)
 	switch {
 	case isUTF7(name):

@@ -268,7 +268,7 @@ func (p *parser) names(part *Part, types []parsedField, dispositions []string) {
 			v = DecodeWords(v)
 			found.add(v)
 			found.add(percentDecode(v))
-			found.add(toUTF8("", v))
+			found.add(ToUTF8("", v))
 			found.add(joined)
 		}
 	}

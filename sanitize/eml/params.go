@@ -601,13 +601,13 @@ func join(pieces []param) []string {
 		text.WriteString(v)
 		bare.WriteString(rest)
 	}
-	return []string{toUTF8(charset, text.String()), toUTF8(charset, bare.String())}
+	return []string{ToUTF8(charset, text.String()), ToUTF8(charset, bare.String())}
 }
 
 // decodeExtended decodes charset'language'value (RFC 2231 section 4).
 func decodeExtended(v string) string {
 	charset, rest := splitExtended(v)
-	return toUTF8(charset, percentDecode(rest))
+	return ToUTF8(charset, percentDecode(rest))
 }
 
 func splitExtended(v string) (charset, rest string) {

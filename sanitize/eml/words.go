@@ -70,7 +70,7 @@ type word struct {
 	bytes   []byte
 }
 
-func (w word) text() string { return toUTF8(w.charset, string(w.bytes)) }
+func (w word) text() string { return ToUTF8(w.charset, string(w.bytes)) }
 
 // ends tell how much of a text is left at most where no encoded word ends any more, and where no
 // blank follows. To look for them behind each of thousands of beginnings would take quadratic time.
