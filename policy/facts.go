@@ -185,3 +185,37 @@ func (p *part) sha256() string {
 
 // is reports whether the content is of one of these types or groups.
 func (p *part) is(words []string) bool { return slices.ContainsFunc(words, p.Is) }
+
+// maxPathWords is how many words a pattern of a path has at most.
+const maxPathWords = 40
+
+// pathIs reports whether its path is like one of the patterns.
+func (p *part) pathIs(patterns [][]string) bool {
+	path := p.Path()
+	return slices.ContainsFunc(patterns, func(words []string) bool { return pathMatches(words, path) })
+}
+
+// pathMatches compares word by word. What "**" stands for is made longer only from the last one on,
+// so the cost is at most the product of the lengths.
+func pathMatches(words, path []string) bool {
+	w, star, next := 0, -1, 0
+	for i := 0; i < len(path); {
+		switch {
+		case w < len(words) && words[w] == "**":
+			star, next = w, i
+			w++
+		case w < len(words) && (words[w] == "*" || eml.TypeIs(path[i], words[w])):
+			w++
+			i++
+		case star >= 0:
+			next++
+			w, i = star+1, next
+		default:
+			return false
+		}
+	}
+	for w < len(words) && words[w] == "**" {
+		w++
+	}
+	return w == len(words)
+}

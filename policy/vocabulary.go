@@ -110,6 +110,23 @@ func (v *vocabulary) group(text string) (string, string) {
 	return text, oneOf("type", text, v.groups)
 }
 
+// path takes a pattern of a path apart.
+func (v *vocabulary) path(text string) ([]string, string) {
+	words := strings.Split(text, "/")
+	if len(words) > maxPathWords {
+		return nil, fmt.Sprintf("%.80q has more than %d words", text, maxPathWords)
+	}
+	for _, w := range words {
+		if w == "*" || w == "**" {
+			continue
+		}
+		if _, wrong := v.group(w); wrong != "" {
+			return nil, wrong
+		}
+	}
+	return words, ""
+}
+
 func (v *vocabulary) glob(text string) (string, string) {
 	text = strings.ToLower(text)
 	if _, err := path.Match(text, ""); err != nil {

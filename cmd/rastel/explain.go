@@ -90,7 +90,7 @@ func explainPart(w io.Writer, p *eml.Part) {
 		fmt.Fprintf(w, " %q", p.MediaType)
 	}
 	if p.Leaf() {
-		fmt.Fprintf(w, " is %s, %d bytes, sha256 %x", p.Type, p.Size, p.SHA256[:6])
+		fmt.Fprintf(w, " is %s, %d bytes, sha256 %x", strings.Join(p.Path(), "/"), p.Size, p.SHA256[:6])
 	}
 	for _, n := range p.Names {
 		fmt.Fprintf(w, " name %.100q", n)

@@ -1,5 +1,7 @@
 package eml
 
+import "slices"
+
 // Types are the words that Part.Type may hold: what the content is by its own bytes, whatever
 // its label says. Each word belongs to groups, which policies use too: part.is("executable")
 // holds for "pe" as for "elf".
@@ -33,14 +35,28 @@ var Types = map[string][]string{
 }
 
 // Is reports whether the content is of that type or group of types.
-func (p *Part) Is(word string) bool {
-	if p.Type == word {
-		return true
+func (p *Part) Is(word string) bool { return TypeIs(p.Type, word) }
+
+// TypeIs reports whether a type is that type or of that group of types.
+func TypeIs(typ, word string) bool { return typ == word || slices.Contains(Types[typ], word) }
+
+// Path are the types of what the part is in, the outermost first, and its own: "zip", "iso", "pe" is a
+// program in an image of a disk in an archive. Only what Depth counts is in it, so multiparts are not;
+// a message that was parsed in place is "mail".
+func (p *Part) Path() []string {
+	var path []string
+	if p.Type != "" {
+		path = append(path, p.Type)
 	}
-	for _, g := range Types[p.Type] {
-		if g == word {
-			return true
+	for ; p.Parent != nil; p = p.Parent {
+		switch {
+		case p.Depth == p.Parent.Depth:
+		case p.Parent.Type != "":
+			path = append(path, p.Parent.Type)
+		default:
+			path = append(path, "mail")
 		}
 	}
-	return false
+	slices.Reverse(path)
+	return path
 }
