@@ -4,14 +4,14 @@ import "bytes"
 
 // An image is what the attributes of one tag say about the images that it shows.
 type image struct {
-	img     bool  // it is an element that shows one, and no more
-	shown   bool  // a client knows the element
-	sources []int // where the names of attributes begin that have an image fetched
-	tiny    int   // how many of width and height are no more than bugSize
-	hidden  bool  // it is not shown
-	tracker bool  // its URL is one of those by which senders know that mail is read
-	sheet   bool  // a link to a style sheet
-	link    attr  // where that is
+	img     bool      // it is an element that shows one, and no more
+	shown   bool      // a client knows the element
+	sources []int     // where the names of attributes begin that have an image fetched
+	tiny    int       // how many of width and height are no more than bugSize
+	hidden  bool      // it is not shown
+	tracker bool      // its URL is one of those by which senders know that mail is read
+	links   htmlCheck // what it is a link to if that is remote; 0 if nothing is loaded
+	link    attr      // where that is
 }
 
 // bugSize is the side of an image in pixels up to which nobody sees it.
@@ -88,7 +88,7 @@ func isTiny(v []byte) bool {
 	return len(rest) == 0 || v[0] == '0' && rest[0] != '.' || hasPrefixFold(rest, "px")
 }
 
-// images marks the images of the tag that was read last, and its style sheet.
+// images marks the images of the tag that was read last, and what it is a link to.
 func (p *page) images() {
 	m := &p.image
 	for _, at := range m.sources {
@@ -97,7 +97,7 @@ func (p *page) images() {
 			p.mark(checkWebBug, at)
 		}
 	}
-	if m.sheet && m.link.value.len() > 0 && isRemote(p.b[m.link.value.start:m.link.value.end]) {
-		p.markName(checkRemoteStyle, m.link)
+	if m.links != 0 && m.link.value.len() > 0 && isRemote(p.b[m.link.value.start:m.link.value.end]) {
+		p.markName(m.links, m.link)
 	}
 }

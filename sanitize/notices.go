@@ -275,7 +275,7 @@ var foundClassOf = map[string]string{
 	"html": "active", "html/limit": "unexamined", "html/charset": "unexamined", "calendar": "active", "calendar/limit": "unexamined",
 	"calendar/charset": "unexamined", "calendar/ambiguous": "ambiguous", "calendar/damaged": "damaged",
 	"card": "active", "card/limit": "unexamined", "card/charset": "unexamined", "card/ambiguous": "ambiguous", "card/damaged": "damaged",
-	"page": "deceptive", "page/remote-image": "active", "page/web-bug": "active", "pdf": "active", "office": "macro",
+	"page": "deceptive", "page/remote-image": "active", "page/remote-style": "active", "page/remote-hint": "active", "page/web-bug": "active", "pdf": "active", "office": "macro",
 	"archive": "archive", "archive/encrypted": "encrypted", "crypto": "encrypted", "crypto/damaged": "damaged", "signed": "other",
 	"hidden": "damaged", "ole": "damaged", "mime": "ambiguous", "mime/partial": "elsewhere", "mime/external-body": "elsewhere",
 	"mime/limit-depth": "unexamined", "mime/limit-parts": "unexamined", "mime/limit-readings": "unexamined",

@@ -31,6 +31,7 @@ const (
 	checkLimit
 	checkRemoteImage
 	checkRemoteStyle
+	checkRemoteHint
 	checkWebBug
 )
 
@@ -56,6 +57,7 @@ var htmlChecks = [...]eml.Check{
 	// What is merely worth knowing has another area, so that "html/*" is what is active.
 	checkRemoteImage: {ID: "page/remote-image", Doc: "A page shows an image that is fetched from elsewhere when it is read."},
 	checkRemoteStyle: {ID: "page/remote-style", Doc: "A page takes a style sheet from elsewhere when it is read."},
+	checkRemoteHint:  {ID: "page/remote-hint", Doc: "A page has a host contacted, or something loaded ahead, when it is read (link with preconnect, dns-prefetch, preload or next)."},
 	checkWebBug:      {ID: "page/web-bug", Doc: "A page fetches an image that nobody sees, which tells the sender that it is read."},
 }
 
@@ -151,14 +153,33 @@ var linkTypes = set(`stylesheet icon shortcut mask-icon apple-touch-icon apple-t
 // others are scripts, documents and data. Without such a word browsers load nothing.
 var preloadTypes = set("style font image audio video track")
 
+// hintTypes are those by which a browser contacts a host before anybody asks for something of it, and
+// so tells the sender that the mail is read (HTML, section 4.6.7). prefetch, modulepreload and
+// prerender, which load what runs, are none of linkTypes.
+var hintTypes = set("dns-prefetch preconnect preload next")
+
+// iconTypes are those of pictures that a browser shows beside a page that is opened from the disk.
+var iconTypes = set("icon shortcut mask-icon apple-touch-icon apple-touch-icon-precomposed apple-touch-startup-image fluid-icon")
+
 func (p *page) link(name []byte, a attr) {
 	switch string(name) {
 	case "rel":
+		if a.value.len() > maxWord {
+			p.markName(checkLink, a) // not all of it is looked at
+		}
 		for rel := range bytes.FieldsSeq(p.word(a)) {
 			if !linkTypes[string(rel)] {
 				p.markName(checkLink, a)
 			}
-			p.image.sheet = p.image.sheet || string(rel) == "stylesheet"
+			switch {
+			case string(rel) == "stylesheet":
+				p.image.links = checkRemoteStyle
+			case p.image.links == checkRemoteStyle:
+			case hintTypes[string(rel)]:
+				p.image.links = checkRemoteHint
+			case iconTypes[string(rel)] && p.image.links == 0:
+				p.image.links = checkRemoteImage
+			}
 		}
 	case "as":
 		if !preloadTypes[string(p.word(a))] {
