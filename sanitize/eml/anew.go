@@ -133,7 +133,7 @@ type anewEntity struct {
 // entity plans how an entity is written.
 func (a *anewWriter) entity(p *Part) (*anewEntity, error) {
 	e := &anewEntity{part: p}
-	h, err := a.header(p)
+	q, err := a.read(p)
 	if err != nil {
 		return nil, err
 	}
@@ -145,8 +145,6 @@ func (a *anewWriter) entity(p *Part) (*anewEntity, error) {
 			e.replaced = edit.write
 		}
 	}
-	q := &Part{ID: p.ID, Parent: p.Parent, Header: *h}
-	(&parser{lim: a.lim, others: &others{over: true}, msg: &Message{Root: q}}).classify(q)
 	switch {
 	case e.replaced != nil:
 	case !p.leaf && len(firstReading(p)) > 0 && kindOf(p.MediaType) == kindMultipart:
@@ -158,18 +156,38 @@ func (a *anewWriter) entity(p *Part) (*anewEntity, error) {
 		}
 	}
 	e.content = e.contentFields(q)
-	e.header = append(otherFields(h, p.Parent == nil || kindOf(p.Parent.MediaType) == kindMessage), e.content...)
+	e.header = append(otherFields(&q.Header, p.Parent == nil || kindOf(p.Parent.MediaType) == kindMessage), e.content...)
 	return e, nil
 }
 
-// header is the header of the part with its edits.
-func (a *anewWriter) header(p *Part) (*Header, error) {
-	var cuts []cut
+// read is the part, or what its header says with its edits. One without edits is not read again: that
+// would cost as much as all that was done before.
+func (a *anewWriter) read(p *Part) (*Part, error) {
+	cuts := a.headerCuts(p)
+	if len(cuts) == 0 {
+		return p, nil
+	}
+	h, err := editedHeader(p, cuts)
+	if err != nil {
+		return nil, err
+	}
+	q := &Part{ID: p.ID, Parent: p.Parent, Header: *h}
+	(&parser{lim: a.lim, others: &others{over: true}, msg: &Message{Root: q}}).classify(q)
+	return q, nil
+}
+
+// headerCuts are the edits of the header of a part, counted from its start.
+func (a *anewWriter) headerCuts(p *Part) (cuts []cut) {
 	for _, e := range a.edits[p] {
 		if e.Region == InHeader {
 			cuts = append(cuts, cut{start: e.Start, end: e.End, text: e.Text})
 		}
 	}
+	return cuts
+}
+
+// editedHeader is the header of the part with those edits.
+func editedHeader(p *Part, cuts []cut) (*Header, error) {
 	cuts, err := settle(cuts)
 	if err != nil {
 		return nil, err

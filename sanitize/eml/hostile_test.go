@@ -3,6 +3,7 @@ package eml
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"testing"
 
@@ -52,6 +53,27 @@ func TestHostileMessagesAreRead(t *testing.T) {
 			if got := patched(t, m); !bytes.Equal([]byte(got), raw) {
 				t.Error("an empty patch changed it")
 			}
+		})
+	}
+}
+
+// TestPartsSayWhatTheirHeaderSays: an entity that is written anew without edits is what the parser
+// made of its header; to read the header again would make the same of it.
+func TestPartsSayWhatTheirHeaderSays(t *testing.T) {
+	for _, h := range emltest.Messages() {
+		m, _ := parseBytes(t, []byte(h.Make(30_000)), Limits{})
+		m.Root.Walk(func(p *Part) bool {
+			if p.ReadFrom() != nil || p.member {
+				return true
+			}
+			q := &Part{ID: p.ID, Parent: p.Parent, Header: *headerOf(p.Header.raw)}
+			(&parser{lim: Limits{}.withDefaults(), others: &others{over: true}, msg: &Message{Root: q}}).classify(q)
+			got := fmt.Sprintf("%q %q %q %v %.3000q %v", q.MediaType, q.Params, q.Disposition, q.Encoding, q.Names, q.Header.Fields)
+			want := fmt.Sprintf("%q %q %q %v %.3000q %v", p.MediaType, p.Params, p.Disposition, p.Encoding, p.Names, p.Header.Fields)
+			if got != want {
+				t.Errorf("%s: part %s\n got %.2000s\nwant %.2000s", h.Name, p.ID, got, want)
+			}
+			return true
 		})
 	}
 }
