@@ -3,6 +3,7 @@ package sanitize
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -547,4 +548,35 @@ func (r *repeated) Read(p []byte) (int, error) {
 		r.at++
 	}
 	return len(p), nil
+}
+
+// TestWhatIsWrittenAnewBeginsNoPart: what stood in base64 or behind references comes out as text, and a
+// line of it could be a boundary of the message. No line grows beyond what is allowed for that.
+func TestWhatIsWrittenAnewBeginsNoPart(t *testing.T) {
+	hidden := "\n--b\nContent-Type: text/html\n\n&lt;script>go()&lt;/script>\n--b--\n" + strings.Repeat("-", 500) + strings.Repeat("é-", 100) + strings.Repeat("x--", 100) + "\n-\n"
+	page := base64.StdEncoding.EncodeToString([]byte("<p>x<pre>" + hidden + "</pre><style>.x{color:red}\n--b{}</style>"))
+	for _, rewrite := range []func(*eml.Part) ([]eml.Edit, error){Clean, Text} {
+		m := raw(t, "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\nContent-Transfer-Encoding: base64\n\n"+page+"\n--b\n\nlast\n--b--\n")
+		edits, err := rewrite(m.Root.Children[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := patched(t, m, edits)
+		again := raw(t, out)
+		if len(again.Root.Children) != 2 || text(t, again.Root.Children[1]) != "last" {
+			t.Errorf("the message has other parts:\n%s", out)
+			continue
+		}
+		got := text(t, again.Root.Children[0])
+		for _, s := range []string{"\n--b\r\nContent-Type: text/html", "\n--b--\r\n" + strings.Repeat("-", 500) + strings.Repeat("é-", 100) + strings.Repeat("x--", 100)} {
+			if !strings.Contains(got, s) {
+				t.Errorf("%.80q is not in\n%s", s, got)
+			}
+		}
+		for line := range strings.Lines(out[strings.Index(out, "quoted-printable"):]) {
+			if len(line) > 77 {
+				t.Errorf("a line of %d bytes: %s", len(line), line)
+			}
+		}
+	}
 }

@@ -250,7 +250,8 @@ func encodeQP(text []byte) []byte {
 		if col >= 70 {
 			b, col = append(b, "=\r\n"...), 0
 		}
-		if c == '=' || c < ' ' || c >= 0x7f || c == ' ' && atLineEnd(text, i+1) {
+		dash := c == '-' && (col == 0 || text[i-1] == '-') // may begin a boundary
+		if dash || c == '=' || c < ' ' || c >= 0x7f || c == ' ' && atLineEnd(text, i+1) {
 			b, col = append(b, '=', hex[c>>4], hex[c&15]), col+3
 		} else {
 			b, col = append(b, c), col+1
