@@ -78,6 +78,13 @@ func TestCleanKeepsWhatIsAllowed(t *testing.T) {
 	}
 }
 
+func sheetOf(css string) string { return string(cleanSheet(nil, []byte(css))) }
+
+func declarationsOf(css string) string {
+	out, _ := cleanDeclarations(nil, []byte(css))
+	return string(out)
+}
+
 func TestCleanStyleSheets(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{`p{color:red}`, "p {color: red;}\n"},
@@ -97,11 +104,11 @@ func TestCleanStyleSheets(t *testing.T) {
 		{`a{top:1px}}} b{left:-.5em}`, "a {top: 1px;}\nb {left: -.5em;}\n"},
 		{`\31 a{color:#fFf;filter:alpha(opacity=50)}`, "\\31 a {color: #fFf; filter: alpha(opacity=50);}\n"},
 	} {
-		got := cleanSheet(tt.in)
+		got := sheetOf(tt.in)
 		if got != tt.want {
 			t.Errorf("%q\n got %q\nwant %q", tt.in, got, tt.want)
 		}
-		if again := cleanSheet(got); again != got {
+		if again := sheetOf(got); again != got {
 			t.Errorf("%q\nis  %q\nand %q", tt.in, got, again)
 		}
 	}
@@ -288,7 +295,7 @@ func FuzzCleanStyle(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		s = strings.ToValidUTF8(s, "\ufffd")
-		for name, clean := range map[string]func(string) string{"sheet": cleanSheet, "declarations": cleanDeclarations} {
+		for name, clean := range map[string]func(string) string{"sheet": sheetOf, "declarations": declarationsOf} {
 			out := clean(s)
 			if again := clean(out); again != out {
 				t.Errorf("%s %q\nbecomes  %q\nand that %q", name, s, out, again)
@@ -443,34 +450,6 @@ func parseRaw(t testing.TB, raw string) (*eml.Message, error) {
 	m, _, err := eml.Parse(t.Context(), &eml.Envelope{}, s, eml.Limits{}, nil)
 	t.Cleanup(func() { m.Close(); s.Close() })
 	return m, err
-}
-
-// BenchmarkRewriting compares writing a page anew with what the tokenizer alone takes.
-func BenchmarkRewriting(b *testing.B) {
-	var page strings.Builder
-	page.WriteString("<html><head><style>.a{color:red}</style></head><body><table>")
-	for i := range 2000 {
-		fmt.Fprintf(&page, "<tr><td class=\"a\" style=\"padding:0 10px;font-family:Arial\"><a href=\"https://example.com/%d?a=b&amp;c=d\">Item %d</a> and some words of text about it, as mail has them.</td></tr>\n", i, i)
-	}
-	in := page.String()
-	run := func(name string, f func()) {
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(in)))
-			for b.Loop() {
-				f()
-			}
-		})
-	}
-	run("tokenizer", func() {
-		z := html.NewTokenizer(strings.NewReader(in))
-		for z.Next() != html.ErrorToken {
-			for _, _, more := z.TagAttr(); more; {
-				_, _, more = z.TagAttr()
-			}
-		}
-	})
-	run("clean", func() { _ = writeClean(io.Discard, strings.NewReader(in), nil, "utf-8", "") })
-	run("text", func() { _ = writeText(io.Discard, strings.NewReader(in), false, "") })
 }
 
 // TestCleanTablesAreWithinTheOthers: what a page that is written anew may have, any page may.

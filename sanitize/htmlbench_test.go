@@ -121,14 +121,21 @@ func compare(b *testing.B, page []byte) {
 		attrs += threadTime(b) - start
 		b.StartTimer()
 	}
-	speed := func(d time.Duration) float64 { return float64(len(page)) * float64(b.N) / d.Seconds() / 1e6 }
+	reportSpeed(b, len(page), ours, tokens, attrs)
+	if whole > 0 {
+		b.ReportMetric(tokens.Seconds()/whole.Seconds(), "whole-of-tokens")
+	}
+}
+
+// reportSpeed reports how fast a page of size bytes was rewritten, and which part of the tokenizer's speed
+// that is.
+func reportSpeed(b *testing.B, size int, ours, tokens, attrs time.Duration) {
+	b.Helper()
+	speed := func(d time.Duration) float64 { return float64(size) * float64(b.N) / d.Seconds() / 1e6 }
 	b.ReportMetric(speed(ours), "ours-MB/s")
 	b.ReportMetric(speed(tokens), "tokens-MB/s")
 	b.ReportMetric(speed(attrs), "attrs-MB/s")
 	b.ReportMetric(tokens.Seconds()/ours.Seconds(), "of-tokens")
-	if whole > 0 {
-		b.ReportMetric(tokens.Seconds()/whole.Seconds(), "whole-of-tokens")
-	}
 	b.ReportMetric(attrs.Seconds()/ours.Seconds(), "of-attrs")
 }
 
