@@ -106,6 +106,18 @@ func (b *Budget) Take(n int64) error {
 	return nil
 }
 
+// Affords reports, with the error that Member would come to, that a member of p of n bytes is more
+// than the budget has left, for formats that tell sizes which nothing stands behind.
+func (b *Budget) Affords(p *eml.Part, n int64) error {
+	if n > b.lim.Bytes-b.bytes.Load() {
+		return fmt.Errorf("%w: more than %d bytes", ErrBudget, b.lim.Bytes)
+	}
+	if n > ratioFree && n > b.lim.Ratio*max(p.Size, 1) {
+		return fmt.Errorf("%w: expands more than %d times", ErrBudget, b.lim.Ratio)
+	}
+	return nil
+}
+
 // Member reads the content of one member of p from r, to its end, and makes a part of it. The
 // names are those that the container gives it; index counts the members of p from 1. What other
 // expanders have made of p keeps its index, and those behind it move on.

@@ -19,6 +19,7 @@ var Types = map[string][]string{
 	"zoo": {"container", "archive"}, "compress": {"container", "archive"}, "xar": {"container", "archive"},
 	"iso": {"container", "image-of-disk"}, "vhd": {"container", "image-of-disk"}, "vhdx": {"container", "image-of-disk"},
 	"udf": {"container", "image-of-disk"}, "dmg": {"container", "image-of-disk"}, "wim": {"container", "image-of-disk"},
+	"img": {"container", "image-of-disk"}, "vmdk": {"container", "image-of-disk"}, "qcow": {"container", "image-of-disk"},
 	"tnef": {"container"}, "applesingle": {"container"}, "appledouble": {"container"},
 	"binhex": {"container", "text"}, "uuencode": {"container", "text"}, "yenc": {"container"}, "mail": {"container", "text"},
 

@@ -121,6 +121,8 @@ func formatOf(word string) format {
 		return openZstd
 	case "lz4":
 		return openLZ4
+	case "iso", "udf", "img", "vhd", "vhdx", "vmdk", "qcow", "dmg":
+		return openDisk
 	}
 	return nil
 }
@@ -132,6 +134,9 @@ func (e *Expander) Expand(ctx context.Context, p *eml.Part, b *scanners.Budget, 
 	err := o.typed()
 	if err == nil {
 		err = o.embedded()
+	}
+	if err == nil {
+		err = o.disguised()
 	}
 	return o.findings, err
 }

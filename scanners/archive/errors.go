@@ -9,6 +9,8 @@ import (
 	"github.com/nwaples/rardecode/v2"
 	fastxz "github.com/therootcompany/xz"
 	"github.com/ulikunitz/xz/lzma"
+
+	"rastel/scanners/archive/disk"
 )
 
 var (
@@ -27,12 +29,13 @@ var kinds = []struct {
 	check  string
 	errors []error
 }{
-	{encrypted, []error{errEncrypted, rardecode.ErrArchiveEncrypted, rardecode.ErrArchivedFileEncrypted,
+	{encrypted, []error{errEncrypted, disk.ErrEncrypted, rardecode.ErrArchiveEncrypted, rardecode.ErrArchivedFileEncrypted,
 		rardecode.ErrBadPassword, rardecode.ErrUnknownEncryptMethod}},
+	{ambiguous, []error{disk.ErrAmbiguous}},
 	{multivolume, []error{errVolume, rardecode.ErrMultiVolume, rardecode.ErrBadVolumeNumber, rardecode.ErrInvalidFileBlock}},
-	{limit, []error{errDictionary, errTooMany, rardecode.ErrDictionaryTooLarge, fastxz.ErrMemlimit,
+	{limit, []error{errDictionary, disk.ErrLimit, errTooMany, rardecode.ErrDictionaryTooLarge, fastxz.ErrMemlimit,
 		zstd.ErrWindowSizeExceeded, zstd.ErrDecoderSizeExceeded}},
-	{unsupported, []error{errUnsupported, rardecode.ErrUnsupportedDecoder, rardecode.ErrUnknownDecoder,
+	{unsupported, []error{errUnsupported, disk.ErrUnsupported, rardecode.ErrUnsupportedDecoder, rardecode.ErrUnknownDecoder,
 		rardecode.ErrMultipleDecoders, rardecode.ErrUnknownVersion, rardecode.ErrUnknownFilter,
 		fastxz.ErrOptions, fastxz.ErrUnsupportedCheck, zstd.ErrUnknownDictionary}},
 }

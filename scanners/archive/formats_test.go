@@ -97,7 +97,7 @@ func TestReportsWhatIsNotSupported(t *testing.T) {
 		"deflate64": fixture(t, "method-deflate64.zip"),
 		"ppmd":      fixture(t, "method-ppmd.zip"),
 		"cab":       []byte("MSCF\x00\x00\x00\x00 and so on"),
-		"iso":       append(make([]byte, 0x8001), "CD001\x01 and so on"...),
+		"wim":       []byte("MSWIM\x00\x00\x00 and so on"),
 		"old rar":   []byte("RE~^ and so on, and so on, and so on"),
 	} {
 		r := expand(t, content, scanners.BudgetLimits{})
