@@ -67,13 +67,23 @@ func unreadable(charset string) bool {
 	if strings.HasPrefix(charset, "iso-2022-jp") || strings.HasPrefix(charset, "csiso2022jp") || pcCharsets[charset] {
 		return false
 	}
-	for _, s := range []string{"utf-7", "unicode-1-1-utf-7", "utf-32", "iso-2022", "csiso2022", "hz-gb", "cp037", "ibm", "ebcdic", "x-imap"} {
+	for _, s := range []string{"utf-32", "iso-2022", "csiso2022", "hz-gb", "ibm", "csibm", "ccsid", "x-imap"} {
 		if strings.HasPrefix(charset, s) {
 			return true
 		}
 	}
-	return false
+	for _, s := range []string{"utf-7", "utf7", "ebcdic"} {
+		if strings.Contains(charset, s) {
+			return true
+		}
+	}
+	return strings.HasSuffix(charset, "65000") || ebcdicPages[charset]
 }
+
+// ebcdicPages are the names of EBCDIC by number that are not those of IBM.
+var ebcdicPages = set(`cp037 cp273 cp277 cp278 cp280 cp284 cp285 cp290 cp297 cp420 cp423 cp424 cp500 cp833 cp838 cp870 cp871
+	cp875 cp880 cp905 cp918 cp924 cp930 cp933 cp935 cp937 cp939 cp1025 cp1026 cp1047 cp1097 cp1112 cp1122 cp1123
+	cp1140 cp1141 cp1142 cp1143 cp1144 cp1145 cp1146 cp1147 cp1148 cp1149`)
 
 // pcCharsets are the charsets of IBM that are not EBCDIC.
 var pcCharsets = set(`ibm367 ibm437 ibm737 ibm775 ibm819 ibm850 ibm852 ibm855 ibm857 ibm858 ibm00858

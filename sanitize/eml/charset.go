@@ -69,8 +69,8 @@ func orderOf(s string) string {
 
 // isEBCDIC reports whether the name of a charset that is not known otherwise may be one of EBCDIC.
 func isEBCDIC(name string) bool {
-	for _, s := range []string{"cp", "ibm", "ebcdic", "csibm", "x-ebcdic", "x-ibm"} {
-		if strings.HasPrefix(name, s) {
+	for _, s := range []string{"cp", "ibm", "csibm", "ccsid", "x-ibm", "utf-ebcdic"} {
+		if strings.HasPrefix(name, s) || strings.Contains(name, "ebcdic") {
 			return true
 		}
 	}
@@ -93,9 +93,10 @@ func convert(name, s string) (string, bool) {
 	return string(b), err == nil && utf8.Valid(b)
 }
 
-// isUTF7 reports whether the charset is UTF-7, by one of the names that clients know.
+// isUTF7 reports whether the charset is UTF-7, by one of the names that clients know. 65000 is its
+// number in Windows.
 func isUTF7(name string) bool {
-	return strings.Contains(name, "utf-7") || name == "utf7" || name == "unicode-1-1"
+	return strings.Contains(name, "utf-7") || strings.Contains(name, "utf7") || strings.HasSuffix(name, "65000") || name == "unicode-1-1"
 }
 
 // decodeUTF7 decodes UTF-7 (RFC 2152); what is not valid is passed over.
