@@ -368,8 +368,8 @@ func (p *page) value(e *element, a attr, local span, name []byte, info attrInfo)
 	p.image.note(name, v)
 }
 
-// namespace looks at the name of a namespace of XML: those of XHTML, SVG and XSLT make of data a
-// page. An entity may stand for one of them. It reports whether the attribute is such a one.
+// namespace looks at the name of a namespace of XML: those of XHTML, SVG, MathML and XSLT make of data
+// a page. An entity may stand for one of them. It reports whether the attribute is such a one.
 func (p *page) namespace(a attr) bool {
 	if !strings.HasPrefix(string(p.lower(span{a.name.start, min(a.name.end, a.name.start+5)})), "xmlns") {
 		return false
@@ -384,7 +384,7 @@ func (p *page) namespace(a attr) bool {
 	return true
 }
 
-var shownNamespaces = [][]byte{[]byte("/xhtml"), []byte("/svg"), []byte("/xsl/transform"), []byte("&")}
+var shownNamespaces = [][]byte{[]byte("/xhtml"), []byte("/svg"), []byte("/mathml"), []byte("/xsl/transform"), []byte("&")}
 
 // style examines CSS, which in an attribute has character references.
 func (p *page) style(s span, attr bool) {

@@ -2,6 +2,7 @@ package sanitize
 
 import (
 	"bytes"
+	"html"
 	"strings"
 
 	"rastel/sanitize/eml"
@@ -251,11 +252,29 @@ func (p *page) declaration(i int) (end int) {
 	b := p.b[i:]
 	if hasPrefixFold(b, "ATTLIST") || hasPrefixFold(b, "ENTITY") && !harmlessEntity(b[len("ENTITY"):]) {
 		p.mark(checkSVG, i)
+		p.shown = p.shown || makesPage(b)
 	}
 	if !hasPrefixFold(b, "ENTITY") {
 		return i + len("ATTLIST")
 	}
 	return min(i+len("ENTITY")+maxEntityValue, len(p.b)+1)
+}
+
+// makesPage reports whether a declaration puts elements in, or elements into a namespace, so that what
+// is data without it may be a page.
+func makesPage(b []byte) bool {
+	b = b[:min(len(b), maxEntityValue)]
+	if hasPrefixFold(b, "ATTLIST") {
+		b, _, _ = bytes.Cut(b, []byte("]>"))
+		return bytes.Contains(bytes.ToLower(b), []byte("xmlns"))
+	}
+	open := bytes.IndexAny(b, `"'`)
+	if open < 0 {
+		return false
+	}
+	value, _, _ := strings.Cut(string(b[open+1:]), string(b[open]))
+	value = html.UnescapeString(value)
+	return strings.Contains(value, "<") || strings.Contains(strings.ToLower(value), "xmlns")
 }
 
 // maxEntityValue is how long the text of an entity may be that is looked at.
