@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"sort"
+	"strings"
 )
 
 // A FieldOp is what a FieldEdit does.
@@ -108,15 +110,25 @@ func (o *ownHeader) cut(from, to int64, text []byte) {
 // match puts new fields in the place of those of the same name that are taken away, of the fields
 // [first, last). It gives those for which there is none.
 func (o *ownHeader) match(fresh []FieldEdit, first, last int) (rest []FieldEdit) {
-next:
-	for _, f := range fresh {
-		for i := first; i < last; i++ {
-			if o.gone[i] && o.changed[i] == nil && o.h.Fields[i].Is(f.Name) {
-				o.changed[i] = &FieldEdit{Op: ChangeField, Name: o.h.Fields[i].Name, Value: f.Value}
-				continue next
-			}
+	if len(fresh) == 0 {
+		return nil
+	}
+	free := map[string][]int{} // by name, those that nothing has come for
+	for i := first; i < last; i++ {
+		if o.gone[i] && o.changed[i] == nil {
+			name := strings.ToLower(o.h.Fields[i].Name)
+			free[name] = append(free[name], i)
 		}
-		rest = append(rest, f)
+	}
+	for _, f := range fresh {
+		name := strings.ToLower(f.Name)
+		if len(free[name]) == 0 {
+			rest = append(rest, f)
+			continue
+		}
+		i := free[name][0]
+		free[name] = free[name][1:]
+		o.changed[i] = &FieldEdit{Op: ChangeField, Name: o.h.Fields[i].Name, Value: f.Value}
 	}
 	return rest
 }
@@ -124,6 +136,7 @@ next:
 // edits are the changes in the terms of a milter; it adds the cuts that come to the same.
 func (o *ownHeader) edits() []FieldEdit {
 	var out []FieldEdit
+	nth := o.h.counted()
 	for i := len(o.h.Fields) - 1; i >= 0; i-- {
 		f := o.h.Fields[i]
 		if !o.gone[i] {
@@ -136,7 +149,7 @@ func (o *ownHeader) edits() []FieldEdit {
 		if bytes.Equal(text, o.h.Raw(f)) {
 			continue
 		}
-		e.Index = o.h.nth(i)
+		e.Index = nth[i]
 		out = append(out, e)
 		o.cut(f.Start, f.End, text)
 	}
@@ -160,23 +173,15 @@ func (o *ownHeader) edits() []FieldEdit {
 // line is the field as it stands in a message.
 func (e *FieldEdit) line() []byte { return []byte(e.Name + ":" + e.Value + "\r\n") }
 
-// touched reports whether some field has bytes in [start, end).
-func (h *Header) touched(start, end int64) bool {
-	return slices.ContainsFunc(h.Fields, func(f Field) bool { return f.Start < end && start < f.End })
-}
-
 // covered gives the fields [first, last) that the bytes [start, end) of the header consist of.
 func (h *Header) covered(start, end int64) (first, last int, err error) {
-	for first < len(h.Fields) && h.Fields[first].Start < start {
-		first++
+	first = sort.Search(len(h.Fields), func(i int) bool { return h.Fields[i].Start >= start })
+	behind := sort.Search(len(h.Fields), func(i int) bool { return h.Fields[i].Start >= end })
+	before := sort.Search(len(h.Fields), func(i int) bool { return h.Fields[i].End > start })
+	if start < end && before >= behind {
+		return first, first, nil // lines that are no field: the MTA knows of none
 	}
-	last = first
-	if start < end && !h.touched(start, end) {
-		return first, last, nil // lines that are no field: the MTA knows of none
-	}
-	for last < len(h.Fields) && h.Fields[last].End <= end {
-		last++
-	}
+	last = max(first, sort.Search(len(h.Fields), func(i int) bool { return h.Fields[i].End > end }))
 	okStart := start == int64(len(h.raw)) || first < len(h.Fields) && h.Fields[first].Start == start
 	okEnd := start == end || last > first && h.Fields[last-1].End == end
 	if !okStart || !okEnd {
@@ -185,20 +190,22 @@ func (h *Header) covered(start, end int64) (first, last int, err error) {
 	return first, last, nil
 }
 
-// nth counts the i-th field among those of its name, from 1.
-func (h *Header) nth(i int) int {
-	n := 0
-	for k := range i + 1 {
-		if h.Fields[k].Is(h.Fields[i].Name) {
-			n++
-		}
+// counted tells of each field the how many-th it is of those of its name, from 1.
+func (h *Header) counted() []int {
+	nth := make([]int, len(h.Fields))
+	seen := make(map[string]int, len(h.Fields))
+	for i, f := range h.Fields {
+		name := strings.ToLower(f.Name)
+		seen[name]++
+		nth[i] = seen[name]
 	}
-	return n
+	return nth
 }
 
 // parseFields takes the text of an edit apart into fields.
 func parseFields(text []byte) ([]FieldEdit, error) {
 	var out []FieldEdit
+	var value []byte // of the last one
 	for line := range bytes.Lines(bytes.TrimPrefix(text, []byte("\r\n"))) {
 		if !bytes.HasSuffix(line, []byte("\r\n")) {
 			return nil, fmt.Errorf("new header line %.60q does not end in CRLF", line)
@@ -208,14 +215,24 @@ func parseFields(text []byte) ([]FieldEdit, error) {
 			return nil, fmt.Errorf("new header line %.60q holds a bare CR or NUL", line)
 		}
 		if len(out) > 0 && len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
-			out[len(out)-1].Value += "\r\n" + string(line)
+			value = append(append(value, "\r\n"...), line...)
 			continue
 		}
-		name, value, ok := bytes.Cut(line, []byte(":"))
+		name, rest, ok := bytes.Cut(line, []byte(":"))
 		if !ok || !isFieldName(name) {
 			return nil, fmt.Errorf("new header line %.60q is no field", line)
 		}
-		out = append(out, FieldEdit{Name: string(name), Value: string(value)})
+		setLast(out, value)
+		value = append(value[:0], rest...)
+		out = append(out, FieldEdit{Name: string(name)})
 	}
+	setLast(out, value)
 	return out, nil
+}
+
+// setLast gives the last field its value.
+func setLast(list []FieldEdit, value []byte) {
+	if n := len(list); n > 0 {
+		list[n-1].Value = string(value)
+	}
 }

@@ -83,8 +83,11 @@ func (s *fieldScanner) param() (param, bool) {
 	}
 	name := s.s[start:s.pos]
 	s.skip(" \t")
-	for marks := s.pos; !s.end() && name != "" && strings.IndexByte("*0123456789", s.s[s.pos]) >= 0 && s.s[marks] == '*'; s.pos++ {
-		name += s.s[s.pos : s.pos+1] // "filename *0*"
+	if name != "" && !s.end() && s.s[s.pos] == '*' { // "filename *0*"
+		marks := s.s[s.pos:]
+		marks = marks[:len(marks)-len(strings.TrimLeft(marks, "*0123456789"))]
+		name += marks
+		s.pos += len(marks)
 	}
 	if s.end() || s.s[s.pos] != '=' || name == "" {
 		s.odd = true
@@ -100,15 +103,9 @@ func (s *fieldScanner) param() (param, bool) {
 		p.value, p.others = s.quoted()
 	} else {
 		p.value, p.others, p.soft = s.unquoted()
-		if i := strings.IndexAny(p.value, tspecials); i > 0 {
-			p.brief = p.value[:i]
-		}
 	}
 	return p, true
 }
-
-// tspecials are the characters that a value without quotes may not have (RFC 2045 section 5.1).
-const tspecials = "()<>@,;:\\\"/[]?="
 
 // unquoted reads a value up to the next semicolon.
 func (s *fieldScanner) unquoted() (value string, others, soft []string) {
