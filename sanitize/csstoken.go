@@ -1,8 +1,7 @@
 package sanitize
 
 import (
-	"bytes"
-	"strconv"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -28,16 +27,14 @@ const (
 // A cssToken is a token. Its text has its escapes decoded; that of a number is written as it is.
 type cssToken struct {
 	kind       cssKind
-	text, unit []byte
+	text, unit string
 }
 
-// A cssReader takes CSS apart into tokens, and writes what may stay.
+// A cssReader takes CSS apart into tokens.
 type cssReader struct {
-	s    []byte
-	pos  int
-	tok  cssToken // the current one
-	out  []byte
-	odds bool // there is in out what is not written as it is in the value of an attribute
+	s   string
+	pos int
+	tok cssToken // the current one
 }
 
 // cssDelims are the characters that mean something by themselves in selectors and values.
@@ -49,12 +46,7 @@ func (r *cssReader) next() {
 		r.tok = cssToken{}
 		return
 	}
-	c := r.s[r.pos]
-	if isLetter(c) {
-		r.ident()
-		return
-	}
-	switch {
+	switch c := r.s[r.pos]; {
 	case isBlank(c) || r.has("/*"):
 		r.blank()
 	case c == '"' || c == '\'':
@@ -93,9 +85,7 @@ func kindIf(ok bool, kind cssKind) cssKind {
 	return cssBroken
 }
 
-func (r *cssReader) has(s string) bool {
-	return len(r.s)-r.pos >= len(s) && string(r.s[r.pos:r.pos+len(s)]) == s
-}
+func (r *cssReader) has(s string) bool { return strings.HasPrefix(r.s[r.pos:], s) }
 
 // blank passes over white space and comments. A comment that is not closed goes on to the end.
 func (r *cssReader) blank() {
@@ -105,7 +95,7 @@ func (r *cssReader) blank() {
 		case isBlank(r.s[r.pos]):
 			r.pos++
 		case r.has("/*"):
-			n := bytes.Index(r.s[r.pos+2:], []byte("*/"))
+			n := strings.Index(r.s[r.pos+2:], "*/")
 			if n < 0 {
 				r.pos = len(r.s)
 				return
@@ -118,42 +108,36 @@ func (r *cssReader) blank() {
 }
 
 // string reads what is in quotes, behind the first of them.
-func (r *cssReader) string(quote byte) ([]byte, bool) {
-	var decoded []byte
-	start := r.pos
+func (r *cssReader) string(quote byte) (string, bool) {
+	var b strings.Builder
 	for r.pos < len(r.s) {
 		switch c := r.s[r.pos]; {
 		case c == quote:
-			text := append(decoded, r.s[start:r.pos]...)
-			if decoded == nil {
-				text = r.s[start:r.pos]
-			}
 			r.pos++
-			return text, true
+			return b.String(), true
 		case c == '\n' || c == '\r' || c == '\f':
-			return nil, false
+			return "", false
 		case c == '\\':
-			decoded = append(decoded, r.s[start:r.pos]...)
-			decoded = r.appendEscape(decoded)
-			start = r.pos
+			b.WriteString(r.escape())
 		default:
+			b.WriteByte(c)
 			r.pos++
 		}
 	}
-	return nil, false
+	return "", false
 }
 
-// appendEscape reads an escape (CSS Syntax Module Level 3, section 4.3.7), and appends what it stands for:
-// nothing if it is a line break in a string.
-func (r *cssReader) appendEscape(b []byte) []byte {
+// escape reads an escape (CSS Syntax Module Level 3, section 4.3.7); empty if it is a line break in a
+// string.
+func (r *cssReader) escape() string {
 	r.pos++
 	if r.has("\r\n") {
 		r.pos += 2
-		return b
+		return ""
 	}
 	if c := r.at(r.pos); r.pos >= len(r.s) || c == '\n' || c == '\r' || c == '\f' {
 		r.pos++
-		return b
+		return ""
 	}
 	start, c := r.pos, rune(0)
 	for r.pos < len(r.s) && r.pos < start+6 && isHex(r.s[r.pos]) {
@@ -161,9 +145,9 @@ func (r *cssReader) appendEscape(b []byte) []byte {
 		r.pos++
 	}
 	if r.pos == start { // any other character
-		c, n := utf8.DecodeRune(r.s[r.pos:])
+		c, n := utf8.DecodeRuneInString(r.s[r.pos:])
 		r.pos += n
-		return utf8.AppendRune(b, c)
+		return string(c)
 	}
 	if r.has("\r\n") {
 		r.pos++
@@ -172,9 +156,9 @@ func (r *cssReader) appendEscape(b []byte) []byte {
 		r.pos++
 	}
 	if c == 0 || c > utf8.MaxRune || c >= 0xd800 && c < 0xe000 {
-		c = utf8.RuneError
+		return "\ufffd"
 	}
-	return utf8.AppendRune(b, c)
+	return string(c)
 }
 
 func isName(c byte) bool {
@@ -245,14 +229,14 @@ func (r *cssReader) number() {
 	r.tok = cssToken{kind: cssNumber, text: r.s[start:r.pos]}
 	if r.at(r.pos) == '%' {
 		r.pos++
-		r.tok.text = r.s[start:r.pos]
+		r.tok.text += "%"
 	} else if r.atIdent(r.pos) {
 		r.tok.unit = r.name()
 	}
 }
 
 // name reads a name, its escapes decoded.
-func (r *cssReader) name() []byte {
+func (r *cssReader) name() string {
 	start := r.pos
 	for r.pos < len(r.s) && isName(r.s[r.pos]) {
 		r.pos++
@@ -260,19 +244,20 @@ func (r *cssReader) name() []byte {
 	if !r.atEscape(r.pos) {
 		return r.s[start:r.pos]
 	}
-	b := bytes.Clone(r.s[start:r.pos])
+	var b strings.Builder
+	b.WriteString(r.s[start:r.pos])
 	for r.pos < len(r.s) {
 		switch {
 		case isName(r.s[r.pos]):
-			b = append(b, r.s[r.pos])
+			b.WriteByte(r.s[r.pos])
 			r.pos++
 		case r.atEscape(r.pos):
-			b = r.appendEscape(b)
+			b.WriteString(r.escape())
 		default:
-			return b
+			return b.String()
 		}
 	}
-	return b
+	return b.String()
 }
 
 func (r *cssReader) ident() {
@@ -280,7 +265,7 @@ func (r *cssReader) ident() {
 	switch {
 	case r.at(r.pos) != '(':
 		r.tok = cssToken{kind: cssIdent, text: name}
-	case len(name) == len("url") && strings.EqualFold(string(name), "url"):
+	case strings.EqualFold(name, "url"):
 		r.pos++
 		r.url()
 	default:
@@ -297,7 +282,7 @@ func (r *cssReader) url() {
 		}
 	}
 	blanks()
-	var text []byte
+	var text string
 	var ok bool
 	if c := r.at(r.pos); c == '"' || c == '\'' {
 		r.pos++
@@ -321,99 +306,76 @@ func (r *cssReader) url() {
 	r.tok = cssToken{kind: cssBroken}
 }
 
-func (r *cssReader) bareURL() ([]byte, bool) {
-	b := []byte{}
+func (r *cssReader) bareURL() (string, bool) {
+	var b strings.Builder
 	for r.pos < len(r.s) {
 		switch c := r.s[r.pos]; {
 		case c == ')' || isBlank(c):
-			return b, true
+			return b.String(), true
 		case r.atEscape(r.pos):
-			b = r.appendEscape(b)
+			b.WriteString(r.escape())
 		case c == '"' || c == '\'' || c == '(' || c == '\\' || c < ' ' || c == 0x7f:
-			return nil, false
+			return "", false
 		default:
-			b = append(b, c)
+			b.WriteByte(c)
 			r.pos++
 		}
 	}
-	return nil, false
+	return "", false
 }
 
-// writeToken writes the current token in the one form in which it is written.
-func (r *cssReader) writeToken() {
-	r.odds = true
-	switch t := &r.tok; t.kind {
+// write appends the token in the one form in which it is written.
+func (t *cssToken) write(b *strings.Builder) {
+	switch t.kind {
 	case cssIdent:
-		r.writeName(t.text, true)
+		writeCSSName(b, t.text, true)
 	case cssFunction:
-		r.writeName(t.text, true)
-		r.out = append(r.out, '(')
+		writeCSSName(b, t.text, true)
+		b.WriteByte('(')
 	case cssAt:
-		r.out = append(r.out, '@')
-		r.writeName(t.text, true)
+		b.WriteByte('@')
+		writeCSSName(b, t.text, true)
 	case cssHash:
-		r.out = append(r.out, '#')
-		r.writeName(t.text, false)
+		b.WriteByte('#')
+		writeCSSName(b, t.text, false)
 	case cssString:
-		r.writeString(t.text)
+		writeCSSString(b, t.text)
 	case cssURL:
-		r.out = append(r.out, "url("...)
-		r.writeString(t.text)
-		r.out = append(r.out, ')')
+		b.WriteString("url(")
+		writeCSSString(b, t.text)
+		b.WriteByte(')')
 	case cssNumber:
-		r.out = append(r.out, t.text...)
-		if len(t.unit) > 0 {
-			r.writeName(t.unit, true)
+		b.WriteString(t.text)
+		if t.unit != "" {
+			writeCSSName(b, t.unit, true)
 		}
 	default:
-		r.out = append(r.out, byte(t.kind))
+		b.WriteByte(byte(t.kind))
 	}
 }
 
-// writeName writes a name with escapes for what is none of it (CSSOM, serialize an identifier).
-func (r *cssReader) writeName(s []byte, start bool) {
-	if isPlainName(s) {
-		r.out = append(r.out, s...)
-		return
-	}
-	for i, c := range string(s) {
+// writeCSSName writes a name with escapes for what is none of it (CSSOM, serialize an identifier).
+func writeCSSName(b *strings.Builder, s string, start bool) {
+	for i, c := range s {
 		first := start && (i == 0 || i == 1 && s[0] == '-')
-		if c < utf8.RuneSelf && (!isName(byte(c)) || first && isDigit(byte(c)) || start && len(s) == 1 && c == '-') || isUnwritten(c) {
-			r.out = appendCSSEscape(r.out, c)
+		if c < utf8.RuneSelf && (!isName(byte(c)) || first && isDigit(byte(c)) || start && s == "-") || isUnwritten(c) {
+			fmt.Fprintf(b, "\\%x ", c)
 		} else {
-			r.out = utf8.AppendRune(r.out, c)
+			b.WriteRune(c)
 		}
 	}
 }
 
-// isPlainName reports whether a name begins with a letter and has nothing in it that is escaped.
-func isPlainName(s []byte) bool {
-	if len(s) == 0 || !isLetter(s[0]) {
-		return false
-	}
-	for _, c := range s {
-		if byteKinds[c]&byteName == 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// writeString writes a string. What could end it, or the element or attribute that the style is
+// writeCSSString writes a string. What could end it, or the element or attribute that the style is
 // in, is an escape.
-func (r *cssReader) writeString(s []byte) {
-	r.out = append(r.out, '"')
-	for _, c := range string(s) {
+func writeCSSString(b *strings.Builder, s string) {
+	b.WriteByte('"')
+	for _, c := range s {
 		if c < ' ' || strings.ContainsRune("\"\\<>&'", c) || isUnwritten(c) {
-			r.out = appendCSSEscape(r.out, c)
+			fmt.Fprintf(b, "\\%x ", c)
 		} else {
-			r.out = utf8.AppendRune(r.out, c)
+			b.WriteRune(c)
 		}
 	}
-	r.out = append(r.out, '"')
-}
-
-// appendCSSEscape appends the escape of a character.
-func appendCSSEscape(b []byte, c rune) []byte {
-	return append(strconv.AppendInt(append(b, '\\'), int64(c), 16), ' ')
+	b.WriteByte('"')
 }

@@ -3,6 +3,7 @@ package emltest
 import (
 	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -16,6 +17,18 @@ const rounds = 5
 // settled is how long the rounds of one kind may take; after that there are no more.
 const settled = time.Second
 
+// enough is how much processor time a round takes at least, so that one page fault is not all of it; it
+// does the same up to maxRepeats times.
+const (
+	enough     = 10 * time.Millisecond
+	maxRepeats = 30
+)
+
+// Sizes are those of which messages are measured, and twice as many. A limit hides what grows below
+// it: a header may have 256 KiB, so of headers only the smaller size tells, and of many parts the greater,
+// which is more than a spool keeps in memory.
+var Sizes = []int{100_000, 3 << 19}
+
 // A line is what one kind of message costs.
 type line struct {
 	name        string
@@ -23,35 +36,41 @@ type line struct {
 	size, size2 int
 }
 
-// Growth measures what do costs for each kind of message, of n bytes and of twice as many, and
-// prints it, what grows fastest first: processor time, how it grows, and how fast that is. It
-// cannot fail, for machines are noisy; what must not grow is counted by tests.
+// Growth measures what do costs for each kind of message, of each of Sizes and of twice as many bytes,
+// and prints it, what grows fastest first: processor time, how it grows, and how fast that is. It cannot
+// fail, for machines are noisy; what must not grow is counted by tests.
 //
 // The ratio is that of the times when the bytes double, so 2.0 is linear. Messages of big pieces do not
 // double when n does: there are 7 pieces of 200 KB in the one and 15 in the other. Therefore the times are
-// compared by the bytes that there are. A limit that only the greater message reaches is no growth, but
-// a step that shows here too: that message is written anew, and the smaller one is not.
-func Growth(b *testing.B, n int, do func(raw []byte)) {
+// compared by the bytes that there are; a message that does not get longer is not measured. Do must do
+// the same whatever is found: else a limit that only the greater message reaches, and because of which that
+// alone is written anew, is a step that looks like growth.
+func Growth(b *testing.B, do func(raw []byte)) {
 	var lines []line
 	for _, h := range Messages() {
-		b.Run(h.Name, func(b *testing.B) {
-			l := line{name: h.Name}
-			for b.Loop() {
-				if l.t2 == 0 {
-					raw, twice := []byte(h.Make(n)), []byte(h.Make(2*n))
-					l.size, l.size2 = len(raw), len(twice)
-					l.t, l.t2 = measure(raw, twice, do)
-					lines = append(lines, l)
+		for _, n := range Sizes {
+			name := fmt.Sprintf("%s/%dK", h.Name, n/1000)
+			b.Run(name, func(b *testing.B) {
+				raw, twice := []byte(h.Make(n)), []byte(h.Make(2*n))
+				if 2*len(twice) < 3*len(raw) {
+					b.Skip("the message does not grow")
 				}
-			}
-			b.ReportMetric(l.ratio(), "ratio")
-			b.ReportMetric(l.speed(), "MB/s")
-		})
+				l := line{name: name, size: len(raw), size2: len(twice)}
+				for b.Loop() {
+					if l.t2 == 0 {
+						l.t, l.t2 = measure(raw, twice, do)
+						lines = append(lines, l)
+					}
+				}
+				b.ReportMetric(l.ratio(), "ratio")
+				b.ReportMetric(l.speed(), "MB/s")
+			})
+		}
 	}
 	slices.SortStableFunc(lines, func(a, b line) int { return cmp.Compare(b.ratio(), a.ratio()) })
-	fmt.Printf("%-30s %10s %10s %6s %8s\n", "message", "t(n) ms", "t(2n) ms", "ratio", "MB/s")
+	fmt.Printf("%-36s %10s %10s %6s %8s\n", "message", "t(n) ms", "t(2n) ms", "ratio", "MB/s")
 	for _, l := range lines {
-		fmt.Printf("%-30s %10.2f %10.2f %6.2f %8.0f\n", l.name, ms(l.t), ms(l.t2), l.ratio(), l.speed())
+		fmt.Printf("%-36s %10.2f %10.2f %6.2f %8.1f\n", l.name, ms(l.t), ms(l.t2), l.ratio(), l.speed())
 	}
 }
 
@@ -67,19 +86,25 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 // measure gives the least processor time of both, in turn, so that what else the machine does
 // disturbs both alike.
 func measure(raw, twice []byte, do func([]byte)) (t, t2 time.Duration) {
+	first := cost(1, func() { do(raw) })
+	n := min(1+int(enough/first), maxRepeats)
 	t, t2 = time.Hour, time.Hour
 	for start, i := time.Now(), 0; i < rounds && (i == 0 || time.Since(start) < settled); i++ {
-		t = min(t, cost(func() { do(raw) }))
-		t2 = min(t2, cost(func() { do(twice) }))
+		t = min(t, cost(n, func() { do(raw) }))
+		t2 = min(t2, cost(n, func() { do(twice) }))
 	}
 	return t, t2
 }
 
-// cost is the processor time that f takes, of all threads, at least a microsecond.
-func cost(f func()) time.Duration {
+// cost is the processor time that f takes if it is done n times, of all threads, at least a
+// microsecond. Garbage of before is not counted.
+func cost(n int, f func()) time.Duration {
+	runtime.GC()
 	before := cpu()
-	f()
-	return max(cpu()-before, time.Microsecond)
+	for range n {
+		f()
+	}
+	return max((cpu()-before)/time.Duration(n), time.Microsecond)
 }
 
 func cpu() time.Duration {

@@ -53,7 +53,7 @@ func same(s string) func(int) string { return func(int) string { return s } }
 // Messages are all kinds, each from how its author hopes to be read.
 func Messages() []Hostile {
 	var out []Hostile
-	for _, list := range [][]Hostile{delimiters(), nesting(), headers(), words(), parameters(), encodings(), readings(), contents()} {
+	for _, list := range [][]Hostile{delimiters(), nesting(), headers(), words(), parameters(), encodings(), readings(), contents(), products(), carried(), pages()} {
 		out = append(out, list...)
 	}
 	return out
