@@ -403,7 +403,7 @@ func (e *anewEntity) contentFields(q *Part) []byte {
 		b.WriteString("MIME-Version: 1.0\r\n")
 	}
 	mediaType := q.MediaType
-	if e.part.leaf && kindOf(mediaType) != kindLeaf {
+	if e.part.leaf && e.replaced == nil && kindOf(mediaType) != kindLeaf {
 		mediaType = e.part.MediaType // an edit of its header must not make it what it was not judged as
 	}
 	plain := len(mediaType) <= 127 && validType(mediaType) && isToken(strings.Replace(mediaType, "/", "", 1))

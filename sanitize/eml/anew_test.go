@@ -113,6 +113,20 @@ func TestWritingAnewCarriesOutEdits(t *testing.T) {
 	}
 }
 
+// TestWhatTakesThePlaceOfALeafKeepsItsType: a notice in several forms is multipart, and nobody would see it
+// as anything else.
+func TestWhatTakesThePlaceOfALeafKeepsItsType(t *testing.T) {
+	m, _ := parseBytes(t, []byte("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: a/b\r\n\r\nx\r\n--b--\r\n"), Limits{})
+	leaf := m.Root.Children[0]
+	out := writeAnew(t, m, m.Root,
+		Edit{Part: leaf, Region: InHeader, Start: 0, End: -1, Text: []byte("Content-Type: multipart/alternative; boundary=c\r\n")},
+		Edit{Part: leaf, Region: InBody, Start: 0, End: -1, Text: []byte("--c\r\n\r\ntext\r\n--c--\r\n")})
+	after, _ := parseBytes(t, out, Limits{})
+	if p := after.Root.Children[0]; p.MediaType != "multipart/alternative" || len(p.Children) != 1 {
+		t.Errorf("it is %s with %d parts: %q", p.MediaType, len(p.Children), out)
+	}
+}
+
 func TestMilterIsToldOfFieldsWrittenAnew(t *testing.T) {
 	m, _ := parse(t, "Received: x\nContent-Type: text/plain\nSubject: s\nContent-Type: text/html\n\nx\n")
 	patch, err := NewPatch(m, nil, m.Root)
