@@ -12,11 +12,12 @@ import (
 type change struct {
 	kind     *changeKind
 	patterns []*pattern // of defang: the checks whose findings it fixes; nil means those of the condition
-	text     string     // of strip: why; of tag_subject: the tag
+	text     string     // of strip, rename and mangle: why; of tag_subject: the tag
 	name     string     // of add_header
 	value    string     // of add_header
 	banner   Banner     // of banner
-	signed   bool       // of banner: also where that breaks a signature
+	notice   bool       // of rename and mangle: the reader is told
+	signed   bool       // of banner, and of that notice: also where that breaks a signature
 }
 
 // A changeKind is a word of "do" lists.
@@ -29,6 +30,7 @@ type changeKind struct {
 	// out, if that is allowed.
 	parse    func(s *source, c *change, arg ast.Node, vocab *vocabulary)
 	required bool // the argument must be there
+	notice   bool // the reader is told of it, unless the argument says otherwise
 }
 
 // The words of "do" lists.
@@ -55,12 +57,12 @@ var changeKinds = []changeKind{
 		example: `"Programs are not accepted by mail."`, perPart: true, parse: (*source).stripReason,
 	},
 	{
-		word:    word{wordRename, "Give the part a name that no desktop opens by a double click. Of a member, whose name cannot be changed, the attachment that carries it is stripped."},
-		perPart: true,
+		word:    word{wordRename, "Give the part a name that no desktop opens by a double click. Of a member, whose name cannot be changed, the attachment that carries it is stripped. The reader is not told, unless a reason is given here, or `{notice: yes}`; then as by `mangle`."},
+		example: `{notice: yes}`, perPart: true, parse: (*source).renaming,
 	},
 	{
-		word:    word{wordMangle, "As `rename`, but whatever the extension is, the new one does nothing, and the declared type becomes `application/octet-stream`: `report.xyz` is then `DEFANGED-report.DEFANGED-xyz`. Whoever wants it can save it under its own name."},
-		perPart: true,
+		word:    word{wordMangle, "As `rename`, but whatever the extension is, the new one does nothing, and the declared type becomes `application/octet-stream`: `report.xyz` is then `DEFANGED-report.DEFANGED-xyz`. Whoever wants it can save it under its own name. One notice at the top of the message, where banners are put, names all parts that are renamed, with their old and new names and the reason given here (if none is given, the name of the rule). Where there is no text to put it into, as in what is signed, it becomes a part of its own. `{notice: no}`: the reader is not told. `{reason: ..., signed: yes}`: the notice is put into what is signed too."},
+		example: `"Scripts are not opened by mail."`, perPart: true, parse: (*source).renaming, notice: true,
 	},
 	{
 		word:    word{wordClean, "Write an HTML part anew, with nothing in it but text, tables, lists, pictures, links and styles that are known to be harmless. A drawing, other XML and a member of an archive is left as it is, unless the scanners have found something unsafe in it (`html/*`), which is then defanged or stripped."},
@@ -123,6 +125,7 @@ func (s *source) change(n ast.Node, r *rule, vocab *vocabulary) (change, bool) {
 		return change{}, false
 	}
 	c := change{kind: find(changeKinds, v.text, changeName)}
+	c.notice = c.kind != nil && c.kind.notice
 	switch k := c.kind; {
 	case k == nil:
 		s.errorf(v.at, "%s", unknown("change", v.text, changeNames()))
@@ -178,6 +181,39 @@ func (s *source) stripReason(c *change, arg ast.Node, _ *vocabulary) {
 	}
 }
 
+// renaming reads what is told of a new name: a reason, or more than that.
+func (s *source) renaming(c *change, arg ast.Node, vocab *vocabulary) {
+	if _, ok := arg.(*ast.MappingNode); !ok {
+		c.notice = true
+		s.stripReason(c, arg, vocab)
+		return
+	}
+	m, ok := s.mapping(arg, "a new name", renameKeys)
+	if !ok {
+		return
+	}
+	if n := m["reason"]; n != nil {
+		c.notice = true
+		s.stripReason(c, n, vocab)
+	}
+	if n := m["notice"]; n != nil {
+		c.notice = s.yes(n, "notice")
+	}
+	if n := m["signed"]; n != nil {
+		c.signed = s.yes(n, "signed")
+	}
+}
+
+// yes reads yes or no.
+func (s *source) yes(n ast.Node, key string) bool {
+	v, ok := s.scalar(n, key)
+	yes := v.text == "yes" || v.text == "true"
+	if ok && !yes && v.text != "no" && v.text != "false" {
+		s.errorf(v.at, "%q must be yes or no", key)
+	}
+	return yes
+}
+
 // Limits of a banner that a policy holds.
 const (
 	maxBanner      = 1000 // bytes
@@ -203,11 +239,7 @@ func (s *source) banner(c *change, arg ast.Node, vocab *vocabulary) {
 		return
 	}
 	if n := m["signed"]; n != nil {
-		v, ok := s.scalar(n, "signed")
-		c.signed = v.text == "yes" || v.text == "true"
-		if ok && !c.signed && v.text != "no" && v.text != "false" {
-			s.errorf(v.at, "%q must be yes or no", "signed")
-		}
+		c.signed = s.yes(n, "signed")
 	}
 	if n := m["name"]; n != nil {
 		if v, ok := s.scalar(n, "the name of a banner"); ok {

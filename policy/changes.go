@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,6 +20,7 @@ type changes struct {
 	gone    map[*eml.Part]*removal // entities that are stripped
 	removed []*removal             // the same, in their order
 	strips  []eml.Edit             // the edits that strip them, once it is known whether the original is kept
+	item    string                 // what the original is called in quarantine, once that is known
 	renamed map[*eml.Part]*renaming
 	names   []*renaming          // the same, in the order of the rules
 	langs   []string             // of the policy
@@ -35,8 +37,12 @@ type changes struct {
 
 // A renaming is what rename or mangle does to an entity.
 type renaming struct {
-	kind  string // the change
-	edits []eml.Edit
+	Renaming
+	kind   string // the change
+	edits  []eml.Edit
+	rule   *rule
+	told   bool // to the reader
+	signed bool // also in what is signed
 }
 
 // unsafeHTML are the checks of what clean and text would take out.
@@ -154,7 +160,7 @@ func (c *changes) stripCarrier(r *rule, ch *change, p *eml.Part, why ...eml.Find
 	if s == nil {
 		s = &removal{part: p, rule: r.name}
 		s.Reason, s.Languages = r.name, c.languages(r)
-		if ch.kind.name == wordStrip && ch.text != "" {
+		if ch.text != "" { // of rename and mangle too, which cannot change a name in an archive
 			s.Reason = ch.text
 		}
 		if c.gone == nil {
@@ -185,7 +191,7 @@ func (c *changes) addBanner(r *rule, ch *change) {
 }
 
 // putBanners puts the banners in. What is signed is told by its findings.
-func (c *changes) putBanners(edits []eml.Edit, parts []*part) []eml.Edit {
+func (c *changes) putBanners(edits []eml.Edit, parts []*part, anew []*eml.Part) (all []eml.Edit, untold bool) {
 	var signed, gone []*eml.Part
 	for _, p := range parts {
 		if slices.ContainsFunc(p.findings, func(f *finding) bool { return f.Check == "signed/smime" || f.Check == "signed/pgp" }) {
@@ -195,19 +201,48 @@ func (c *changes) putBanners(edits []eml.Edit, parts []*part) []eml.Edit {
 	for _, s := range c.removed {
 		gone = append(gone, s.part)
 	}
-	list := make([]Banner, len(c.banners))
-	for i, b := range c.banners {
+	banners := slices.Clone(c.banners)
+	if b := c.renamedNotice(); len(b.Renamed) > 0 {
+		banners = append(banners, b)
+	}
+	if len(banners) == 0 {
+		return edits, false
+	}
+	list := make([]Banner, len(banners))
+	for i, b := range banners {
 		list[i] = b.Banner
-		list[i].Others = c.texts
+		list[i].Others, list[i].Anew = c.texts, anew
 		if list[i].Keep = gone; !b.signed {
 			list[i].Keep = slices.Concat(gone, signed)
 		}
 	}
-	edits, err := c.editor.Banners(c.root, list, edits)
+	all, untold, err := c.editor.Banners(c.root, list, edits)
 	if err != nil {
-		c.fail(c.banners[0].rule, err)
+		c.fail(banners[0].rule, err)
 	}
-	return edits
+	return all, untold
+}
+
+// renamedNotice is the notice about all parts that get another name, in the languages of all rules that
+// give them one.
+func (c *changes) renamedNotice() banner {
+	b := banner{}
+	for _, n := range c.names {
+		if !n.told || !slices.ContainsFunc(n.edits, c.stays) {
+			continue
+		}
+		if len(b.Renamed) == 0 {
+			b.rule, b.Item = n.rule.name, c.item
+		}
+		b.Renamed = append(b.Renamed, n.Renaming)
+		b.signed = b.signed || n.signed
+		for _, l := range c.languages(n.rule) {
+			if !slices.Contains(b.Languages, l) {
+				b.Languages = append(b.Languages, l)
+			}
+		}
+	}
+	return b
 }
 
 // languages are those of the notices and banners of a rule.
@@ -221,6 +256,7 @@ func (c *changes) languages(r *rule) []string {
 // makeStrips makes the edits of all that is stripped. The item is what the original is called in
 // quarantine; empty if it is not kept.
 func (c *changes) makeStrips(item string) {
+	c.item = item
 	for _, s := range c.removed {
 		if c.err != nil {
 			return
@@ -260,10 +296,15 @@ func (c *changes) rename(r *rule, ch *change, of *part) string {
 		return ch.String()
 	}
 	if before == nil {
-		before = &renaming{}
+		before = &renaming{rule: r}
+		before.Part, before.Reason = p, r.name
 		c.names = append(c.names, before)
 	}
-	before.kind, before.edits = ch.kind.name, edits
+	before.kind, before.edits, before.Mangled = ch.kind.name, edits, ch.kind.name == wordMangle
+	before.signed = before.signed || ch.signed
+	if ch.notice && !before.told {
+		before.told, before.rule, before.Reason = true, r, cmp.Or(ch.text, r.name)
+	}
 	if c.renamed == nil {
 		c.renamed = map[*eml.Part]*renaming{}
 	}
@@ -313,32 +354,27 @@ func (c *changes) isStripped(p *eml.Part) bool {
 	return false
 }
 
-// edits are all edits that the changes come to. Those of parts that are stripped are left
-// out: they would change bytes that are not there any more. The header of the message itself
-// stays when its body is stripped, so its edits do too, unless they are of the same fields.
-func (c *changes) edits(parts []*part) []eml.Edit {
-	out := append([]eml.Edit(nil), c.strips...)
-	var found []eml.Edit
-	for _, n := range c.names {
-		found = append(found, n.edits...)
-	}
-	found = append(append(found, c.found...), c.mends...) // last: a new name wins over mending the field of the old one
+// edits are all edits that the changes come to, if those entities are written anew. Edits of parts
+// that are stripped are left out: they would change bytes that are not there any more. The second
+// result reports that the reader could not be told of new names.
+func (c *changes) edits(parts []*part, anew []*eml.Part) (out []eml.Edit, untold bool) {
+	out = append(out, c.strips...)
 	for _, e := range c.rewrote {
 		if !c.isStripped(e.Part) {
 			out = append(out, e)
 		}
 	}
+	var found []eml.Edit
+	for _, n := range c.names {
+		found = append(found, n.edits...)
+	}
+	found = append(append(found, c.found...), c.mends...) // last: a new name wins over mending the field of the old one
 	for _, e := range found {
-		if _, written := c.written[e.Part]; written && (e.Region != eml.InHeader || cutsInto(e, c.rewrote)) {
-			continue // it is of what is not there any more
-		}
-		if e.Part == c.root && e.Region == eml.InHeader && !cutsInto(e, c.strips) || !c.isStripped(e.Part) {
+		if c.stays(e) {
 			out = append(out, e)
 		}
 	}
-	if len(c.banners) > 0 {
-		out = c.putBanners(out, parts)
-	}
+	out, untold = c.putBanners(out, parts, anew)
 	if len(c.tags) > 0 {
 		out = tagSubject(c.root, c.tags, out)
 	}
@@ -348,7 +384,17 @@ func (c *changes) edits(parts []*part) []eml.Edit {
 			out = append(out, e)
 		}
 	}
-	return out
+	return out, untold
+}
+
+// stays reports whether what an edit changes is still there after strips and rewriting. The header of
+// the message itself stays when its body is stripped, so its edits do too, unless they are of the same
+// fields.
+func (c *changes) stays(e eml.Edit) bool {
+	if _, written := c.written[e.Part]; written && (e.Region != eml.InHeader || cutsInto(e, c.rewrote)) {
+		return false
+	}
+	return e.Part == c.root && e.Region == eml.InHeader && !cutsInto(e, c.strips) || !c.isStripped(e.Part)
 }
 
 // cutsInto reports whether an edit of a header changes bytes that one of the others changes.

@@ -111,12 +111,36 @@ func TestChanges(t *testing.T) {
 			[]string{"+html/script 1.3/1"}, []string{program, "[stripped: x]"}, "clean: 1.3/1 is no HTML that can be written anew: defang: 0 edits, and stripped 1 parts with findings that have no fix",
 		},
 		{
+			"rename, and the reader is told", `{name: x, for: part, when: 'part.id == "1.3"', do: [{rename: Why not.}]}`,
+			nil, []string{`Content-Disposition: attachment; filename="docs/Setup.EXE"`, "Content-Disposition: renamed", "boundary=b\n\n--b", "boundary=b\n\n[notice  in : 1.3 (false) Why not.]--b"}, "rename 1.3",
+		},
+		{
+			"rename, and the reader is told without a reason", `{name: odd name, for: part, when: 'part.id == "1.3"', do: [{rename: {notice: yes}}]}`,
+			nil, []string{`Content-Disposition: attachment; filename="docs/Setup.EXE"`, "Content-Disposition: renamed", "boundary=b\n\n--b", "boundary=b\n\n[notice  in : 1.3 (false) odd name]--b"}, "rename 1.3",
+		},
+		{
+			"mangle, and the reader is told behind banners, with the item that is held, in all languages", `{name: x, for: part, when: 'part.id == "1.3"', do: [mangle], language: [de, fr]}, {name: y, for: part, when: 'part.id == "1.3"', do: [{mangle: "No."}, hold]}, {name: z, when: true, do: [{banner: suspicious}]}`,
+			nil, []string{`Content-Disposition: attachment; filename="docs/Setup.EXE"`, "Content-Disposition: mangled", "boundary=b\n\n--b", "boundary=b\n\n[banner: suspicious][notice ITEM in de+fr: 1.3 (true) x]--b"}, "mangle 1.3|mangle: 1.3 is renamed already|hold|banner",
+		},
+		{
+			"mangle without a notice", `{name: x, for: part, when: 'part.id == "1.3"', do: [{mangle: {notice: no}}]}`,
+			nil, []string{`Content-Disposition: attachment; filename="docs/Setup.EXE"`, "Content-Disposition: mangled"}, "mangle 1.3",
+		},
+		{
+			"no notice about what is stripped", `{name: x, for: part, when: 'part.id == "1.3"', do: [mangle, strip]}`,
+			nil, []string{program, "[stripped: x]"}, "mangle 1.3|strip 1.3",
+		},
+		{
+			"mangle of a member strips its carrier, for the reason given", `{name: x, for: part, when: 'part.member', do: [{mangle: Not here.}]}`,
+			nil, []string{program, "[stripped: Not here.]"}, "mangle: a name in an archive cannot be changed: mangle 1.3",
+		},
+		{
 			"rename", `{name: x, for: part, when: 'part.id == "1.3"', do: [rename, rename]}`,
 			nil, []string{`Content-Disposition: attachment; filename="docs/Setup.EXE"`, "Content-Disposition: renamed"}, "rename 1.3|rename: 1.3 is renamed already",
 		},
 		{
 			"mangle", `{name: x, for: part, when: 'part.id == "1.3"', do: [rename, mangle, rename]}`,
-			nil, []string{`Content-Disposition: attachment; filename="docs/Setup.EXE"`, "Content-Disposition: mangled"}, "rename 1.3|mangle 1.3|rename: 1.3 is renamed already",
+			nil, []string{`Content-Disposition: attachment; filename="docs/Setup.EXE"`, "Content-Disposition: mangled", "boundary=b\n\n--b", "boundary=b\n\n[notice  in : 1.3 (true) x]--b"}, "rename 1.3|mangle 1.3|rename: 1.3 is renamed already",
 		},
 		{
 			"rename of a member strips its carrier", `{name: x, for: part, when: 'part.member', do: [rename]}`,

@@ -236,7 +236,11 @@ func (d *decision) partID(p *eml.Part) string {
 func (d *decision) patch() {
 	rule, err := d.changes.failed, d.changes.err
 	if err == nil {
-		edits, anew := d.changes.edits(d.facts.parts), d.anew()
+		anew := d.anew()
+		edits, untold := d.changes.edits(d.facts.parts, anew)
+		if untold {
+			d.trace(Step{Rule: stepChanges, Why: "there is no place for the notice about new names"})
+		}
 		if rule, err = d.changes.failed, d.changes.err; err == nil && len(edits)+len(anew) > 0 {
 			rule = stepChanges
 			d.verdict.Patch, err = eml.NewPatch(d.facts.msg, edits, anew...)

@@ -35,9 +35,10 @@ type Editor interface {
 	Rename(p *eml.Part) ([]eml.Edit, error)
 	// Mangle gives the edits that give an entity a name and a type that open nothing.
 	Mangle(p *eml.Part) ([]eml.Edit, error)
-	// Banners puts banners at the top of what the reader of a message sees, in that order. It gives
-	// all edits that are to be made then: those it was given, and its own.
-	Banners(root *eml.Part, list []Banner, edits []eml.Edit) ([]eml.Edit, error)
+	// Banners puts banners at the top of what the reader of a message sees, in that order, and the
+	// notice about renamed parts behind them. It gives all edits that are to be made then: those it
+	// was given, and its own. It reports whether there was no place for that notice.
+	Banners(root *eml.Part, list []Banner, edits []eml.Edit) (all []eml.Edit, untold bool, err error)
 	// Rewrite gives the edits that write an HTML part anew, as plain text if that is asked for.
 	// The edits are nil if it is no HTML that can be written anew.
 	Rewrite(p *eml.Part, text bool) ([]eml.Edit, error)
@@ -58,6 +59,19 @@ type Banner struct {
 	Languages []string    // of the text with that name
 	Keep      []*eml.Part // what is not to be changed, with all that is in it: signed, or stripped
 	Others    []string    // the texts of all banners of the policy, which may be there already
+
+	// Renamed are the parts that got another name, if the banner is the notice about that, which
+	// has neither text nor name.
+	Renamed []Renaming
+	Item    string      // what the original is called in quarantine, as in a Removal
+	Anew    []*eml.Part // the entities that are written anew besides, of all banners
+}
+
+// A Renaming is a part that got another name.
+type Renaming struct {
+	Part    *eml.Part
+	Mangled bool   // by Mangle; otherwise by Rename
+	Reason  string // the rule's, or else its name
 }
 
 // Options of a policy.

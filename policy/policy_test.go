@@ -77,16 +77,24 @@ func (e fakeEditor) disposition(p *eml.Part, word string) ([]eml.Edit, error) {
 	return nil, errors.New("no name")
 }
 
-func (e fakeEditor) Banners(root *eml.Part, list []Banner, edits []eml.Edit) ([]eml.Edit, error) {
+func (e fakeEditor) Banners(root *eml.Part, list []Banner, edits []eml.Edit) ([]eml.Edit, bool, error) {
 	var text string
 	for _, b := range list {
+		if len(b.Renamed) > 0 {
+			text += "[notice " + b.Item + " in " + strings.Join(b.Languages, "+")
+			for _, r := range b.Renamed {
+				text += fmt.Sprintf(": %s (%t) %s", r.Part.ID, r.Mangled, r.Reason)
+			}
+			text += "]"
+			continue
+		}
 		text += "[banner: " + strings.TrimSpace(b.Text) + b.Name
 		for _, p := range b.Keep {
 			text += ", not in " + p.ID
 		}
 		text += "]"
 	}
-	return append(edits, eml.Edit{Part: root, Region: eml.InBody, Text: []byte(text)}), e.err
+	return append(edits, eml.Edit{Part: root, Region: eml.InBody, Text: []byte(text)}), false, e.err
 }
 
 // Rewrite knows pages by their label.

@@ -29,7 +29,7 @@ var ruleKeys = []word{
 	{"then", "The final action, if the rule has one."},
 	{"reply", "What the sender is told, for `then: reject` and `then: tempfail`."},
 	{"do", "A list of changes, made in this order if the message is delivered."},
-	{"language", "As that of the policy, for what this rule strips and the banners that it puts in."},
+	{"language", "As that of the policy, for what this rule strips or renames, and the banners that it puts in."},
 }
 
 var scopes = []word{
@@ -58,6 +58,12 @@ var replyKeys = []word{
 var bannerKeys = []word{
 	{"text", "The text itself, in one or more lines."},
 	{"name", "The name of a banner whose text is known in several languages."},
+	{"signed", "`yes`: also in what is signed with S/MIME or PGP, which breaks the signature."},
+}
+
+var renameKeys = []word{
+	{"reason", "Why, for the notice."},
+	{"notice", "Whether the reader is told."},
 	{"signed", "`yes`: also in what is signed with S/MIME or PGP, which breaks the signature."},
 }
 

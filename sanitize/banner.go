@@ -22,6 +22,47 @@ type Banner struct {
 	Languages []string    // of the text with that name; none means the default
 	Keep      []*eml.Part // what is not to be changed, with all that is in it
 	Others    []string    // texts of other banners that may be there already
+
+	// Renamed makes the banner the notice about these parts. It has neither text nor name, stands
+	// behind the banners, and gets a part of its own where there is no text to put it into.
+	Renamed []Renaming
+	Item    string // of the quarantine, for that notice; empty if the original is not kept
+
+	// Anew are the entities that are written anew besides. Where one holds a part that ended in its
+	// header, that has a body then; and the message, if it is one, gets no part besides.
+	Anew []*eml.Part
+}
+
+// A shownBanner is a banner as it is put in.
+type shownBanner struct {
+	*Banner
+	texts []string // one for each language
+	plain []string // the same for a part that can only express ASCII
+}
+
+// shownBanners makes the texts of banners.
+func (n *Notices) shownBanners(list []Banner) ([]shownBanner, error) {
+	out := make([]shownBanner, len(list))
+	for i := range list {
+		b := shownBanner{Banner: &list[i]}
+		if len(b.Renamed) > 0 {
+			texts, plain, err := n.renamedTexts(b.Banner)
+			if err != nil {
+				return nil, err
+			}
+			b.texts, b.plain = texts, []string{plain}
+		} else {
+			b.texts = n.bannerTexts(b.Banner)
+			for _, text := range b.texts {
+				if b.Name != "" {
+					text = n.banner(defaultLanguage, b.Name)
+				}
+				b.plain = append(b.plain, asASCII(text))
+			}
+		}
+		out[i] = b
+	}
+	return out, nil
 }
 
 // bannerTexts are the texts of a banner, one for each language.
@@ -63,33 +104,57 @@ func (n *Notices) knownBanners(list []Banner) []string {
 // of its first text, as text or as HTML. It gives all edits that are to be made: the ones it was
 // given, and its own. A banner that is there already is not put in again. All other bytes stay as
 // they are, except where a text cannot express the banner in its charset: that one becomes UTF-8.
-func (n *Notices) PutBanners(root *eml.Part, list []Banner, edits []eml.Edit) ([]eml.Edit, error) {
+//
+// The notice about renamed parts is put in likewise, or else in a part of its own, behind the banners
+// in either case. It reports whether there was no place for it.
+func (n *Notices) PutBanners(root *eml.Part, list []Banner, edits []eml.Edit) (all []eml.Edit, untold bool, err error) {
 	known := n.knownBanners(list)
-	for _, p := range bannerParts(root) {
+	shown, err := n.shownBanners(list)
+	if err != nil {
+		return nil, false, err
+	}
+	told := map[*Banner]bool{}
+	var anew []*eml.Part
+	for _, b := range list {
+		anew = b.Anew
+	}
+	for _, p := range bannerParts(root, edits, anew) {
 		t := &bannerTarget{p: p, known: known}
-		for i := range list {
-			if b := &list[i]; !isKept(p, b.Keep) {
-				t.add(n, b)
+		for _, b := range shown {
+			if !isKept(p, b.Keep) {
+				t.add(b)
+				told[b.Banner] = true
 			}
 		}
 		if err := t.look(edits); err != nil {
-			return nil, fmt.Errorf("banner in part %s: %w", p.ID, err)
+			return nil, false, fmt.Errorf("banner in part %s: %w", p.ID, err)
 		}
-		more, err := t.put(edits)
-		if err != nil {
-			return nil, fmt.Errorf("banner in part %s: %w", p.ID, err)
+		if edits, err = t.put(edits); err != nil {
+			return nil, false, fmt.Errorf("banner in part %s: %w", p.ID, err)
 		}
-		edits = more
 	}
-	return edits, nil
+	for _, b := range shown {
+		if len(b.Renamed) == 0 || len(b.texts) == 0 || told[b.Banner] {
+			continue
+		}
+		if edits, untold, err = putOwnPart(root, shown, slices.Contains(anew, root), edits); err != nil {
+			return nil, false, err
+		}
+		break
+	}
+	return edits, untold, nil
 }
 
-// bannerParts are the texts that a reader sees first: of several alternatives all, of other parts
-// the first that has a text.
-func bannerParts(p *eml.Part) []*eml.Part {
+// bannerParts are the texts that a reader sees first after the edits: of several alternatives all, of
+// other parts the first that has a text. One that ends in its header is none, unless it is written anew:
+// what is put in would be a part of that.
+func bannerParts(p *eml.Part, edits []eml.Edit, anew []*eml.Part) []*eml.Part {
 	if p.Leaf() {
-		shown := p.MediaType == "text/plain" || p.MediaType == "text/html" || p.MediaType == "application/xhtml+xml"
-		if !shown || p.Disposition == "attachment" {
+		media, disposition := becomes(p, edits)
+		shown := media == "text/plain" || media == "text/html" || media == "application/xhtml+xml"
+		prefix, err := bodyPrefix(p)
+		bare := (err != nil || prefix != "") && !isKept(p, anew)
+		if !shown || bare || disposition == "attachment" {
 			return nil
 		}
 		return []*eml.Part{p}
@@ -102,12 +167,33 @@ func bannerParts(p *eml.Part) []*eml.Part {
 		if c.Member() || c.Reading != "" {
 			continue
 		}
-		out = append(out, bannerParts(c)...)
+		out = append(out, bannerParts(c, edits, anew)...)
 		if len(out) > 0 && p.MediaType != "multipart/alternative" {
 			break
 		}
 	}
 	return out
+}
+
+// becomes gives the type and the disposition that a part has after the edits: what is mangled is no text
+// any more.
+func becomes(p *eml.Part, edits []eml.Edit) (media, disposition string) {
+	media, disposition = p.MediaType, p.Disposition
+	for _, e := range edits {
+		if e.Part != p || e.Region != eml.InHeader {
+			continue
+		}
+		for name, value := range fieldsIn(e.Text) {
+			value, _, _ = strings.Cut(value, ";")
+			switch value = strings.TrimSpace(value); name {
+			case "content-type":
+				media = value
+			case "content-disposition":
+				disposition = value
+			}
+		}
+	}
+	return media, disposition
 }
 
 // isKept reports whether a part is one of the list or lies in one.

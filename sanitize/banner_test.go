@@ -46,7 +46,7 @@ func TestBannersArePutIn(t *testing.T) {
 	} {
 		m := raw(t, tt.raw)
 		list := []Banner{{Text: "Caf\u00e9 < 5\n"}}
-		edits, err := n.PutBanners(m.Root, list, nil)
+		edits, _, err := n.PutBanners(m.Root, list, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +58,7 @@ func TestBannersArePutIn(t *testing.T) {
 			t.Errorf("%s: got\n%s", tt.name, got)
 		}
 		m = raw(t, got)
-		if edits, err = n.PutBanners(m.Root, list, nil); err != nil || len(edits) > 0 {
+		if edits, _, err = n.PutBanners(m.Root, list, nil); err != nil || len(edits) > 0 {
 			t.Errorf("%s: the second time %v, %v", tt.name, edits, err)
 		}
 	}
@@ -68,7 +68,7 @@ func TestBannersAreInOrderAndKnownOneByOne(t *testing.T) {
 	n := notices(t, NoticeConfig{})
 	list := []Banner{{Name: "external", Languages: []string{"ja", "en"}}, {Text: "Second.\n"}}
 	m := raw(t, "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\neA==\n")
-	edits, err := n.PutBanners(m.Root, list[:1], nil)
+	edits, _, err := n.PutBanners(m.Root, list[:1], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,10 +76,10 @@ func TestBannersAreInOrderAndKnownOneByOne(t *testing.T) {
 	if got := text(t, m.Root); !strings.HasPrefix(got, "このメッセージは") || !strings.Contains(got, "\r\n\r\nThis message comes from outside") || !strings.HasSuffix(got, "\r\n\r\nx") {
 		t.Errorf("the text is %q", got)
 	}
-	if edits, err = n.PutBanners(m.Root, list, nil); err != nil || len(edits) != 1 || string(edits[0].Text) != "Second.\r\n\r\n" {
+	if edits, _, err = n.PutBanners(m.Root, list, nil); err != nil || len(edits) != 1 || string(edits[0].Text) != "Second.\r\n\r\n" {
 		t.Errorf("the edits are %v, %v", edits, err)
 	}
-	edits, err = n.PutBanners(m.Root, []Banner{{Text: "x", Keep: []*eml.Part{m.Root}}}, nil)
+	edits, _, err = n.PutBanners(m.Root, []Banner{{Text: "x", Keep: []*eml.Part{m.Root}}}, nil)
 	if err != nil || len(edits) > 0 {
 		t.Errorf("what is to be kept gets %v, %v", edits, err)
 	}
@@ -145,7 +145,7 @@ func TestBannersGoTogetherWithOtherEdits(t *testing.T) {
 		return []eml.Edit{{Part: p, Region: eml.InContent, Start: at, End: at, Text: []byte("DEFANGED_")}}
 	}
 	m := raw(t, "\n<x>y\n") // it becomes UTF-8, and what was found in it is still defanged
-	edits, err := n.PutBanners(m.Root, list, insert(m.Root, 1))
+	edits, _, err := n.PutBanners(m.Root, list, insert(m.Root, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestBannersGoTogetherWithOtherEdits(t *testing.T) {
 	whole := []eml.Edit{{Part: m.Root, Region: eml.InContent, Start: 0, End: -1, Text: []byte("<body>new")}}
 	for _, before := range [][]eml.Edit{insert(m.Root, 7), whole} {
 		kept := slices.Clone(before)
-		edits, err := n.PutBanners(m.Root, list, before)
+		edits, _, err := n.PutBanners(m.Root, list, before)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,14 +168,14 @@ func TestBannersGoTogetherWithOtherEdits(t *testing.T) {
 		}
 	}
 	m = raw(t, "Content-Type: text/html; charset=utf-16\nContent-Transfer-Encoding: base64\n\n//48AHAAPgA=\n")
-	if edits, err = n.PutBanners(m.Root, list, nil); err != nil {
+	if edits, _, err = n.PutBanners(m.Root, list, nil); err != nil {
 		t.Fatal(err)
 	}
 	again := raw(t, patched(t, m, edits))
 	if got := text(t, again.Root); !strings.HasPrefix(got, "\xff\xfe<\x00d\x00i\x00v\x00") || !strings.HasSuffix(got, "\n\x00<\x00p\x00>\x00") {
 		t.Errorf("UTF-16: got %q", got)
 	}
-	if edits, err = n.PutBanners(again.Root, list, nil); err != nil || len(edits) > 0 {
+	if edits, _, err = n.PutBanners(again.Root, list, nil); err != nil || len(edits) > 0 {
 		t.Errorf("UTF-16, twice: %v, %v", edits, err)
 	}
 }

@@ -30,14 +30,17 @@ func (t *bannerTarget) putAnew(edits []eml.Edit) ([]eml.Edit, error) {
 	}
 	form := cleanBanner
 	if !t.html {
-		form = func(s string) string { return strings.TrimSuffix(wrappedText(s), "\n") + "\n\n" }
+		form = plainBanner
 	}
 	t.head = []byte(seen)
-	there := t.there(0, func(s string) ([]byte, bool) { return []byte(form(s)), true })
+	there, _ := t.there(0, func(s string) ([]byte, bool) { return []byte(form(s)), true })
 	for _, s := range t.texts {
 		if !there[s] {
 			top += form(s)
 		}
+	}
+	for _, s := range t.told {
+		top += form(s)
 	}
 	edits = slices.Clone(edits)
 	edits[t.anew].Write = inQP(prefix, begin(top))

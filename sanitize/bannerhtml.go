@@ -24,14 +24,17 @@ func (t *bannerTarget) putHTML(edits []eml.Edit) []eml.Edit {
 			at = int(e.Start)
 		}
 	}
-	there := t.there(at, func(s string) ([]byte, bool) { return coded(htmlBanner(s)), true })
-	var text []byte
+	there, end := t.there(at, func(s string) ([]byte, bool) { return coded(htmlBanner(s)), true })
+	var text, told []byte
 	for _, s := range t.texts {
 		if !there[s] {
 			text = append(text, coded(htmlBanner(s))...)
 		}
 	}
-	return t.insert(edits, at, text)
+	for _, s := range t.told {
+		told = append(told, coded(htmlBanner(s))...)
+	}
+	return t.insertBoth(edits, at, text, end, told)
 }
 
 // bannerStyle makes a banner be seen whatever the style sheets of the page say: a declaration in an
@@ -63,12 +66,17 @@ func htmlBanner(text string) string {
 // there are none.
 func htmlLine(line string) string {
 	var b strings.Builder
-	column := 0
+	column, last := 0, ' '
 	for _, r := range line {
 		s := html.EscapeString(string(r))
-		if r >= 0x7f || r == '+' || r == '~' || r == '\\' { // which other charsets have instead
+		switch {
+		case r == hardBlank:
+			s = "&#32;"
+		case r >= 0x7f, r == '+', r == '~', r == '\\', // which other charsets have instead
+			r == '-' && (column == 0 || last == '-'): // two of them may begin a boundary
 			s = fmt.Sprintf("&#%d;", r)
 		}
+		last = r
 		column += len(s)
 		switch {
 		case column > noticeColumns && r == ' ':

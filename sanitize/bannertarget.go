@@ -3,6 +3,7 @@ package sanitize
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -14,6 +15,8 @@ type bannerTarget struct {
 	p     *eml.Part
 	texts []string // of the banners
 	plain []string // the same for a part that can only express ASCII
+	told  []string // texts of the notice about renamed parts, which stands behind the banners
+	short []string // the same for a part that can only express ASCII
 	known []string // what may be there already
 	html  bool
 	whole int  // of the edits, the one that replaces all of the content; -1 if there is none
@@ -24,22 +27,21 @@ type bannerTarget struct {
 }
 
 // add adds the texts of a banner.
-func (t *bannerTarget) add(n *Notices, b *Banner) {
-	for _, text := range n.bannerTexts(b) {
-		t.texts = append(t.texts, text)
-		if b.Name != "" {
-			text = n.banner(defaultLanguage, b.Name)
-		}
-		t.plain = append(t.plain, asASCII(text))
+func (t *bannerTarget) add(b shownBanner) {
+	if len(b.Renamed) == 0 {
+		t.texts, t.plain = append(t.texts, b.texts...), append(t.plain, b.plain...)
+	} else if len(b.texts) > 0 {
+		t.told, t.short = append(t.told, b.texts...), append(t.short, b.plain...)
 	}
 }
 
 // maxBanners is how many banners that are there already are looked at.
 const maxBanners = 20
 
-// there gives the banners that stand at a place of t.head, one behind the other, in that form.
-func (t *bannerTarget) there(at int, form func(string) ([]byte, bool)) map[string]bool {
-	out := map[string]bool{}
+// there gives the banners that stand at a place of t.head, one behind the other, in that form, and
+// where they end.
+func (t *bannerTarget) there(at int, form func(string) ([]byte, bool)) (out map[string]bool, end int) {
+	out = map[string]bool{}
 next:
 	for range maxBanners {
 		for _, s := range slices.Concat(t.texts, t.known) {
@@ -51,7 +53,7 @@ next:
 		}
 		break
 	}
-	return out
+	return out, at
 }
 
 // look finds out what the part will be after the edits.
@@ -80,11 +82,8 @@ func (t *bannerTarget) look(edits []eml.Edit) error {
 
 // retyped takes note of fields that an edit gives the part.
 func (t *bannerTarget) retyped(fields []byte) {
-	unfolded := strings.NewReplacer("\r\n ", " ", "\r\n\t", " ").Replace(string(fields))
-	for line := range strings.SplitSeq(unfolded, "\r\n") {
-		name, value, _ := strings.Cut(line, ":")
-		value = strings.ToLower(strings.TrimSpace(value))
-		switch strings.ToLower(name) {
+	for name, value := range fieldsIn(fields) {
+		switch name {
 		case "content-type":
 			t.typed = true
 			t.html = !strings.HasPrefix(value, "text/plain")
@@ -97,9 +96,22 @@ func (t *bannerTarget) retyped(fields []byte) {
 	}
 }
 
+// fieldsIn goes through fields that an edit gives a part: names and unfolded values in lower case.
+func fieldsIn(text []byte) iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		unfolded := strings.NewReplacer("\r\n ", " ", "\r\n\t", " ").Replace(string(text))
+		for line := range strings.SplitSeq(unfolded, "\r\n") {
+			name, value, _ := strings.Cut(line, ":")
+			if !yield(strings.ToLower(name), strings.ToLower(strings.TrimSpace(value))) {
+				return
+			}
+		}
+	}
+}
+
 // put makes the edits of one part.
 func (t *bannerTarget) put(edits []eml.Edit) ([]eml.Edit, error) {
-	if len(t.texts) == 0 {
+	if len(t.texts)+len(t.told) == 0 {
 		return edits, nil
 	}
 	if t.anew >= 0 {
@@ -109,6 +121,15 @@ func (t *bannerTarget) put(edits []eml.Edit) ([]eml.Edit, error) {
 		return t.putHTML(edits), nil
 	}
 	return t.putText(edits)
+}
+
+// insertBoth puts banners into the content at a place in t.head, and the notice at a later one.
+func (t *bannerTarget) insertBoth(edits []eml.Edit, at int, banners []byte, end int, told []byte) []eml.Edit {
+	if at == end {
+		return t.insert(edits, at, slices.Concat(banners, told))
+	}
+	edits = t.insert(edits, end, told) // which moves nothing before it
+	return t.insert(edits, at, banners)
 }
 
 // insert puts bytes into the content, at a place in t.head.

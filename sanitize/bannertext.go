@@ -14,40 +14,66 @@ import (
 // putText puts the banners at the beginning of a text, in its charset if that has all their
 // characters.
 func (t *bannerTarget) putText(edits []eml.Edit) ([]eml.Edit, error) {
-	at, missing, plain := t.missing()
-	if missing == "" {
+	at, end, missing, plain := t.missing()
+	told, short := textBanners(t.told), textBanners(t.short)
+	if missing+told == "" {
 		return edits, nil
 	}
 	coded, ok := encodeCharset(t.code, t.head, missing)
-	if ok && (isASCII(coded) || t.holds8bit()) {
-		return t.insert(edits, at, coded), nil
+	also, ok2 := encodeCharset(t.code, t.head, t.noBoundary(told))
+	if ok && ok2 && (isASCII(coded) && isASCII(also) || t.holds8bit()) {
+		return t.insertBoth(edits, at, coded, end, also), nil
 	}
-	if more, ok, err := t.rewrite(edits, missing); ok || err != nil {
+	if more, ok, err := t.rewrite(edits, missing+told); ok || err != nil {
 		return more, err
 	}
 	coded, _ = encodeCharset(t.code, t.head, plain)
-	return t.insert(edits, at, coded), nil
+	also, _ = encodeCharset(t.code, t.head, t.noBoundary(short))
+	return t.insertBoth(edits, at, coded, end, also), nil
 }
 
-// missing gives the banners that the text does not begin with, as they are and in ASCII, and where it
-// begins. One that could only be put in in ASCII is not missing.
-func (t *bannerTarget) missing() (at int, missing, plain string) {
+// noBoundary gives text in which nothing can be taken for the boundary of a part where it stands as it is,
+// not even by those who find one within a line. Elsewhere the encoding sees to that.
+func (t *bannerTarget) noBoundary(s string) string {
+	if t.p.Encoding != eml.Identity {
+		return s
+	}
+	return strings.ReplaceAll(s, "--", `-\x2d`)
+}
+
+// missing gives the banners that the text does not begin with, as they are and in ASCII, where it
+// begins, and where the banners end that are there. One that could only be put in in ASCII is not
+// missing.
+func (t *bannerTarget) missing() (at, end int, missing, plain string) {
 	if mark, _ := encodeCharset(t.code, t.head, "\ufeff"); len(mark) > 1 && bytes.HasPrefix(t.head, mark) {
 		at = len(mark)
 	}
-	there := t.there(at, func(s string) ([]byte, bool) { return encodeCharset(t.code, t.head, textBanner(s)) })
+	there, end := t.there(at, func(s string) ([]byte, bool) { return encodeCharset(t.code, t.head, textBanner(s)) })
 	for i, s := range t.texts {
 		if !there[s] && !there[t.plain[i]] {
 			missing += textBanner(s)
 			plain += textBanner(t.plain[i])
 		}
 	}
-	return at, missing, plain
+	return at, end, missing, plain
 }
 
 // textBanner is a banner as it stands in a text.
 func textBanner(s string) string {
-	return strings.ReplaceAll(strings.TrimSuffix(wrappedText(s), "\n"), "\n", "\r\n") + "\r\n\r\n"
+	return strings.ReplaceAll(plainBanner(s), "\n", "\r\n")
+}
+
+func textBanners(list []string) string {
+	var out string
+	for _, s := range list {
+		out += textBanner(s)
+	}
+	return out
+}
+
+// plainBanner is a banner as text, with lines that end in "\n".
+func plainBanner(s string) string {
+	return strings.ReplaceAll(strings.TrimSuffix(wrappedText(s), "\n")+"\n\n", string(hardBlank), " ")
 }
 
 // holds8bit reports whether bytes that are not ASCII can stand in the body as it is encoded.

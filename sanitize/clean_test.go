@@ -405,7 +405,7 @@ func TestBannersGoIntoWhatIsWrittenAnew(t *testing.T) {
 				err = nil // it is text by now
 			}
 			if err == nil {
-				edits, err = (&Notices{}).PutBanners(m.Root, list, edits)
+				edits, _, err = (&Notices{}).PutBanners(m.Root, list, edits)
 			}
 			if err != nil {
 				t.Fatal(err)

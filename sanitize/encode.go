@@ -89,6 +89,8 @@ func asASCII(s string) string {
 		switch {
 		case unicode.Is(unicode.Mn, r):
 			return -1
+		case r == hardBlank:
+			return r
 		case r >= 0x7f:
 			return '?'
 		}

@@ -37,14 +37,21 @@ func (n *Notices) text(tag string, p *eml.Part, r *Removal) (string, error) {
 			d.Findings = append(d.Findings, t)
 		}
 	}
-	lines := slices.Collect(strings.Lines(r.Reason))
-	for _, line := range lines[:min(len(lines), maxReasonLines)] {
-		if line = strings.TrimSpace(line); line != "" {
-			d.Reason = append(d.Reason, shown(line))
-		}
-	}
+	d.Reason = reasonLines(r.Reason)
 	text, err := l.execute(noticeText, d)
 	return trimmed(text), err
+}
+
+// reasonLines are the lines of a reason as they are shown.
+func reasonLines(reason string) []string {
+	var out []string
+	lines := slices.Collect(strings.Lines(reason))
+	for _, line := range lines[:min(len(lines), maxReasonLines)] {
+		if line = strings.TrimSpace(line); line != "" {
+			out = append(out, shown(line))
+		}
+	}
+	return out
 }
 
 // removedNames are the names of a part, and those of members in it for which it was stripped.
@@ -131,6 +138,8 @@ func wrapWords(words []string) []string {
 		last := len(lines) - 1
 		n := len([]rune(w))
 		switch {
+		case strings.HasPrefix(w, string(hardBlank)):
+			lines[last], column = lines[last]+w, column+n
 		case column == 0:
 			lines[last], column = w, n
 		case column+1+n > noticeColumns:

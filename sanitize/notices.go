@@ -49,6 +49,7 @@ var foundClasses = []string{
 
 const (
 	noticeText   = "notice"
+	renamedText  = "renamed"
 	foundPrefix  = "found-"
 	bannerPrefix = "banner-"
 
@@ -182,6 +183,12 @@ func newLanguage(texts *template.Template, contact string) (*language, error) {
 	}
 	for _, data := range []noticeData{full, {}} {
 		if _, err := l.execute(noticeText, data); err != nil {
+			return nil, err
+		}
+	}
+	one := renamedFile{[]string{"a", "b"}, "c", []string{"d", "e"}}
+	for _, data := range []renamedData{{[]renamedFile{one, one}, 1, "0123456789", contact}, {}} {
+		if _, err := l.execute(renamedText, data); err != nil {
 			return nil, err
 		}
 	}

@@ -109,6 +109,18 @@ func TestEveryLanguageIsComplete(t *testing.T) {
 		if !strings.Contains(kept, "\nITEM\n") || kept == gone {
 			t.Errorf("%s: a notice does not tell the item on a line of its own:\n%s", tag, kept)
 		}
+		told, err := l.execute(renamedText, renamedData{Files: []renamedFile{{d.Names, "NEW", d.Reason}}, More: 4711, Item: "ITEM", Contact: "CONTACT"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range strings.Fields("NAME1 NAME2 NEW REASON1 REASON2 4711 CONTACT") {
+			if !strings.Contains(told, s) {
+				t.Errorf("%s: the notice about new names does not tell %s:\n%s", tag, s, told)
+			}
+		}
+		if first, _, _ := strings.Cut(told, "\n"); !strings.Contains(told, "\nITEM\n") || texts[first] || tag != "en" && strings.HasPrefix(first, "The") {
+			t.Errorf("%s: the notice about new names:\n%s", tag, told)
+		}
 	}
 }
 
@@ -118,9 +130,11 @@ func TestNoticesAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{noticeText}
-	for f := range reflect.TypeFor[noticeData]().Fields() {
-		want = append(want, "."+f.Name)
+	want := []string{noticeText, renamedText}
+	for _, data := range []reflect.Type{reflect.TypeFor[noticeData](), reflect.TypeFor[renamedData](), reflect.TypeFor[renamedFile]()} {
+		for f := range data.Fields() {
+			want = append(want, "."+f.Name)
+		}
 	}
 	for _, c := range foundClasses {
 		want = append(want, foundPrefix+c)

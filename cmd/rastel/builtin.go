@@ -145,10 +145,13 @@ func (e editor) Strip(p *eml.Part, r policy.Removal) ([]eml.Edit, error) {
 	return e.notices.Strip(p, sanitize.Removal(r))
 }
 
-func (e editor) Banners(root *eml.Part, list []policy.Banner, edits []eml.Edit) ([]eml.Edit, error) {
+func (e editor) Banners(root *eml.Part, list []policy.Banner, edits []eml.Edit) (all []eml.Edit, untold bool, err error) {
 	banners := make([]sanitize.Banner, len(list))
 	for i, b := range list {
-		banners[i] = sanitize.Banner(b)
+		banners[i] = sanitize.Banner{Text: b.Text, Name: b.Name, Languages: b.Languages, Keep: b.Keep, Others: b.Others, Item: b.Item, Anew: b.Anew}
+		for _, r := range b.Renamed {
+			banners[i].Renamed = append(banners[i].Renamed, sanitize.Renaming(r))
+		}
 	}
 	return e.notices.PutBanners(root, banners, edits)
 }
