@@ -1,7 +1,6 @@
 package sanitize
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"strings"
@@ -25,28 +24,30 @@ type cleaner struct {
 	t       *tokenReader
 	w       *htmlWriter
 	stack   []openElement
-	open    map[string]int // how many of each name are in it
-	pending []openElement  // to be opened again before what follows
-	ignored map[string]int // start tags that were left out, beyond maxOpen
-	reopens int            // bytes of tags that may still be opened again
+	tags    []byte           // their start tags
+	open    [maxElements]int // how many of each are in it
+	pending []closedElement  // to be opened again before what follows
+	ignored [maxElements]int // start tags that were left out, beyond maxOpen
+	reopens int              // bytes of tags that may still be opened again
 	top     string
 	doctype string
-	root    string // attributes of html
-	begun   bool   // the head is written
-	body    bool   // so is the beginning of the body
-	ended   bool   // an end tag of the body was seen
-	quirks  bool   // the page is to be shown as pages of old are
-	skip    string // the element whose content is left out
-	depth   int    // of elements of that name within it
-	style   string // the tag of the style sheet that is read
+	root    string       // attributes of html
+	begun   bool         // the head is written
+	body    bool         // so is the beginning of the body
+	ended   bool         // an end tag of the body was seen
+	quirks  bool         // the page is to be shown as pages of old are
+	skip    *htmlElement // whose content is left out; nil if none is
+	depth   int          // of elements of that name within it
+	style   string       // the tag of the style sheet that is read
+	css     []byte       // room for style sheets
+	looks   memo[cleanLook]
 }
 
 // writeClean writes the clean form of the page that is read from r, which is UTF-8, to w in a charset;
 // nil is UTF-8, with top, which is clean and ASCII, at the beginning of its body. It is its own clean form. Its memory does not depend on the size of the page.
 // The errors are those of r and w.
 func writeClean(w io.Writer, r io.Reader, charset *charmap.Charmap, label, top string) error {
-	c := &cleaner{top: top, t: newTokenReader(r), w: &htmlWriter{w: bufio.NewWriter(w), charset: charset}, reopens: freeReopen, quirks: true, ignored: map[string]int{}, open: map[string]int{}}
-	c.w.label = label
+	c := &cleaner{top: top, t: newTokenReader(r), w: &htmlWriter{w: w, charset: charset, label: label}, reopens: freeReopen, quirks: true}
 	for c.t.next() {
 		switch c.t.kind {
 		case html.DoctypeToken:
@@ -58,6 +59,9 @@ func writeClean(w io.Writer, r io.Reader, charset *charmap.Charmap, label, top s
 		case html.EndTagToken:
 			c.end()
 		}
+		if err := c.w.write(); err != nil {
+			return err
+		}
 	}
 	if c.t.err != nil {
 		return fmt.Errorf("read HTML: %w", c.t.err)
@@ -65,7 +69,7 @@ func writeClean(w io.Writer, r io.Reader, charset *charmap.Charmap, label, top s
 	c.openBody("")
 	c.closeTo(0)
 	c.w.raw("</body></html>\n")
-	return c.w.w.Flush()
+	return c.w.flush()
 }
 
 // The document types that are written: by them a browser shows a page as the standard says, or
@@ -115,14 +119,14 @@ func (c *cleaner) openBody(attrs string) {
 
 func (c *cleaner) text() {
 	switch {
-	case c.t.raw == "style":
+	case c.t.in.name == "style":
 		c.sheet()
-	case silentElements[c.t.raw] || c.skip != "":
+	case c.skip != nil || c.t.in.is&isSilentElement != 0:
 	case (!c.body || c.ended) && isBlankText(c.t.text):
 	default:
 		c.openBody("")
 		c.reopen(false)
-		c.w.text(c.t.text)
+		c.w.text(c.t.text, c.t.has)
 	}
 }
 
@@ -137,103 +141,104 @@ func isBlankText(b []byte) bool {
 
 // sheet writes a style sheet: where it was, if that is in the body.
 func (c *cleaner) sheet() {
-	if c.t.goes || c.skip != "" {
+	if c.t.goes || c.skip != nil {
 		return
 	}
-	css := cleanSheet(string(c.t.text))
-	if css == "" {
+	if c.css = cleanSheet(c.css[:0], c.t.text); len(c.css) == 0 {
 		return
 	}
 	c.begin()
 	c.w.raw("<style" + c.style + ">\n")
-	c.w.css(css)
+	c.w.css(c.css)
 	c.w.raw("</style>")
 	if !c.body {
 		c.w.raw("\n")
 	}
+	if cap(c.css) > maxWriteRoom {
+		c.css = nil
+	}
 }
 
 func (c *cleaner) start() {
-	name := c.t.name
-	if same, ok := sameElements[name]; ok {
-		name = same
-	}
-	if c.skip != "" && !c.leaveSkipped(name) {
+	el := c.t.el.same
+	if c.skip != nil && !c.leaveSkipped(el) {
 		return
 	}
-	switch name {
+	if el.is&isCleanElement != 0 {
+		c.element(el)
+		return
+	}
+	switch el.name {
 	case "html":
 		if !c.begun && c.root == "" {
-			c.root = c.attrs(name)
+			c.root = c.attrsOf(el)
 		}
 	case "body":
-		c.openBody(c.attrs(name))
-	case "style":
-		c.style = c.attrs(name)
-	case "svg", "template":
-		c.skip, c.depth = name, 1
-	default:
-		if cleanElements[name] {
-			c.element(name)
+		if !c.body {
+			c.openBody(c.attrsOf(el))
 		}
+	case "style":
+		c.style = c.attrsOf(el)
+	case "svg", "template":
+		c.skip, c.depth = el, 1
 	}
 }
 
 // leaveSkipped looks at a start tag in what is left out, and reports whether it ends that.
-func (c *cleaner) leaveSkipped(name string) bool {
+func (c *cleaner) leaveSkipped(el *htmlElement) bool {
 	switch {
-	case name == c.skip:
+	case el == c.skip:
 		c.depth++
-	case c.skip == "svg" && leavesSVG[name]:
-		c.skip = ""
+	case c.skip.name == "svg" && el.is&isSVGEnd != 0:
+		c.skip = nil
 		return true
 	}
 	return false
 }
 
 // element writes a start tag, and before it the end tags that it implies.
-func (c *cleaner) element(name string) {
+func (c *cleaner) element(el *htmlElement) {
 	c.openBody("")
-	if len(c.stack)+len(c.pending) >= maxOpen && !voidElements[name] {
-		c.ignored[name]++
+	if len(c.stack)+len(c.pending) >= maxOpen && el.is&isVoidElement == 0 {
+		c.ignored[el.id]++
 		return
 	}
-	c.implied(name)
-	if !c.fitsTable(name) {
+	if el.is&(implies|isParagraphEnd) != 0 {
+		c.implied(el)
+	}
+	if !c.fitsTable(el) {
 		return
 	}
-	if !tableParts[name] {
-		c.reopen(closesParagraph[name])
+	if el.is&isTablePart == 0 {
+		c.reopen(el.is&isParagraphEnd != 0)
 	}
-	tag := "<" + name + c.attrs(name) + ">"
-	c.w.raw(tag)
-	if !voidElements[name] {
-		c.push(openElement{name, tag})
+	mark := len(c.w.buf)
+	c.w.raw(el.tag)
+	c.attrs(el)
+	c.w.buf = append(c.w.buf, '>')
+	if el.is&isVoidElement == 0 {
+		c.push(el, c.w.buf[mark:])
 	}
 }
 
 func (c *cleaner) end() {
-	name := c.t.name
-	if same, ok := sameElements[name]; ok {
-		name = same
-	}
+	el := c.t.el.same
 	switch {
-	case c.skip != "":
-		if name == c.skip {
+	case c.skip != nil:
+		if el == c.skip {
 			if c.depth--; c.depth == 0 {
-				c.skip = ""
+				c.skip = nil
 			}
 		}
-	case name == "body" || name == "html":
-		c.ended = c.body
-	case name == "br":
-		c.t.attrs = nil
-		c.element(name)
-	case c.ignored[name] > 0:
-		c.ignored[name]--
-	case c.unpend(name):
-	case cleanElements[name] && !voidElements[name]:
-		if i := c.endOf(name); i >= 0 {
+	case el.is&isCleanElement == 0:
+		c.ended = c.ended || c.body && (el.name == "body" || el.name == "html")
+	case el.name == "br":
+		c.element(el) // without attributes, as an end tag has none
+	case c.ignored[el.id] > 0:
+		c.ignored[el.id]--
+	case c.unpend(el):
+	case el.is&isVoidElement == 0:
+		if i := c.endOf(el); i >= 0 {
 			c.closeElement(i)
 		}
 	}

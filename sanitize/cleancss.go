@@ -1,42 +1,54 @@
 package sanitize
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // maxCSSDepth is how many blocks may be in one another.
 const maxCSSDepth = 4
 
-// cleanSheet is a style sheet of which only allowed rules, properties and values are left, in a
-// form in which it holds nothing that ends a style element. It is its own clean form.
-func cleanSheet(s string) string {
-	r := &cssReader{s: strings.ReplaceAll(s, "\x00", "\ufffd")}
-	var b strings.Builder
+// cleanSheet appends to out what of a style sheet may stay: allowed rules, properties and values, in
+// a form in which it holds nothing that ends a style element. It is its own clean form.
+func cleanSheet(out, css []byte) []byte {
+	r := &cssReader{s: withoutNUL(css), out: out}
 	r.next()
-	r.rules(&b, maxCSSDepth)
-	return b.String()
+	r.rules(len(out), maxCSSDepth)
+	return r.out
 }
 
-// cleanDeclarations is the value of a style attribute likewise.
-func cleanDeclarations(s string) string {
-	r := &cssReader{s: strings.ReplaceAll(s, "\x00", "\ufffd")}
-	var b strings.Builder
-	r.next()
-	r.declarations(&b)
-	return b.String()
+// cleanDeclarations appends the value of a style attribute likewise. It reports whether there may be
+// anything in it that must be escaped in an attribute.
+func cleanDeclarations(out, css []byte) ([]byte, bool) {
+	r := &cssReader{s: withoutNUL(css), out: out, tok: cssToken{kind: ';'}}
+	r.declarations(len(out))
+	return r.out, r.odds
 }
 
-// rules reads rules up to the end of their block, or of all.
-func (r *cssReader) rules(b *strings.Builder, depth int) {
-	for r.tok.kind != cssEnd && r.tok.kind != '}' {
+func withoutNUL(b []byte) []byte {
+	if bytes.IndexByte(b, 0) < 0 {
+		return b
+	}
+	return bytes.ReplaceAll(b, []byte{0}, []byte("\ufffd"))
+}
+
+// rules reads rules up to the end of their block, or of all. What is written of them begins at byte
+// start.
+func (r *cssReader) rules(start, depth int) {
+	for {
 		switch r.tok.kind {
+		case cssEnd:
+			return
+		case '}':
+			if depth < maxCSSDepth {
+				return
+			}
+			r.next() // one too many
 		case cssBlank, cssMark, ';':
 			r.next()
 		default:
-			r.rule(b, depth)
+			r.rule(start, depth)
 		}
-	}
-	if depth == maxCSSDepth && r.tok.kind == '}' { // one too many
-		r.next()
-		r.rules(b, depth)
 	}
 }
 
@@ -46,39 +58,48 @@ var (
 	blockRules   = set("font-face")
 )
 
-func (r *cssReader) rule(b *strings.Builder, depth int) {
-	name := ""
-	at := r.tok.kind == cssAt
+func (r *cssReader) rule(start, depth int) {
+	at, nests, block := r.tok.kind == cssAt, false, false
 	if at {
-		name = strings.ToLower(r.tok.text)
+		name := strings.ToLower(string(r.tok.text))
+		nests, block = nestingRules[name], blockRules[name]
 	}
-	prelude, ok := r.prelude()
+	rule := len(r.out)
+	ok := r.prelude()
 	if r.tok.kind != '{' {
+		r.out = r.out[:rule]
 		r.next() // ";", or the end
 		return
 	}
-	nests := at && nestingRules[name]
-	if !ok || at && !nests && !blockRules[name] || !at && strings.TrimSpace(prelude) == "" || nests && depth == 0 {
+	r.trim(rule)
+	if !ok || at && !nests && !block || !at && len(r.out) == rule || nests && depth == 0 {
+		r.out = r.out[:rule]
 		r.skipBlock()
 		return
 	}
-	r.next()
-	var inner strings.Builder
+	r.out = append(r.out, " {"...)
+	inner := len(r.out)
 	if nests {
-		inner.WriteByte('\n')
-		r.rules(&inner, depth-1)
+		r.next()
+		r.out = append(r.out, '\n')
+		r.rules(inner, depth-1)
 	} else {
-		r.declarations(&inner)
+		r.tok = cssToken{kind: ';'} // which means nothing before the first declaration
+		r.declarations(inner)
 	}
 	if r.tok.kind == '}' {
 		r.next()
 	}
-	if strings.TrimSpace(inner.String()) == "" {
-		return
+	empty := len(bytes.TrimSpace(r.out[inner:])) == 0
+	if r.out = append(r.out, "}\n"...); empty || len(r.out)-start > maxSheet {
+		r.out = r.out[:rule]
 	}
-	if whole := strings.TrimSpace(prelude) + " {" + inner.String() + "}\n"; b.Len()+len(whole) <= maxSheet {
-		b.WriteString(whole)
-	}
+}
+
+// trim takes away the white space around what was written from a byte on.
+func (r *cssReader) trim(from int) {
+	text := bytes.TrimSpace(r.out[from:])
+	r.out = r.out[:from+copy(r.out[from:], text)]
 }
 
 // maxSheet is how many bytes of a style sheet are kept; it is less than what is read of one.
@@ -87,17 +108,16 @@ const maxSheet = 1 << 20
 // maxPrelude is how many bytes may stand before a block.
 const maxPrelude = 16 << 10
 
-// prelude reads up to the block of a rule, or to its end. It reports whether it may stay.
-func (r *cssReader) prelude() (string, bool) {
-	var b strings.Builder
-	ok, open := true, 0
+// prelude reads up to the block of a rule, or to its end, and writes it. It reports whether it may stay.
+func (r *cssReader) prelude() bool {
+	start, ok, open := len(r.out), true, 0
 	for {
 		switch r.tok.kind {
 		case cssEnd:
-			return "", false
+			return false
 		case '{', ';', '}':
 			if open == 0 || r.tok.kind == '{' {
-				return b.String(), ok && open == 0
+				return ok && open == 0
 			}
 			ok = false
 		case '(', '[', cssFunction:
@@ -106,11 +126,13 @@ func (r *cssReader) prelude() (string, bool) {
 			open--
 		case cssURL, cssBroken, cssMark:
 			ok = false
+		case cssString:
+			ok = true
 		default:
-			ok = ok && !strings.ContainsAny(r.tok.text+r.tok.unit, oddInNames) || r.tok.kind == cssString
+			ok = ok && !r.tok.hasAny(oddInNames)
 		}
-		if ok = ok && open >= 0 && b.Len() < maxPrelude; ok {
-			r.tok.write(&b)
+		if ok = ok && open >= 0 && len(r.out)-start < maxPrelude; ok {
+			r.writeToken()
 		}
 		if open < 0 {
 			open = 0
@@ -138,23 +160,26 @@ func (r *cssReader) skipBlock() {
 	}
 }
 
-// declarations reads declarations up to the end of their block.
-func (r *cssReader) declarations(b *strings.Builder) {
+// declarations reads declarations up to the end of their block. What is written of them begins at byte
+// start.
+func (r *cssReader) declarations(start int) {
 	for {
 		switch r.tok.kind {
 		case cssEnd, '}':
 			return
-		case cssBlank, ';':
+		case ';', cssBlank:
+			for r.plainDeclaration(start) {
+			}
 			r.next()
 		default:
-			r.declaration(b)
+			r.declaration(start)
 		}
 	}
 }
 
 // declaration reads one. It writes it if it may stay.
-func (r *cssReader) declaration(b *strings.Builder) {
-	name := ""
+func (r *cssReader) declaration(start int) {
+	var name []byte
 	if r.tok.kind == cssIdent {
 		name = r.tok.text
 		r.next()
@@ -162,48 +187,57 @@ func (r *cssReader) declaration(b *strings.Builder) {
 	for r.tok.kind == cssBlank {
 		r.next()
 	}
-	ok := r.tok.kind == ':' && name != "" && allowedProperty(strings.ToLower(name))
+	p := properties.of(name)
+	ok := r.tok.kind == ':' && p.allowed
 	if r.tok.kind == ':' {
 		r.next()
 	}
-	value, fine := r.value(strings.ToLower(name))
-	if value = strings.TrimSpace(value); !ok || !fine || value == "" || strings.EqualFold(name, "opacity") && isClear([]byte(value)) {
-		return // what is not seen must not be clicked on
+	mark := len(r.out)
+	r.separate(start)
+	r.writeName(name, true)
+	r.out = append(r.out, ": "...)
+	value := len(r.out)
+	fine := r.value(p)
+	if r.trim(value); !ok || !fine || len(r.out) == value || p.opacity && isClear(r.out[value:]) {
+		r.out = r.out[:mark] // what is not seen must not be clicked on
+		return
 	}
-	if b.Len() > 0 {
-		b.WriteByte(' ')
-	}
-	writeCSSName(b, name, true)
-	b.WriteString(": " + value + ";")
+	r.out = append(r.out, ';')
 }
 
-// value reads the value of a property, and reports whether it may stay.
-func (r *cssReader) value(property string) (string, bool) {
-	var b strings.Builder
+// separate writes what is between two declarations.
+func (r *cssReader) separate(start int) {
+	if len(r.out) > start {
+		r.out = append(r.out, ' ')
+	}
+}
+
+// value reads the value of a property and writes it. It reports whether it may stay.
+func (r *cssReader) value(p property) bool {
 	ok, open := true, 0
 	for {
 		switch r.tok.kind {
 		case cssEnd:
-			return b.String(), ok && open == 0
+			return ok && open == 0
 		case ';', '}':
 			if open <= 0 || r.tok.kind == '}' {
-				return b.String(), ok && open == 0
+				return ok && open == 0
 			}
 			ok = false
 		case '{': // a rule in a rule, which has no ";" behind it
 			r.skipBlock()
-			return "", false
+			return false
 		case '(', '[':
 			open++
 		case ')', ']':
 			open--
 		}
-		ok = ok && open >= 0 && r.tok.allowed(property)
+		ok = ok && open >= 0 && r.tok.allowed(p)
 		if r.tok.kind == cssFunction {
 			open++
 		}
 		if ok {
-			r.tok.write(&b)
+			r.writeToken()
 		}
 		r.next()
 	}
@@ -213,9 +247,14 @@ func (r *cssReader) value(property string) (string, bool) {
 // a client does not know escapes, or decodes them twice.
 const oddInNames = "(){};<>\"'\\@"
 
+// hasAny reports whether one of these characters is in the text of a token.
+func (t *cssToken) hasAny(chars string) bool {
+	return bytes.ContainsAny(t.text, chars) || bytes.ContainsAny(t.unit, chars)
+}
+
 // allowed reports whether a token may be in the value of a property.
-func (t *cssToken) allowed(property string) bool {
-	if t.kind != cssString && t.kind != cssURL && strings.ContainsAny(t.text+t.unit, oddInNames+":/ \n") {
+func (t *cssToken) allowed(p property) bool {
+	if t.kind != cssString && t.kind != cssURL && t.hasAny(oddInNames+":/ \n") {
 		return false
 	}
 	switch t.kind {
@@ -223,14 +262,14 @@ func (t *cssToken) allowed(property string) bool {
 		return false
 	case cssURL:
 		var ok bool
-		t.text, ok = cleanURL("img", "src", t.text)
+		t.text, ok = cleanURL(imgElement, cleanImage, t.text, kindsOf(t.text))
 		return ok
 	case cssFunction:
-		return cssFunctions[strings.ToLower(t.text)] && property != "position"
+		return cssFunctions[strings.ToLower(string(t.text))] && !p.position
 	case cssString:
-		return property != "position"
+		return !p.position
 	case cssIdent:
-		return property != "position" || cssPositions[strings.ToLower(t.text)]
+		return !p.position || cssPositions[strings.ToLower(string(t.text))]
 	}
 	return true
 }

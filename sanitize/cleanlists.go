@@ -64,5 +64,3 @@ var (
 	// barriers are the elements that an end tag, or an implied one, does not look beyond.
 	barriers = set("table td th caption")
 )
-
-var tableOnly = set("table")

@@ -1,7 +1,8 @@
 package sanitize
 
 import (
-	"fmt"
+	"bytes"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -27,14 +28,16 @@ const (
 // A cssToken is a token. Its text has its escapes decoded; that of a number is written as it is.
 type cssToken struct {
 	kind       cssKind
-	text, unit string
+	text, unit []byte
 }
 
-// A cssReader takes CSS apart into tokens.
+// A cssReader takes CSS apart into tokens, and writes what may stay.
 type cssReader struct {
-	s   string
-	pos int
-	tok cssToken // the current one
+	s    []byte
+	pos  int
+	tok  cssToken // the current one
+	out  []byte
+	odds bool // there is in out what is not written as it is in the value of an attribute
 }
 
 // cssDelims are the characters that mean something by themselves in selectors and values.
@@ -46,7 +49,12 @@ func (r *cssReader) next() {
 		r.tok = cssToken{}
 		return
 	}
-	switch c := r.s[r.pos]; {
+	c := r.s[r.pos]
+	if isLetter(c) {
+		r.ident()
+		return
+	}
+	switch {
 	case isBlank(c) || r.has("/*"):
 		r.blank()
 	case c == '"' || c == '\'':
@@ -85,7 +93,9 @@ func kindIf(ok bool, kind cssKind) cssKind {
 	return cssBroken
 }
 
-func (r *cssReader) has(s string) bool { return strings.HasPrefix(r.s[r.pos:], s) }
+func (r *cssReader) has(s string) bool {
+	return len(r.s)-r.pos >= len(s) && string(r.s[r.pos:r.pos+len(s)]) == s
+}
 
 // blank passes over white space and comments. A comment that is not closed goes on to the end.
 func (r *cssReader) blank() {
@@ -95,7 +105,7 @@ func (r *cssReader) blank() {
 		case isBlank(r.s[r.pos]):
 			r.pos++
 		case r.has("/*"):
-			n := strings.Index(r.s[r.pos+2:], "*/")
+			n := bytes.Index(r.s[r.pos+2:], []byte("*/"))
 			if n < 0 {
 				r.pos = len(r.s)
 				return
@@ -108,36 +118,42 @@ func (r *cssReader) blank() {
 }
 
 // string reads what is in quotes, behind the first of them.
-func (r *cssReader) string(quote byte) (string, bool) {
-	var b strings.Builder
+func (r *cssReader) string(quote byte) ([]byte, bool) {
+	var decoded []byte
+	start := r.pos
 	for r.pos < len(r.s) {
 		switch c := r.s[r.pos]; {
 		case c == quote:
+			text := append(decoded, r.s[start:r.pos]...)
+			if decoded == nil {
+				text = r.s[start:r.pos]
+			}
 			r.pos++
-			return b.String(), true
+			return text, true
 		case c == '\n' || c == '\r' || c == '\f':
-			return "", false
+			return nil, false
 		case c == '\\':
-			b.WriteString(r.escape())
+			decoded = append(decoded, r.s[start:r.pos]...)
+			decoded = r.appendEscape(decoded)
+			start = r.pos
 		default:
-			b.WriteByte(c)
 			r.pos++
 		}
 	}
-	return "", false
+	return nil, false
 }
 
-// escape reads an escape (CSS Syntax Module Level 3, section 4.3.7); empty if it is a line break in a
-// string.
-func (r *cssReader) escape() string {
+// appendEscape reads an escape (CSS Syntax Module Level 3, section 4.3.7), and appends what it stands for:
+// nothing if it is a line break in a string.
+func (r *cssReader) appendEscape(b []byte) []byte {
 	r.pos++
 	if r.has("\r\n") {
 		r.pos += 2
-		return ""
+		return b
 	}
 	if c := r.at(r.pos); r.pos >= len(r.s) || c == '\n' || c == '\r' || c == '\f' {
 		r.pos++
-		return ""
+		return b
 	}
 	start, c := r.pos, rune(0)
 	for r.pos < len(r.s) && r.pos < start+6 && isHex(r.s[r.pos]) {
@@ -145,9 +161,9 @@ func (r *cssReader) escape() string {
 		r.pos++
 	}
 	if r.pos == start { // any other character
-		c, n := utf8.DecodeRuneInString(r.s[r.pos:])
+		c, n := utf8.DecodeRune(r.s[r.pos:])
 		r.pos += n
-		return string(c)
+		return utf8.AppendRune(b, c)
 	}
 	if r.has("\r\n") {
 		r.pos++
@@ -156,9 +172,9 @@ func (r *cssReader) escape() string {
 		r.pos++
 	}
 	if c == 0 || c > utf8.MaxRune || c >= 0xd800 && c < 0xe000 {
-		return "\ufffd"
+		c = utf8.RuneError
 	}
-	return string(c)
+	return utf8.AppendRune(b, c)
 }
 
 func isName(c byte) bool {
@@ -229,14 +245,14 @@ func (r *cssReader) number() {
 	r.tok = cssToken{kind: cssNumber, text: r.s[start:r.pos]}
 	if r.at(r.pos) == '%' {
 		r.pos++
-		r.tok.text += "%"
+		r.tok.text = r.s[start:r.pos]
 	} else if r.atIdent(r.pos) {
 		r.tok.unit = r.name()
 	}
 }
 
 // name reads a name, its escapes decoded.
-func (r *cssReader) name() string {
+func (r *cssReader) name() []byte {
 	start := r.pos
 	for r.pos < len(r.s) && isName(r.s[r.pos]) {
 		r.pos++
@@ -244,20 +260,19 @@ func (r *cssReader) name() string {
 	if !r.atEscape(r.pos) {
 		return r.s[start:r.pos]
 	}
-	var b strings.Builder
-	b.WriteString(r.s[start:r.pos])
+	b := bytes.Clone(r.s[start:r.pos])
 	for r.pos < len(r.s) {
 		switch {
 		case isName(r.s[r.pos]):
-			b.WriteByte(r.s[r.pos])
+			b = append(b, r.s[r.pos])
 			r.pos++
 		case r.atEscape(r.pos):
-			b.WriteString(r.escape())
+			b = r.appendEscape(b)
 		default:
-			return b.String()
+			return b
 		}
 	}
-	return b.String()
+	return b
 }
 
 func (r *cssReader) ident() {
@@ -265,7 +280,7 @@ func (r *cssReader) ident() {
 	switch {
 	case r.at(r.pos) != '(':
 		r.tok = cssToken{kind: cssIdent, text: name}
-	case strings.EqualFold(name, "url"):
+	case len(name) == len("url") && strings.EqualFold(string(name), "url"):
 		r.pos++
 		r.url()
 	default:
@@ -282,7 +297,7 @@ func (r *cssReader) url() {
 		}
 	}
 	blanks()
-	var text string
+	var text []byte
 	var ok bool
 	if c := r.at(r.pos); c == '"' || c == '\'' {
 		r.pos++
@@ -306,76 +321,99 @@ func (r *cssReader) url() {
 	r.tok = cssToken{kind: cssBroken}
 }
 
-func (r *cssReader) bareURL() (string, bool) {
-	var b strings.Builder
+func (r *cssReader) bareURL() ([]byte, bool) {
+	b := []byte{}
 	for r.pos < len(r.s) {
 		switch c := r.s[r.pos]; {
 		case c == ')' || isBlank(c):
-			return b.String(), true
+			return b, true
 		case r.atEscape(r.pos):
-			b.WriteString(r.escape())
+			b = r.appendEscape(b)
 		case c == '"' || c == '\'' || c == '(' || c == '\\' || c < ' ' || c == 0x7f:
-			return "", false
+			return nil, false
 		default:
-			b.WriteByte(c)
+			b = append(b, c)
 			r.pos++
 		}
 	}
-	return "", false
+	return nil, false
 }
 
-// write appends the token in the one form in which it is written.
-func (t *cssToken) write(b *strings.Builder) {
-	switch t.kind {
+// writeToken writes the current token in the one form in which it is written.
+func (r *cssReader) writeToken() {
+	r.odds = true
+	switch t := &r.tok; t.kind {
 	case cssIdent:
-		writeCSSName(b, t.text, true)
+		r.writeName(t.text, true)
 	case cssFunction:
-		writeCSSName(b, t.text, true)
-		b.WriteByte('(')
+		r.writeName(t.text, true)
+		r.out = append(r.out, '(')
 	case cssAt:
-		b.WriteByte('@')
-		writeCSSName(b, t.text, true)
+		r.out = append(r.out, '@')
+		r.writeName(t.text, true)
 	case cssHash:
-		b.WriteByte('#')
-		writeCSSName(b, t.text, false)
+		r.out = append(r.out, '#')
+		r.writeName(t.text, false)
 	case cssString:
-		writeCSSString(b, t.text)
+		r.writeString(t.text)
 	case cssURL:
-		b.WriteString("url(")
-		writeCSSString(b, t.text)
-		b.WriteByte(')')
+		r.out = append(r.out, "url("...)
+		r.writeString(t.text)
+		r.out = append(r.out, ')')
 	case cssNumber:
-		b.WriteString(t.text)
-		if t.unit != "" {
-			writeCSSName(b, t.unit, true)
+		r.out = append(r.out, t.text...)
+		if len(t.unit) > 0 {
+			r.writeName(t.unit, true)
 		}
 	default:
-		b.WriteByte(byte(t.kind))
+		r.out = append(r.out, byte(t.kind))
 	}
 }
 
-// writeCSSName writes a name with escapes for what is none of it (CSSOM, serialize an identifier).
-func writeCSSName(b *strings.Builder, s string, start bool) {
-	for i, c := range s {
+// writeName writes a name with escapes for what is none of it (CSSOM, serialize an identifier).
+func (r *cssReader) writeName(s []byte, start bool) {
+	if isPlainName(s) {
+		r.out = append(r.out, s...)
+		return
+	}
+	for i, c := range string(s) {
 		first := start && (i == 0 || i == 1 && s[0] == '-')
-		if c < utf8.RuneSelf && (!isName(byte(c)) || first && isDigit(byte(c)) || start && s == "-") || isUnwritten(c) {
-			fmt.Fprintf(b, "\\%x ", c)
+		if c < utf8.RuneSelf && (!isName(byte(c)) || first && isDigit(byte(c)) || start && len(s) == 1 && c == '-') || isUnwritten(c) {
+			r.out = appendCSSEscape(r.out, c)
 		} else {
-			b.WriteRune(c)
+			r.out = utf8.AppendRune(r.out, c)
 		}
 	}
 }
 
-// writeCSSString writes a string. What could end it, or the element or attribute that the style is
-// in, is an escape.
-func writeCSSString(b *strings.Builder, s string) {
-	b.WriteByte('"')
+// isPlainName reports whether a name begins with a letter and has nothing in it that is escaped.
+func isPlainName(s []byte) bool {
+	if len(s) == 0 || !isLetter(s[0]) {
+		return false
+	}
 	for _, c := range s {
-		if c < ' ' || strings.ContainsRune("\"\\<>&'", c) || isUnwritten(c) {
-			fmt.Fprintf(b, "\\%x ", c)
-		} else {
-			b.WriteRune(c)
+		if byteKinds[c]&byteName == 0 {
+			return false
 		}
 	}
-	b.WriteByte('"')
+	return true
+}
+
+// writeString writes a string. What could end it, or the element or attribute that the style is
+// in, is an escape.
+func (r *cssReader) writeString(s []byte) {
+	r.out = append(r.out, '"')
+	for _, c := range string(s) {
+		if c < ' ' || strings.ContainsRune("\"\\<>&'", c) || isUnwritten(c) {
+			r.out = appendCSSEscape(r.out, c)
+		} else {
+			r.out = utf8.AppendRune(r.out, c)
+		}
+	}
+	r.out = append(r.out, '"')
+}
+
+// appendCSSEscape appends the escape of a character.
+func appendCSSEscape(b []byte, c rune) []byte {
+	return append(strconv.AppendInt(append(b, '\\'), int64(c), 16), ' ')
 }

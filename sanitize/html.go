@@ -39,11 +39,19 @@ func (s HTML) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
 		return nil, fmt.Errorf("read HTML: %w", err)
 	}
 	defer release()
-	out, marks, err := examine(ctx, p, b, html)
-	if err != nil || !html || !p.HasLongLines() || bytes.IndexByte(b, '<') < 0 {
+	if !html || !p.HasLongLines() || bytes.IndexByte(b, '<') < 0 {
+		out, _, err := examine(ctx, p, b, html, nil)
 		return out, err
 	}
-	return wrapped(ctx, out, p, marks)
+	pages := newBrokenPages(p, b)
+	out, marks, err := examine(ctx, p, b, html, pages)
+	if err == nil {
+		out, err = wrapped(ctx, out, p, marks, pages)
+	}
+	for _, k := range pages {
+		k.done()
+	}
+	return out, err
 }
 
 // A tally is how many marks there are of each check.
@@ -53,19 +61,26 @@ type tally [len(htmlChecks)]int
 // html/charset all the same.
 const maxTexts = 4
 
-// examine gives the findings in the content of a part.
-func examine(ctx context.Context, p *eml.Part, b []byte, html bool) (out []eml.Finding, marks tally, err error) {
+// examine gives the findings in the content of a part. It reads the same content along as MTAs leave
+// it, unless that must be read as a whole to tell what is in it: where it is read in more than one
+// form, or costs too much.
+func examine(ctx context.Context, p *eml.Part, b []byte, html bool, broken []*brokenPage) (out []eml.Finding, marks tally, err error) {
 	texts, how := readings(b, p.Charset())
-	if texts == nil {
+	if texts == nil { // nor are there as MTAs leave it
 		return []eml.Finding{{Check: "html/limit", Part: p, Detail: fmt.Sprintf("%d bytes in %s", p.Size, how), Unexamined: true}}, marks, nil
 	}
+	over := false // it was not read wholly
 	for i := 0; i < len(texts); i++ {
 		pg := newPage(texts[i])
 		defer pg.done()
+		if how == "" {
+			pg.broken = broken
+		}
 		if err := pg.examine(ctx); err != nil {
 			return nil, marks, err
 		}
 		pg.count(&marks)
+		over = over || pg.over
 		for _, c := range pg.charset {
 			if !unreadable(c) {
 				continue
@@ -82,45 +97,13 @@ func examine(ctx context.Context, p *eml.Part, b []byte, html bool) (out []eml.F
 			out = addOnce(out, f)
 		}
 	}
+	for _, k := range broken {
+		k.whole = k.whole || how != "" || over
+	}
 	if how != "" && (len(out) > 0 || unreadable(how) && !strings.HasPrefix(how, "iso-2022")) {
 		out = append(out, eml.Finding{Check: "html/charset", Part: p, Detail: how})
 	}
 	return out, marks, nil
-}
-
-// wrapped examines a page also as it is where an MTA has broken its long lines, which may divide
-// "xonerror=" so that "onerror=" is left. The fix changes nothing but the encoding, in which no
-// lines are long.
-func wrapped(ctx context.Context, out []eml.Finding, p *eml.Part, marks tally) ([]eml.Finding, error) {
-	for _, by := range eml.Wrappings() {
-		now, err := tallyWrapped(ctx, p, by)
-		if err != nil {
-			return nil, err
-		}
-		for check, n := range now {
-			if n > marks[check] && check < int(checkRemoteImage) {
-				fix := []eml.Edit{{Part: p, Region: eml.InContent}}
-				return append(out, eml.Finding{Check: htmlChecks[checkBroken].ID, Part: p, Detail: htmlChecks[check].ID + " where an MTA breaks a line", Fix: fix}), nil
-			}
-		}
-	}
-	return out, nil
-}
-
-func tallyWrapped(ctx context.Context, p *eml.Part, by eml.Wrapping) (marks tally, err error) {
-	s := eml.NewSpool(eml.SpoolOptions{})
-	defer s.Close()
-	if err := p.WriteWrapped(s, by); err != nil {
-		return marks, fmt.Errorf("read HTML: %w", err)
-	}
-	s.CloseWrite(nil)
-	b, release, err := s.View()
-	if err != nil {
-		return marks, fmt.Errorf("read HTML: %w", err)
-	}
-	defer release()
-	_, marks, err = examine(ctx, p, b, true)
-	return marks, err
 }
 
 // count adds up how many marks there are of each check.

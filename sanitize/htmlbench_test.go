@@ -2,9 +2,11 @@ package sanitize
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -16,8 +18,8 @@ import (
 	"rastel/sanitize/eml"
 )
 
-// benchPages are what the benchmark reads: mail as it is, mail as attackers write it, and text. Where
-// lines are so long that MTAs break them, a page is read in three ways instead of one.
+// benchPages are what the benchmark reads: mail as it is, mail as attackers write it, and text. Those
+// of long lines are also read as MTAs break them.
 func benchPages(b *testing.B) map[string][]byte {
 	benign := joined(b, corpus+"/benign/*/*.html")
 	if len(benign) == 0 {
@@ -30,13 +32,44 @@ func benchPages(b *testing.B) map[string][]byte {
 			hostile += c.HTML + "\n"
 		}
 	}
-	return map[string][]byte{
-		"benign":     bytes.Repeat(benign, 1+(4<<20)/len(benign)),
-		"newsletter": []byte(strings.Repeat(newsletter, 1+(4<<20)/len(newsletter))),
-		"hostile":    []byte(hostile),
-		"long-lines": []byte(long),
-		"text":       bytes.Repeat([]byte("Nothing in this line begins with an angle bracket.\r\n"), (20<<20)/52),
+	line := strings.ReplaceAll(newsletter, "\r\n", "") + "\r\n" // as it is where a builder minifies
+	body := strings.TrimSuffix(line, "\r\n")
+	image := `<p><img alt="Photo" style="width:100%;" src="data:image/jpeg;base64,` + strings.Repeat("/9j/4AAQSkZJRgABAQEAYABgAAD+", 40<<10/28) + `"></p>`
+	photo := `<img src="data:image/jpeg;base64,` + strings.Repeat("/9j/4AAQSkZJRgABAQEAYABgAAD+", 2<<20/28) + `">`
+	pages := map[string][]byte{
+		"minified":        []byte(strings.Repeat(line, 1+(4<<20)/len(line))),
+		"one-line":        []byte(strings.Repeat(body, 1+(4<<20)/len(body))),
+		"data-images":     []byte(strings.Repeat(line+image, 4<<20/(len(line)+len(image)))),
+		"data-photos":     []byte(strings.Repeat(body+photo, 2)),
+		"long-style":      []byte(strings.Repeat(body+"<style>"+minifiedCSS(benign, 100<<10)+"</style>", 40)),
+		"huge-style":      []byte(body + "<style>" + minifiedCSS(benign, 4<<20) + "</style>"),
+		"minified-benign": bytes.Repeat(minified(benign), 1+(4<<20)/len(benign)),
+		"benign":          bytes.Repeat(benign, 1+(4<<20)/len(benign)),
+		"newsletter":      []byte(strings.Repeat(newsletter, 1+(4<<20)/len(newsletter))),
+		"hostile":         []byte(hostile),
+		"long-lines":      []byte(long),
+		"text":            bytes.Repeat([]byte("Nothing in this line begins with an angle bracket.\r\n"), (20<<20)/52),
 	}
+	return pages
+}
+
+var breaks = regexp.MustCompile(`\s*\n\s*`)
+
+// minified is pages with each of them in one line.
+func minified(pages []byte) []byte {
+	return bytes.ReplaceAll(breaks.ReplaceAll(pages, []byte(" ")), []byte("</html>"), []byte("</html>\r\n"))
+}
+
+var styles = regexp.MustCompile(`(?is)<style[^>]*>(.*?)</style`)
+
+// minifiedCSS is about so much CSS in one line, of the styles in pages.
+func minifiedCSS(pages []byte, size int) string {
+	var css []byte
+	for _, m := range styles.FindAllSubmatch(pages, -1) {
+		css = append(css, m[1]...)
+	}
+	css = breaks.ReplaceAll(css, nil)
+	return strings.Repeat(string(css), 1+size/len(css))
 }
 
 func joined(b *testing.B, pattern string) []byte {
@@ -68,13 +101,18 @@ func compare(b *testing.B, page []byte) {
 	m := message(b, htmlHeader, string(page))
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var ours, tokens, attrs time.Duration
+	var ours, whole, tokens, attrs time.Duration
 	b.SetBytes(int64(len(page)))
 	for b.Loop() {
 		start := threadTime(b)
-		rewrite(b, m)
+		rewrite(b, m, HTML{}.Scan)
 		ours += threadTime(b) - start
 		b.StopTimer()
+		if m.Root.HasLongLines() {
+			start = threadTime(b)
+			rewrite(b, m, scanWhole)
+			whole += threadTime(b) - start
+		}
 		start = threadTime(b)
 		tokenize(page, false)
 		tokens += threadTime(b) - start
@@ -83,7 +121,17 @@ func compare(b *testing.B, page []byte) {
 		attrs += threadTime(b) - start
 		b.StartTimer()
 	}
-	speed := func(d time.Duration) float64 { return float64(len(page)) * float64(b.N) / d.Seconds() / 1e6 }
+	reportSpeed(b, len(page), ours, tokens, attrs)
+	if whole > 0 {
+		b.ReportMetric(tokens.Seconds()/whole.Seconds(), "whole-of-tokens")
+	}
+}
+
+// reportSpeed reports how fast a page of size bytes was rewritten, and which part of the tokenizer's speed
+// that is.
+func reportSpeed(b *testing.B, size int, ours, tokens, attrs time.Duration) {
+	b.Helper()
+	speed := func(d time.Duration) float64 { return float64(size) * float64(b.N) / d.Seconds() / 1e6 }
 	b.ReportMetric(speed(ours), "ours-MB/s")
 	b.ReportMetric(speed(tokens), "tokens-MB/s")
 	b.ReportMetric(speed(attrs), "attrs-MB/s")
@@ -101,8 +149,8 @@ func threadTime(b *testing.B) time.Duration {
 }
 
 // rewrite examines the part of a message and writes it with all fixes made.
-func rewrite(b *testing.B, m *eml.Message) {
-	findings, err := HTML{}.Scan(b.Context(), m.Root)
+func rewrite(b *testing.B, m *eml.Message, scan func(context.Context, *eml.Part) ([]eml.Finding, error)) {
+	findings, err := scan(b.Context(), m.Root)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -16,10 +16,12 @@ import (
 type page struct {
 	b       []byte
 	marks   []mark
-	charset []string // what the page says of itself
-	shown   bool     // a namespace of it is one of those that a browser shows
-	work    int      // bytes that were read so far
-	over    bool     // it costs more to read, or to defang, than the limits
+	charset []string      // what the page says of itself
+	shown   bool          // a namespace of it is one of those that a browser shows
+	work    int           // bytes that were read so far
+	over    bool          // it costs more to read, or to defang, than the limits
+	broken  []*brokenPage // the same as MTAs leave it, which is read along
+	piece   []byte        // room for b, where it is a piece of a page
 	tags    tagReader
 	css     cssText
 	image   image
@@ -33,14 +35,19 @@ var pages = sync.Pool{New: func() any { return new(page) }}
 // newPage gives a page that the caller puts back into pages when it is done with it.
 func newPage(b []byte) *page {
 	p := pages.Get().(*page)
-	*p = page{b: b, marks: p.marks[:0], css: cssText{text: p.css.text, start: p.css.start, end: p.css.end}, image: image{sources: p.image.sources}, tags: tagReader{tag: tag{attrs: p.tags.tag.attrs}}}
-	p.tags.b = b
+	p.reset(b)
 	return p
+}
+
+// reset makes a page of other bytes of it, with the room it has.
+func (p *page) reset(b []byte) {
+	*p = page{b: b, piece: p.piece, marks: p.marks[:0], css: cssText{text: p.css.text, start: p.css.start, end: p.css.end}, image: image{sources: p.image.sources}, tags: tagReader{tag: tag{attrs: p.tags.tag.attrs}}}
+	p.tags.b = b
 }
 
 // done puts the page back.
 func (p *page) done() {
-	p.b, p.tags.b, p.css.page = nil, nil, nil
+	p.b, p.tags.b, p.css.page, p.broken = nil, nil, nil, nil
 	pages.Put(p)
 }
 
@@ -82,7 +89,11 @@ func (p *page) examine(ctx context.Context) error {
 			break
 		}
 		i += n
-		p.markupAt(r, i)
+		last := construct{span{start: i}, len(p.marks), len(p.charset), p.work}
+		last.end = p.markupAt(r, i)
+		for _, k := range p.broken {
+			k.follow(p, last)
+		}
 		if p.work >= next {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -90,24 +101,33 @@ func (p *page) examine(ctx context.Context) error {
 			next = p.work + 1<<20
 		}
 	}
-	slices.SortFunc(p.marks, func(a, b mark) int {
+	p.marks = sorted(p.marks)
+	return nil
+}
+
+// sorted sorts marks by their places, each once.
+func sorted(marks []mark) []mark {
+	slices.SortFunc(marks, func(a, b mark) int {
 		if a.at == b.at {
 			return int(a.check) - int(b.check)
 		}
 		return a.at - b.at
 	})
-	p.marks = slices.Compact(p.marks)
-	return nil
+	return slices.Compact(marks)
 }
 
 // spend accounts for n bytes that are read.
 func (p *page) spend(n int) {
 	p.work += n
-	p.over = p.over || p.work > workFactor*len(p.b)+freeWork
+	p.over = p.over || p.work > workLimit(len(p.b))
 }
 
-// markupAt examines the tag or declaration whose "<" is at byte i, if there is one.
-func (p *page) markupAt(r *tagReader, i int) {
+// workLimit is what a page of that size may cost.
+func workLimit(size int) int { return workFactor*size + freeWork }
+
+// markupAt examines the tag or declaration whose "<" is at byte i, if there is one. It gives the end of
+// the bytes on which what it found depends; one more than there are if it depends on where the page ends.
+func (p *page) markupAt(r *tagReader, i int) (end int) {
 	name := i + 1
 	for name < len(p.b) && p.b[name] == 0 {
 		name++ // old clients drop NUL
@@ -115,28 +135,33 @@ func (p *page) markupAt(r *tagReader, i int) {
 	p.spend(name - i)
 	switch {
 	case name >= len(p.b):
+		return len(p.b) + 1
 	case isLetter(p.b[name]), p.b[name] >= 0x80 && isFolded(p.b[name:]): // closing tags hold nothing that runs
-		p.tagAt(r, i, name)
+		return p.tagAt(r, i, name)
 	case p.b[name] == '!':
-		p.declaration(name + 1)
+		return p.declaration(name + 1)
 	case hasPrefixFold(p.b[name:], "?xml-stylesheet"), hasPrefixFold(p.b[name:], "?import"):
-		p.tagAt(r, i, name)
+		return p.tagAt(r, i, name)
+	case p.b[name] == '/':
+		return name + 1
 	}
+	return name + len("?xml-stylesheet")
 }
 
-// tagAt examines the tag whose "<" is at byte i, and whose name is at byte name.
-func (p *page) tagAt(r *tagReader, i, name int) {
+// tagAt examines the tag whose "<" is at byte i, and whose name is at byte name. It gives what
+// markupAt gives.
+func (p *page) tagAt(r *tagReader, i, name int) (end int) {
 	if r.read(name) {
 		p.spend(r.tag.end - i)
-		p.tag(&r.tag)
-		return
+		return p.tag(&r.tag)
 	}
 	p.spend(len(p.b) - i)
 	if r.has('>', i) && len(r.tag.attrs) == maxAttrs {
 		p.over = true
-		return
+		return len(p.b) + 1
 	}
 	p.unclosed(&r.tag)
+	return len(p.b) + 1
 }
 
 // unclosed is a tag that the page does not end. Clients drop it, or close it with what comes
@@ -189,7 +214,8 @@ func (p *page) plain(s span) bool {
 	return true
 }
 
-func (p *page) tag(t *tag) {
+// tag examines a tag, and the style behind it if it begins one. It gives what markupAt gives.
+func (p *page) tag(t *tag) (end int) {
 	e := p.element(t.name)
 	if e.refused {
 		p.mark(e.check, p.unprefixed(t.name).start)
@@ -202,9 +228,12 @@ func (p *page) tag(t *tag) {
 		p.attr(&e, a)
 	}
 	p.images()
-	if e.safe && string(p.local(t.name)) == "style" {
-		p.style(span{t.end, p.styleEnd(t.end)}, false)
+	if !e.safe || string(p.local(t.name)) != "style" {
+		return t.end
 	}
+	css := span{t.end, p.styleEnd(t.end)}
+	p.style(css, false)
+	return min(css.end+len("</style>"), len(p.b)+1) // or what it has for a ">"
 }
 
 // styleEnd is where the content of a style element ends that begins at byte i.

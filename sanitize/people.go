@@ -149,7 +149,7 @@ func (v *viewer) start() {
 	e := viewed{name: name, hidden: around.hidden, responsive: around.responsive, size: around.size, color: around.color, on: around.on}
 	e.inherit(v.t)
 	if name == "a" {
-		e.href, e.linked = v.t.attr("href"), true
+		e.href, e.linked = string(v.t.attr("href")), true
 	}
 	v.stack = append(v.stack, e)
 	v.open[e.name]++
@@ -160,17 +160,17 @@ func (e *viewed) inherit(t *tokenReader) {
 	var l look
 	named := false
 	for _, a := range t.attrs {
-		switch a.Key {
+		switch a.name {
 		case "style":
-			l = styleOf(a.Val)
+			l = styleOf(string(a.value))
 		case "class", "id":
 			named = true
 		case "bgcolor":
-			e.on = colorOf(a.Val)
+			e.on = colorOf(string(a.value))
 		case "background":
 			e.on = "?"
 		case "color", "text":
-			e.color = colorOf(a.Val)
+			e.color = colorOf(string(a.value))
 		case "hidden":
 			e.hide("hidden", named)
 		}
@@ -206,12 +206,12 @@ func (e *viewed) hide(why string, named bool) {
 }
 
 func (v *viewer) text() {
-	if v.t.raw == "style" {
+	if v.t.in.name == "style" {
 		v.styled = true
 		v.media = v.media || bytes.Contains(v.t.text, []byte("@media"))
 		return
 	}
-	if silentElements[v.t.raw] {
+	if v.t.in.is&isSilentElement != 0 {
 		return
 	}
 	e := v.top()

@@ -246,13 +246,18 @@ func (p *page) stylesheet(t *tag) {
 }
 
 // declaration looks at what begins with "<!" before byte i. In XML it can define text and default
-// attributes (XML, sections 3.3 and 4.2), which browsers put in before anything else is looked at.
-func (p *page) declaration(i int) {
+// attributes (XML, sections 3.3 and 4.2), which browsers put in before anything else is looked at. It
+// gives what markupAt gives.
+func (p *page) declaration(i int) (end int) {
 	b := p.b[i:]
 	if hasPrefixFold(b, "ATTLIST") || hasPrefixFold(b, "ENTITY") && !harmlessEntity(b[len("ENTITY"):]) {
 		p.mark(checkSVG, i)
 		p.shown = p.shown || makesPage(b)
 	}
+	if !hasPrefixFold(b, "ENTITY") {
+		return i + len("ATTLIST")
+	}
+	return min(i+len("ENTITY")+maxEntityValue, len(p.b)+1)
 }
 
 // makesPage reports whether a declaration puts elements in, or elements into a namespace, so that what

@@ -2,6 +2,7 @@ package sanitize
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -23,14 +24,16 @@ type texter struct {
 	t     *tokenReader
 	out   lineText
 	stack []textElement
-	open  map[string]int // how many of each name are in it
-	over  int            // start tags beyond maxOpen
-	skip  string         // the drawing or template that is left out
+	open  [maxElements]int // how many of each are in it
+	over  int              // start tags beyond maxOpen
+	skip  *htmlElement     // the drawing or template that is left out; nil if none is
 	depth int
+	looks memo[textLook]
 }
 
 // A textElement is an open element.
 type textElement struct {
+	*htmlElement
 	name   string
 	hidden bool   // it, or what it is in, is not shown
 	tiny   bool   // its text has no size
@@ -46,7 +49,7 @@ type textElement struct {
 // line that is taken for the beginning of an encoded file, and, if it is to be a file, nothing that is
 // taken for a tag. The errors are those of r and w.
 func writeText(w io.Writer, r io.Reader, file bool, top string) error {
-	x := &texter{open: map[string]int{}, t: newTokenReader(r), out: lineText{w: bufio.NewWriter(w), tagless: file}}
+	x := &texter{t: newTokenReader(r), out: lineText{w: bufio.NewWriterSize(w, writeRoom), tagless: file}}
 	_, _ = x.out.w.WriteString(top)
 	for x.t.next() {
 		switch x.t.kind {
@@ -66,30 +69,29 @@ func writeText(w io.Writer, r io.Reader, file bool, top string) error {
 }
 
 func (x *texter) hidden() bool {
-	return x.skip != "" || len(x.stack) > 0 && x.stack[len(x.stack)-1].hidden
+	return x.skip != nil || len(x.stack) > 0 && x.stack[len(x.stack)-1].hidden
 }
 
 // tiny reports whether text is of no size.
 func (x *texter) tiny() bool { return len(x.stack) > 0 && x.stack[len(x.stack)-1].tiny }
 
 func (x *texter) text() {
-	if x.tiny() || x.t.raw == "style" || silentElements[x.t.raw] || x.hidden() {
+	in := x.t.in
+	if x.tiny() || in.name == "style" || in.is&isSilentElement != 0 || x.hidden() {
 		return
 	}
-	if x.has("pre") || x.t.raw == "xmp" || x.t.raw == "plaintext" {
-		for i, line := range strings.Split(string(x.t.text), "\n") {
-			if i > 0 {
+	if x.open[preElement.id] > 0 || in.same == preElement {
+		first := true
+		for line := range bytes.SplitSeq(x.t.text, []byte("\n")) {
+			if !first {
 				x.out.lineBreak()
 			}
 			x.out.verbatim(line)
+			first = false
 		}
 		return
 	}
-	x.out.words(string(x.t.text))
-}
-
-func (x *texter) has(name string) bool {
-	return x.open[name] > 0
+	x.out.text(x.t.text)
 }
 
 var (
@@ -101,68 +103,73 @@ var (
 )
 
 func (x *texter) start() {
-	name := x.t.name
-	if same, ok := sameElements[name]; ok {
-		name = same
-	}
-	if x.skip != "" {
-		if name == x.skip {
+	el := x.t.el.same
+	if x.skip != nil {
+		if el == x.skip {
 			x.depth++
 			return
 		}
-		if x.skip != "svg" || !leavesSVG[name] {
+		if x.skip.name != "svg" || el.is&isSVGEnd == 0 {
 			return
 		}
-		x.skip = ""
+		x.skip = nil
 	}
-	if name == "svg" || name == "template" {
-		x.skip, x.depth = name, 1
+	if el.name == "svg" || el.name == "template" {
+		x.skip, x.depth = el, 1
 		return
 	}
-	x.implied(name)
-	hidden := x.hidden() || isHiddenStyle(x.t)
-	if !hidden {
-		x.show(name)
+	x.implied(el)
+	look := x.look()
+	if !look.hidden {
+		x.show(el)
 	}
-	if voidElements[name] || silentVoid[name] {
+	if el.is&(isVoidElement|isSilentVoid) != 0 {
 		return
 	}
 	if len(x.stack) >= maxOpen {
 		x.over++
 		return
 	}
-	e := textElement{name: name, hidden: hidden, tiny: hasNoSize(x.t, x.tiny()), item: -1, at: x.out.n}
-	switch name {
+	e := textElement{htmlElement: el, name: x.t.name, hidden: look.hidden, tiny: look.tiny, item: -1, at: x.out.n}
+	if el != otherElement {
+		e.name = el.name
+	}
+	switch el.name {
 	case "a":
-		e.href = shownURL(x.t.attr("href"))
+		if e.href = shownURL(x.t.attr("href")); e.href != "" {
+			x.out.listen()
+		}
 	case "ol":
 		e.item = 0
 	case "table":
-		border := strings.TrimSpace(x.t.attr("border"))
-		e.grid = border != "" && border != "0"
+		border := bytes.TrimSpace(x.t.attr("border"))
+		e.grid = len(border) > 0 && string(border) != "0"
 	}
 	x.stack = append(x.stack, e)
-	x.open[e.name]++
+	x.open[el.id]++
 }
 
 // silentVoid are more elements without an end tag, which show nothing.
 var silentVoid = set("base basefont bgsound embed frame input keygen link meta param track")
 
 // show writes what a start tag stands for.
-func (x *texter) show(name string) {
-	if paragraphs[name] {
+func (x *texter) show(el *htmlElement) {
+	if el.is&isParagraph != 0 {
 		x.out.need(2)
-	} else if textLines[name] {
+	} else if el.is&isTextLine != 0 {
 		x.out.need(1)
 	}
-	switch name {
+	if el.is&isShown == 0 {
+		return
+	}
+	switch el.name {
 	case "br":
 		x.out.lineBreak()
 	case "hr":
 		x.out.words(strings.Repeat("-", 40))
 		x.out.need(2)
 	case "img":
-		if alt := strings.Join(strings.Fields(x.t.attr("alt")), " "); alt != "" {
+		if alt := strings.Join(strings.Fields(string(x.t.attr("alt"))), " "); alt != "" {
 			x.out.words("[" + shorten(alt, 500) + "]")
 		}
 	case "blockquote":
@@ -179,7 +186,7 @@ func (x *texter) show(name string) {
 	case "li":
 		x.item()
 	case "td", "th":
-		x.cell(name)
+		x.cell(el)
 	}
 }
 
@@ -199,17 +206,17 @@ func (x *texter) item() {
 }
 
 // cell begins a cell of a table.
-func (x *texter) cell(name string) {
+func (x *texter) cell(el *htmlElement) {
 	var row, table *textElement
 	for i := len(x.stack) - 1; i >= 0 && table == nil; i-- {
 		switch e := &x.stack[i]; {
-		case e.name == "tr" && row == nil:
+		case e.is&isTableRow != 0 && row == nil:
 			row = e
-		case e.name == "table":
+		case e.is&isTable != 0:
 			table = e
 		}
 	}
-	if table != nil && name == "th" {
+	if table != nil && el.name == "th" {
 		table.grid = true
 	}
 	if row == nil {
@@ -225,66 +232,63 @@ func (x *texter) cell(name string) {
 }
 
 // implied ends what a start tag implies the end of.
-func (x *texter) implied(name string) {
-	switch name {
-	case "tr":
-		x.popInner("tr", "table")
-	case "td", "th":
-		x.popInner("td", "tr", "table")
-		x.popInner("th", "tr", "table")
-	case "li":
-		x.popInner("li", "ul", "ol", "menu", "dir", "table")
-	case "dd", "dt":
-		x.popInner("dd", "dl", "table")
-		x.popInner("dt", "dl", "table")
-	case "a":
-		x.popInner("a", "table", "td", "th")
-	case "option":
-		x.popInner("option", "select", "table")
+func (x *texter) implied(el *htmlElement) {
+	switch {
+	case el.is&implies == 0:
+	case el.is&isTableRow != 0:
+		x.popInner(el, "", isTable)
+	case el.is&isTableCell != 0:
+		x.popInner(tdElement, "", isTableRow|isTable)
+		x.popInner(thElement, "", isTableRow|isTable)
+	case el.name == "li":
+		x.popInner(el, "", isItemList|isTable)
+	case el.name == "dd", el.name == "dt":
+		x.popInner(ddElement, "", isTermList|isTable)
+		x.popInner(dtElement, "", isTermList|isTable)
+	case el.name == "a":
+		x.popInner(el, "", isTable|isTableCell)
+	case el.name == "option":
+		x.popInner(el, "", isSelect|isTable)
 	}
-	if closesParagraph[name] {
-		x.popInner("p", "table", "td", "th", "caption")
+	if el.is&isParagraphEnd != 0 {
+		x.popInner(paragraphElement, "", isBarrier)
 	}
 }
 
-// popInner ends the nearest element of that name, if none of the others is nearer.
-func (x *texter) popInner(name string, stop ...string) {
-	if x.open[name] == 0 {
+// popInner ends the nearest element that is el, if none of the others is nearer; of those that are not known,
+// that of the name.
+func (x *texter) popInner(el *htmlElement, other string, stop elementKind) {
+	if x.open[el.id] == 0 {
 		return
 	}
 	for i := len(x.stack) - 1; i >= 0; i-- {
-		if x.stack[i].name == name {
+		switch e := &x.stack[i]; {
+		case e.htmlElement == el && (el != otherElement || e.name == other):
 			x.popTo(i)
 			return
-		}
-		for _, s := range stop {
-			if x.stack[i].name == s {
-				return
-			}
+		case e.is&stop != 0:
+			return
 		}
 	}
 }
 
 func (x *texter) end() {
-	name := x.t.name
-	if same, ok := sameElements[name]; ok {
-		name = same
-	}
+	el := x.t.el.same
 	switch {
-	case x.skip != "":
-		if name == x.skip {
+	case x.skip != nil:
+		if el == x.skip {
 			if x.depth--; x.depth == 0 {
-				x.skip = ""
+				x.skip = nil
 			}
 		}
 	case x.over > 0:
 		x.over--
-	case name == "table":
-		x.popInner(name)
-	case tableParts[name]:
-		x.popInner(name, "table")
+	case el.is&isTable != 0:
+		x.popInner(el, "", 0)
+	case el.is&isTablePart != 0:
+		x.popInner(el, "", isTable)
 	default:
-		x.popInner(name, "table", "td", "th")
+		x.popInner(el, x.t.name, isTable|isTableCell)
 	}
 }
 
@@ -293,11 +297,12 @@ func (x *texter) popTo(n int) {
 	for len(x.stack) > n {
 		e := x.stack[len(x.stack)-1]
 		x.stack = x.stack[:len(x.stack)-1]
-		if x.open[e.name]--; x.open[e.name] == 0 {
-			delete(x.open, e.name) // there are as many names as anybody likes
-		}
+		x.open[e.id]--
 		if !e.hidden {
 			x.leave(&e)
+		}
+		if e.href != "" {
+			x.out.unlisten()
 		}
 	}
 }
@@ -307,8 +312,10 @@ func (x *texter) leave(e *textElement) {
 	switch e.name {
 	case "a":
 		x.link(e)
-	case "h1", "h2":
-		x.out.underline(map[string]string{"h1": "=", "h2": "-"}[e.name])
+	case "h1":
+		x.out.underline("=")
+	case "h2":
+		x.out.underline("-")
 	case "blockquote":
 		x.out.quotes--
 	case "ul", "ol", "menu", "dir":
@@ -321,9 +328,9 @@ func (x *texter) leave(e *textElement) {
 	case "q":
 		x.out.words(`"`)
 	}
-	if paragraphs[e.name] {
+	if e.is&isParagraph != 0 {
 		x.out.need(2)
-	} else if textLines[e.name] {
+	} else if e.is&isTextLine != 0 {
 		x.out.need(1)
 	}
 }
@@ -334,50 +341,68 @@ func (x *texter) link(e *textElement) {
 		return
 	}
 	said := x.out.last(x.out.n - e.at)
-	plain := strings.TrimPrefix(e.href, "mailto:")
-	if said == e.href || said == plain || said == strings.TrimSuffix(e.href, "/") {
+	switch string(said) {
+	case e.href, strings.TrimPrefix(e.href, "mailto:"), strings.TrimSuffix(e.href, "/"):
 		return
 	}
-	x.out.url(e.href, said != "")
+	x.out.url(e.href, len(said) > 0)
 }
 
 // shownURL is the URL of a link as it is shown; empty if it leads nowhere, or to what is no link in
 // a mail.
-func shownURL(v string) string {
-	v, ok := cleanURL("a", "href", v)
-	if !ok || !strings.Contains(v, ":") {
+func shownURL(v []byte) string {
+	has := kindsOf(v)
+	v, ok := cleanURL(linkElement, cleanLink, v, has)
+	if !ok || has&byteColon == 0 {
 		return ""
 	}
-	return urlText.Replace(shorten(v, maxTextURL))
+	s := shorten(string(v), maxTextURL)
+	if has&(byteUnplain|byteMarkup|byteQuote) == 0 {
+		return s
+	}
+	return urlText.Replace(s)
 }
 
 // urlText encodes what would end a URL in a text.
 var urlText = strings.NewReplacer(" ", "%20", "<", "%3C", ">", "%3E", `"`, "%22", "\u00a0", "%C2%A0")
 
-// hasNoSize reports whether text within the start tag that was read last is of no size; around is
-// whether that around it is.
-func hasNoSize(t *tokenReader, around bool) bool {
-	s := styleOf(t.attr("style"))
-	switch {
-	case !s.sized:
-		return around
-	case s.relative:
-		return around || s.size == 0
-	}
-	return s.size <= 1
-}
+// A textLook is what of a style matters for text.
+type textLook struct{ hidden, tiny, sized, relative bool }
 
-// isHiddenStyle reports whether the start tag that was read last begins what is not shown.
-func isHiddenStyle(t *tokenReader) bool {
-	for _, a := range t.attrs {
-		switch a.Key {
+// look tells whether what is within the start tag that was read last is shown, and of no size.
+func (x *texter) look() textLook {
+	l := textLook{hidden: x.hidden()}
+	var style textLook
+	for i := range x.t.attrs {
+		switch a := &x.t.attrs[i]; a.name {
 		case "hidden":
-			return true
+			l.hidden = true
 		case "style":
-			if s := styleOf(a.Val); s.hides() {
-				return true
-			}
+			style = x.style(a.value)
 		}
 	}
-	return false
+	l.hidden = l.hidden || style.hidden
+	switch around := x.tiny(); {
+	case !style.sized:
+		l.tiny = around
+	case style.relative:
+		l.tiny = around || style.tiny
+	default:
+		l.tiny = style.tiny
+	}
+	return l
+}
+
+// style reads a style attribute.
+func (x *texter) style(v []byte) textLook {
+	known, ok := x.looks.at(v)
+	if ok {
+		return *known
+	}
+	s := styleOf(string(v))
+	l := textLook{hidden: s.hides(), tiny: s.size == 0 || !s.relative && s.size <= 1, sized: s.sized, relative: s.relative}
+	if known != nil {
+		*known = l
+	}
+	return l
 }

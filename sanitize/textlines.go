@@ -22,7 +22,8 @@ type lineText struct {
 	prefix  string // of the current line
 	tagless bool
 	n       int    // how much text there was
-	tail    []byte // the end of it
+	links   int    // that are open
+	tail    []byte // the end of the text, if there are any
 	width   int    // of the current line
 }
 
@@ -41,22 +42,63 @@ func (l *lineText) lineBreak() {
 }
 
 // words writes text whose white space means nothing.
-func (l *lineText) words(s string) {
-	for i, r := range s {
+func (l *lineText) words(s string) { l.text([]byte(s)) }
+
+// text writes text whose white space means nothing.
+func (l *lineText) text(b []byte) {
+	for i := 0; i < len(b); {
+		if byteKinds[b[i]]&byteBlank != 0 {
+			l.blank = l.blank || l.breaks == 0
+			i = skipSpace(b, i)
+			continue
+		}
+		if n := plainText(b[i:]); n > 0 {
+			l.due()
+			l.run(b[i : i+n])
+			i += n
+			continue
+		}
+		r, size := utf8.DecodeRune(b[i:])
 		switch {
-		case r == ' ' || r == '\t' || r == '\n' || r == '\r' || r == '\f' || r == 0xa0:
+		case r == 0xa0:
 			l.blank = l.blank || l.breaks == 0
 		case isUnread(r):
-		case r == utf8.RuneError && !utf8.FullRuneInString(s[i:]):
+		case r == utf8.RuneError && !utf8.FullRune(b[i:]):
 		default:
 			l.rune(r)
 		}
+		i += size
 	}
 }
 
+// plainText is how many bytes b begins with that are words with one blank between them.
+func plainText(b []byte) int {
+	i := 0
+	for i < len(b) {
+		switch {
+		case byteKinds[b[i]]&byteWord != 0:
+			i++
+		case b[i] == ' ':
+			if i == 0 || i+1 == len(b) || byteKinds[b[i+1]]&byteWord == 0 {
+				return i
+			}
+			i += 2
+		case b[i] < utf8.RuneSelf:
+			return i
+		default:
+			r, size := utf8.DecodeRune(b[i:])
+			if r == 0xa0 || r == utf8.RuneError || isUnread(r) {
+				return i
+			}
+			i += size
+		}
+	}
+	return i
+}
+
 // verbatim writes text whose white space counts.
-func (l *lineText) verbatim(s string) {
-	for _, r := range s {
+func (l *lineText) verbatim(b []byte) {
+	for _, r := range string(b) {
 		if r == ' ' || r == '\t' || !isUnread(r) {
 			l.rune(r)
 		}
@@ -74,6 +116,12 @@ func isUnread(r rune) bool {
 }
 
 func (l *lineText) rune(r rune) {
+	l.due()
+	l.put(r)
+}
+
+// due writes what is due before the next word.
+func (l *lineText) due() {
 	if l.breaks > 0 {
 		if l.any || len(l.line) > 0 {
 			l.endLine()
@@ -87,37 +135,90 @@ func (l *lineText) rune(r rune) {
 		l.put(' ')
 	}
 	l.blank = false
-	l.put(r)
 }
 
 func (l *lineText) put(r rune) {
-	if len(l.line) == 0 && !l.long {
-		l.prefix = l.indent()
-	}
-	if l.tagless && len(l.line) > 0 && l.line[len(l.line)-1] == '<' && (isLetter(byte(min(r, 0x7f))) || strings.ContainsRune("/!?", r)) {
-		l.line = append(l.line, ' ')
-	}
+	l.begin(r)
 	if len(l.line) >= maxTextLine && r != '<' && l.line[len(l.line)-1] != '<' {
 		l.flush()
 	}
+	at := len(l.line)
 	l.line = utf8.AppendRune(l.line, r)
 	l.n, l.width = l.n+1, l.width+1
-	if l.tail = utf8.AppendRune(l.tail, r); len(l.tail) > 2*maxTextURL {
-		l.tail = append(l.tail[:0], l.tail[len(l.tail)-maxTextURL:]...)
+	l.hear(l.line[at:])
+}
+
+// begin prepares the line for a character: what is before it, if it is the first, or so that it does not
+// begin a tag.
+func (l *lineText) begin(r rune) {
+	if len(l.line) == 0 && !l.long {
+		l.prefix = l.indent()
+	}
+	if l.begins(r) {
+		l.line = append(l.line, ' ')
 	}
 }
 
-// last are the last n characters.
-func (l *lineText) last(n int) string {
+// begins reports whether a character would begin a tag.
+func (l *lineText) begins(r rune) bool {
+	return l.tagless && len(l.line) > 0 && l.line[len(l.line)-1] == '<' && (isLetter(byte(min(r, 0x7f))) || strings.ContainsRune("/!?", r))
+}
+
+// run writes what plainText found.
+func (l *lineText) run(b []byte) {
+	for len(b) > 0 {
+		n := min(len(b), maxTextLine-len(l.line))
+		for n > 0 && n < len(b) && !utf8.RuneStart(b[n]) {
+			n--
+		}
+		if r, size := utf8.DecodeRune(b); n <= 0 || l.begins(r) {
+			l.put(r)
+			b = b[size:]
+			continue
+		}
+		if len(l.line) == 0 && !l.long {
+			l.prefix = l.indent()
+		}
+		l.line = append(l.line, b[:n]...)
+		count := utf8.RuneCount(b[:n])
+		l.n, l.width = l.n+count, l.width+count
+		l.hear(b[:n])
+		b = b[n:]
+	}
+}
+
+// listen keeps the text from here on, as that of a link that begins.
+func (l *lineText) listen() {
+	if l.links++; l.links == 1 {
+		l.tail = l.tail[:0]
+	}
+}
+
+// unlisten is for the end of the link.
+func (l *lineText) unlisten() { l.links-- }
+
+// hear keeps text of a link.
+func (l *lineText) hear(b []byte) {
+	const keep = maxTextURL * utf8.UTFMax
+	if l.links == 0 {
+		return
+	}
+	if l.tail = append(l.tail, b...); len(l.tail) > 2*keep {
+		l.tail = append(l.tail[:0], l.tail[len(l.tail)-keep:]...)
+	}
+}
+
+// last are the last n characters of a link that is open.
+func (l *lineText) last(n int) []byte {
 	if n > maxTextURL {
-		return "..."
+		return []byte("...")
 	}
 	i := len(l.tail)
 	for ; n > 0 && i > 0; n-- {
 		_, size := utf8.DecodeLastRune(l.tail[:i])
 		i -= size
 	}
-	return strings.TrimSpace(string(l.tail[i:]))
+	return bytes.TrimSpace(l.tail[i:])
 }
 
 // url writes the URL of a link.
@@ -157,6 +258,9 @@ func (l *lineText) flush() {
 
 // indent is what is before a line that begins now.
 func (l *lineText) indent() string {
+	if l.quotes == 0 && l.lists == 0 {
+		return ""
+	}
 	s := strings.Repeat("> ", min(l.quotes, maxTextLevels))
 	if l.lists > 0 {
 		s += strings.Repeat("  ", min(l.lists, maxTextLevels)-1) + cmp.Or(l.bullet, "  ")
@@ -169,6 +273,9 @@ func (l *lineText) indent() string {
 // PGP or a mailbox; or a page, if it is the first.
 func isRiskyLine(line []byte, first bool) bool {
 	line = bytes.TrimLeft(line, " \t")
+	if len(line) == 0 || strings.IndexByte("bBfF=(-:<", line[0]) < 0 {
+		return false
+	}
 	low := bytes.ToLower(line[:min(len(line), 64)])
 	if rest, ok := bytes.CutPrefix(low, []byte("begin ")); ok && len(rest) > 0 && (isDigit(rest[0]) || isBlank(rest[0])) {
 		return true

@@ -28,18 +28,28 @@ type tokenReader struct {
 	err error // that of r; nil at its end
 
 	kind  html.TokenType
-	name  string           // of a tag
-	attrs []html.Attribute // of a start tag, with character references decoded; each name once
-	text  []byte           // of a text with character references decoded, or a document type; good until the next call
+	el    *htmlElement // of a tag; otherElement if its name is not known
+	name  string       // of a tag
+	attrs []tagAttr    // of a start tag, those that are known; each name once
+	text  []byte       // of a text with character references decoded, or a document type; good until the next call
+	has   byteKind     // the kinds of what is in a text
 
-	raw     string // the element whose raw text is read; empty outside of one
-	goes    bool   // the raw text began before
-	room    int    // how much a token may have at once
-	carried []byte // the end of a piece of text, which belongs to the next; nil but behind one
+	in      *htmlElement // whose raw text is read; otherElement outside of one
+	goes    bool         // the raw text began before
+	room    int          // how much a token may have at once
+	carried []byte       // the end of a piece of text, which belongs to the next; nil but behind one
+}
+
+// A tagAttr is an attribute of a start tag. Its value has its character references decoded, and is good
+// until the next call.
+type tagAttr struct {
+	*attribute
+	value []byte
+	has   byteKind // the kinds of what is in it
 }
 
 func newTokenReader(r io.Reader) *tokenReader {
-	t := &tokenReader{r: r}
+	t := &tokenReader{r: r, in: otherElement}
 	t.restart(html.NewTokenizer(r), textRoom)
 	return t
 }
@@ -74,9 +84,8 @@ func (t *tokenReader) next() bool {
 			t.readTag()
 			return true
 		case html.EndTagToken:
-			t.kind, t.raw, t.goes = kind, "", false
-			name, _ := t.z.TagName()
-			t.name, t.attrs = string(name), t.attrs[:0]
+			t.kind, t.in, t.goes, t.attrs = kind, otherElement, false, t.attrs[:0]
+			t.readName(t.z.Raw()[len("</"):])
 			t.setRoom(textRoom)
 			return true
 		case html.DoctypeToken:
@@ -92,56 +101,141 @@ func (t *tokenReader) next() bool {
 // tokenizer.
 var rawElements = set("iframe noembed noframes plaintext script style textarea title xmp")
 
+// readTag reads a start tag. It does so anew, out of the bytes that are a tag for the tokenizer, which
+// would copy each name and each value.
 func (t *tokenReader) readTag() {
-	name, more := t.z.TagName()
-	t.name, t.attrs = string(name), t.attrs[:0]
-	for more {
-		var key, value []byte
-		key, value, more = t.z.TagAttr()
-		if len(t.attrs) < maxAttrs && !t.hasAttr(string(key)) {
-			t.attrs = append(t.attrs, html.Attribute{Key: string(key), Val: string(value)})
-		}
-	}
+	rest := t.readName(t.z.Raw()[len("<"):])
+	t.readAttrs(rest)
 	if t.name == "noscript" {
 		t.z.NextIsNotRawText() // mail clients run no scripts
 	}
-	if rawElements[t.name] {
-		t.raw, t.goes = t.name, false
+	if t.el.is&isRawElement != 0 {
+		t.in, t.goes = t.el, false
 	}
 	room := textRoom
-	if t.raw == "style" {
+	if t.in.name == "style" {
 		room = maxToken
 	}
 	t.setRoom(room)
 }
 
-func (t *tokenReader) hasAttr(key string) bool {
-	for i := range t.attrs {
-		if t.attrs[i].Key == key {
-			return true
+// readName reads the name of a tag, which b begins with, and gives what is behind it.
+func (t *tokenReader) readName(b []byte) []byte {
+	n, has := 0, byteKind(0)
+	for n < len(b) {
+		k := byteKinds[b[n]]
+		if k&byteTagName == 0 {
+			break
+		}
+		has |= k
+		n++
+	}
+	name := b[:n]
+	if has&byteUpper != 0 {
+		lower(name)
+	}
+	if t.el = htmlElements.find(name); t.el != nil {
+		t.name = t.el.name
+		return b[n:]
+	}
+	t.el = otherElement
+	if has&byteOdd != 0 {
+		name = bytes.ReplaceAll(name, []byte{0}, []byte("\ufffd"))
+	}
+	if t.name != string(name) {
+		t.name = string(name)
+	}
+	return b[n:]
+}
+
+// readAttrs reads the attributes of a start tag as the tokenizer does (HTML, section 13.2.5.32 on). b is
+// what is behind its name.
+func (t *tokenReader) readAttrs(b []byte) {
+	t.attrs = t.attrs[:0]
+	var seen attrSet
+	for i := skipSpace(b, 0); i < len(b) && b[i] != '>'; i = skipSpace(b, i) {
+		start, has := i, byteKind(0)
+		if b[i] == '=' {
+			i++ // the first character of a name
+		}
+		for i < len(b) {
+			k := byteKinds[b[i]]
+			if k&byteAttrKey == 0 {
+				break
+			}
+			has |= k
+			i++
+		}
+		key := b[start:i]
+		if has&byteUpper != 0 {
+			lower(key)
+		}
+		a := tagAttr{attribute: htmlAttrs.find(key)}
+		if a.value, a.has, i = attrValue(b, skipSpace(b, i)); a.attribute != nil && !seen.has(a.id) {
+			seen.add(a.id)
+			a.decode()
+			t.attrs = append(t.attrs, a)
 		}
 	}
-	return false
+}
+
+func skipSpace(b []byte, i int) int {
+	for i < len(b) && byteKinds[b[i]]&byteBlank != 0 {
+		i++
+	}
+	return i
+}
+
+// attrValue reads the value of an attribute from behind its name on; there may be none. It gives the kinds
+// of its bytes, and what is behind it.
+func attrValue(b []byte, i int) (value []byte, has byteKind, next int) {
+	switch {
+	case i < len(b) && b[i] == '/':
+		return nil, 0, i + 1
+	case i == len(b) || b[i] != '=':
+		return nil, 0, i
+	}
+	if i = skipSpace(b, i+1); i == len(b) || b[i] == '>' {
+		return nil, 0, i
+	}
+	start, quote := i, b[i]
+	if quote == '"' || quote == '\'' {
+		for i, start = i+1, i+1; i < len(b) && b[i] != quote; i++ {
+			has |= byteKinds[b[i]]
+		}
+		return b[start:i], has, min(i+1, len(b))
+	}
+	for ; i < len(b) && b[i] != '>' && byteKinds[b[i]]&byteBlank == 0; i++ {
+		has |= byteKinds[b[i]]
+	}
+	return b[start:i], has, i
 }
 
 // attr is the value of an attribute; empty if there is none.
-func (t *tokenReader) attr(key string) string {
+func (t *tokenReader) attr(name string) []byte {
 	for i := range t.attrs {
-		if t.attrs[i].Key == key {
-			return t.attrs[i].Val
+		if t.attrs[i].name == name {
+			return t.attrs[i].value
 		}
 	}
-	return ""
+	return nil
 }
 
 // readText takes a text, or a piece of a long one. It reports false if there is nothing in it yet.
 func (t *tokenReader) readText() bool {
 	raw := t.z.Raw()
-	if len(raw) < t.room || t.raw != "" {
+	if t.in != otherElement {
 		t.text = t.z.Text()
-		if t.raw == "" {
-			t.setRoom(textRoom)
+		t.has = kindsOf(t.text)
+		return true
+	}
+	if len(raw) < t.room {
+		t.text, t.has = raw, kindsOf(raw)
+		if t.has&(byteAmp|byteOdd) != 0 {
+			t.text = t.z.Text()
+			t.has = kindsOf(t.text)
 		}
+		t.setRoom(textRoom)
 		return true
 	}
 	cut := len(raw)
@@ -158,6 +252,7 @@ func (t *tokenReader) readText() bool {
 	}
 	t.carried = bytes.Clone(raw[cut:])
 	t.text = []byte(html.UnescapeString(string(bytes.ReplaceAll(raw[:cut], []byte("\r\n"), []byte("\n")))))
+	t.has = kindsOf(t.text)
 	return true
 }
 
@@ -177,8 +272,8 @@ func (t *tokenReader) goOn() bool {
 		t.r = io.MultiReader(bytes.NewReader(t.carried), rest)
 		t.carried = nil
 		t.restart(html.NewTokenizer(t.r), textRoom)
-	case t.raw != "": // behind a piece of raw text
-		t.r, t.goes = io.MultiReader(strings.NewReader("<"+t.raw+">"), rest), true
+	case t.in != otherElement: // behind a piece of raw text
+		t.r, t.goes = io.MultiReader(strings.NewReader(t.in.tag+">"), rest), true
 		t.restart(html.NewTokenizer(t.r), textRoom)
 		t.z.Next() // the tag, by which it knows that raw text follows
 		t.r = rest

@@ -8,6 +8,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"rastel/sanitize/eml"
 )
@@ -23,6 +24,11 @@ type BudgetLimits struct {
 	Members int   // number of members; default 10 000
 	Depth   int   // containers in one another; default 16
 	Ratio   int64 // of expanded to packed bytes, counted after the first 10 MB; default 250
+
+	// Time is how long all containers may take, one after the other, and ContainerTime how long
+	// a single one. Waiting for the rest of the message does not count.
+	Time          time.Duration // default 1 minute
+	ContainerTime time.Duration // default 30 seconds
 }
 
 // ratioFree is how many bytes may come out before the ratio counts: small files that are
@@ -42,6 +48,12 @@ func (l BudgetLimits) withDefaults() BudgetLimits {
 	if l.Ratio == 0 {
 		l.Ratio = 250
 	}
+	if l.Time == 0 {
+		l.Time = time.Minute
+	}
+	if l.ContainerTime == 0 {
+		l.ContainerTime = 30 * time.Second
+	}
 	return l
 }
 
@@ -52,6 +64,8 @@ type Budget struct {
 	spool   eml.SpoolOptions
 	bytes   atomic.Int64
 	members atomic.Int64
+	spent   atomic.Int64 // time, in nanoseconds
+	words   func(context.Context) []string
 
 	mu    sync.Mutex
 	taken map[*eml.Part]int // the last index of a member
@@ -61,6 +75,23 @@ type Budget struct {
 func NewBudget(lim BudgetLimits, spool eml.SpoolOptions) *Budget {
 	return &Budget{lim: lim.withDefaults(), spool: spool}
 }
+
+// Spool makes an empty spool for what an expander must keep on the way to its members, and closes.
+func (b *Budget) Spool() *eml.Spool { return eml.NewSpool(b.spool) }
+
+// Words are what may be passwords in the message: see Candidates. It waits until the message has
+// been read to its end. There are none if ctx ends before, if there is no message, or no words in it.
+// Ask only where there is something to try them on.
+func (b *Budget) Words(ctx context.Context) []string {
+	if b.words == nil {
+		return nil
+	}
+	defer pause(ctx)()
+	return b.words(ctx)
+}
+
+// SetWords says where Words come from, before the budget is used.
+func (b *Budget) SetWords(f func(context.Context) []string) { b.words = f }
 
 // Members is how many members may still be made; an expander that knows their number
 // beforehand can give up before it starts.

@@ -111,8 +111,11 @@ func (b *berReader) content(kind cmsKind) (c cms, err error) {
 	sequences := 0
 	for range maxCMSFields {
 		e, ok, err := b.next()
-		if err != nil || !ok {
+		if err != nil {
 			return c, err
+		}
+		if !ok {
+			break // it must be there, even if it is empty
 		}
 		if e.isSequence() {
 			sequences++

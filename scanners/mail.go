@@ -10,7 +10,7 @@ import (
 )
 
 // Mail opens messages that are carried as files or in a transfer encoding, so that the parser
-// did not read them in place: attached .eml files, and message/rfc822 in base64.
+// did not read them in place: attached .eml files, mailboxes, and message/rfc822 in base64.
 type Mail struct{ Limits eml.Limits }
 
 // Checks are those of the parser.
@@ -40,6 +40,9 @@ func (s Mail) Expand(ctx context.Context, p *eml.Part, b *Budget, yield func(*em
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
+	if err == nil && isMailbox(p) {
+		err = mailbox(ctx, p, b, yield)
+	}
 	return findings, err
 }
 
@@ -68,7 +71,7 @@ func opensAsMail(p *eml.Part) bool {
 }
 
 // mailExtensions are those that desktops open with a mail client, or with a browser that knows MIME.
-var mailExtensions = map[string]bool{".eml": true, ".emlx": true, ".mht": true, ".mhtml": true, ".nws": true, ".mim": true, ".mime": true, ".mbox": true}
+var mailExtensions = map[string]bool{".eml": true, ".emlx": true, ".mht": true, ".mhtml": true, ".nws": true, ".mim": true, ".mime": true, ".mbox": true, ".mbx": true}
 
 // statusTypes are messages of fields alone. Clients that look for parts in them, as in any message,
 // find some only if the header says so.

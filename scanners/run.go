@@ -31,6 +31,7 @@ type Run struct {
 	pending          int
 	report           Report
 	adopted          map[*eml.Part][]*eml.Part // what came out of containers
+	text             text
 }
 
 // A lane is a queue of tasks and the goroutines that work on it.
@@ -45,7 +46,8 @@ type lane struct {
 type item struct {
 	part   *eml.Part
 	parent *item
-	left   int // tasks and children that are not done
+	left   int  // tasks and children that are not done
+	closed bool // not to be opened
 }
 
 // Add has a leaf examined. It never blocks.
@@ -53,27 +55,39 @@ func (r *Run) Add(p *eml.Part) { r.add(p, nil) }
 
 func (r *Run) add(p *eml.Part, parent *item) {
 	it := &item{part: p, parent: parent, left: 1 + len(r.set.wait)}
+	around := sameAround(p)
+	it.closed = around != nil
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if parent != nil {
 		parent.left++
 	}
-	r.push(&r.compute, func() {
-		for i := range r.set.compute {
-			r.scan(&r.set.compute[i], it)
-		}
-		r.done(it)
-	})
-	for i := range r.set.wait {
-		r.push(&r.waiting, func() {
-			r.scan(&r.set.wait[i], it)
-			r.done(it)
-		})
+	if it.closed {
+		r.failed("containers", p, fmt.Errorf("%w: the same again as %s, which it is in; not opened another time", ErrBudget, around.ID))
 	}
+	r.push(&r.compute, func() { r.scanAll(r.set.compute, it) })
+	for i := range r.set.wait {
+		r.push(&r.waiting, func() { r.scanAll(r.set.wait[i:i+1], it) })
+	}
+}
+
+// sameAround is a container around p with the very content of p: one that would never end (a
+// quine). Nil if there is none.
+func sameAround(p *eml.Part) *eml.Part {
+	if !p.Is("container") {
+		return nil
+	}
+	for q := p.Parent; q != nil; q = q.Parent {
+		if q.Leaf() && q.Size == p.Size && q.SHA256 == p.SHA256 {
+			return q
+		}
+	}
+	return nil
 }
 
 // Message has the message as a whole examined, once it has been parsed.
 func (r *Run) Message(m *eml.Message) {
+	r.text.set(m)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pushMessage(&r.compute, r.set.compute, m)
@@ -122,6 +136,7 @@ func (r *Run) work(l *lane) {
 // Wait waits until everything has been examined, members of containers included, links those to
 // their containers, and reports. Nothing of the run is left running afterwards.
 func (r *Run) Wait() Report {
+	r.text.set(nil) // unless Message was called
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for r.pending > 0 || r.compute.workers+r.waiting.workers > 0 {
@@ -135,20 +150,48 @@ func (r *Run) Wait() Report {
 	return r.report
 }
 
-// scan has one scanner examine one part.
-func (r *Run) scan(n *Named, it *item) {
-	r.call(n.Name, it.part, func() ([]eml.Finding, error) { return n.Scanner.Scan(r.ctx, it.part) })
-	e, ok := n.Scanner.(Expander)
-	if !ok {
-		return
+// scanAll has scanners examine one part.
+func (r *Run) scanAll(list []Named, it *item) {
+	c := &clock{b: r.budget}
+	for i := range list {
+		r.scan(&list[i], it, c)
 	}
-	r.call(n.Name, it.part, func() ([]eml.Finding, error) {
-		return e.Expand(r.ctx, it.part, r.budget, func(m *eml.Part) error {
+	c.close()
+	r.done(it)
+}
+
+// scan has one scanner examine one part.
+func (r *Run) scan(n *Named, it *item, c *clock) {
+	r.call(n.Name, it.part, func() ([]eml.Finding, error) { return n.Scanner.Scan(r.ctx, it.part) })
+	if e, ok := n.Scanner.(Expander); ok && !it.closed {
+		r.call(n.Name, it.part, func() ([]eml.Finding, error) { return r.expand(e, it, c) })
+	}
+}
+
+// expand has what is in a part examined too.
+func (r *Run) expand(e Expander, it *item, c *clock) ([]eml.Finding, error) {
+	if c.told { // its time is up, and another expander has said so
+		return nil, nil
+	}
+	ctx := c.start(r.ctx)
+	defer c.stop()
+	members, size := 0, int64(0)
+	findings, err := []eml.Finding(nil), c.over()
+	if err == nil {
+		findings, err = e.Expand(ctx, it.part, r.budget, func(m *eml.Part) error {
+			members, size = members+1, size+m.Size
 			r.adopt(it.part, m)
 			r.add(m, it)
-			return r.ctx.Err()
+			return ctx.Err()
 		})
-	})
+	}
+	if over := c.over(); over != nil {
+		err, c.told = over, true
+	}
+	if errors.Is(err, ErrBudget) {
+		err = fmt.Errorf("%w; %d members of %d bytes were examined, what else is in it was not", err, members, size)
+	}
+	return findings, err
 }
 
 // adopt notes what was yielded by a container: the member itself, or the message that it belongs

@@ -33,6 +33,18 @@ type Expander interface {
 	Expand(ctx context.Context, p *eml.Part, b *Budget, yield func(*eml.Part) error) ([]eml.Finding, error)
 }
 
+// An Opener is an Expander whose decoders may do what no program survives: overflow the stack, use
+// up the memory, never end. Its Expand may be called in a process of its own (rastel worker), so it
+// depends on nothing but its configuration, its budget, and the content, names, media type, type,
+// size and depth of the part.
+type Opener interface {
+	Expander
+	// Opens tells without decoding anything whether Expand could have anything to do with p.
+	// Most parts of most messages are nothing to open, and this is all they cost. If it is
+	// false, Expand would find nothing and yield nothing.
+	Opens(p *eml.Part) bool
+}
+
 // A MessageScanner is a Scanner that also looks at the message as a whole, once it has been
 // read to its end: at header fields, or at how parts belong together.
 type MessageScanner interface {

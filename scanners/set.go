@@ -77,6 +77,8 @@ func (s *Set) Checks() []eml.Check {
 func (s *Set) Start(ctx context.Context) *Run {
 	r := &Run{set: s, ctx: ctx, budget: NewBudget(s.opt.Budget, s.opt.Spool), adopted: map[*eml.Part][]*eml.Part{}}
 	r.idle.L = &r.mu
+	r.text.known = make(chan struct{})
+	r.budget.SetWords(r.text.words)
 	r.compute.max, r.waiting.max = s.opt.Workers, s.opt.Waiting
 	return r
 }

@@ -23,6 +23,11 @@ func (TNEF) Checks() []eml.Check { return []eml.Check{damagedCheck} }
 // Scan finds nothing: all that is to be said is said by Expand.
 func (TNEF) Scan(context.Context, *eml.Part) ([]eml.Finding, error) { return nil, nil }
 
+// Opens reports whether p is TNEF, or should be.
+func (TNEF) Opens(p *eml.Part) bool {
+	return p.Type == "tnef" || isTNEFLabel(p.MediaType) && p.Size > 0
+}
+
 // Expand yields the bodies of the message in p, its attachments, and the messages in it.
 func (TNEF) Expand(ctx context.Context, p *eml.Part, b *Budget, yield func(*eml.Part) error) ([]eml.Finding, error) {
 	h := &hidden{ctx: ctx, p: p, b: b, yield: yield}

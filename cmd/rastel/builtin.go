@@ -15,6 +15,7 @@ import (
 	"rastel/scanners/clamd"
 	"rastel/scanners/dkim"
 	"rastel/scanners/ole"
+	"rastel/scanners/script"
 )
 
 // builtin is the list of scanners: to add one, write it and add its line.
@@ -28,6 +29,7 @@ func builtin(cfg *Config) []scanners.Named {
 		{Name: "header", Scanner: sanitize.Header{Config: cfg.Sanitize}},
 		{Name: "mail", Scanner: scanners.Mail{Limits: cfg.mimeLimits()}},
 		{Name: "crypto", Scanner: scanners.Crypto{}},
+		{Name: "script", Scanner: script.Scanner{}},
 		{Name: "smuggling", Scanner: scanners.Smuggling{}},
 		{Name: "ole", Scanner: ole.Messages{}},
 		{Name: "archive", Scanner: archive.New(archive.Config{})},

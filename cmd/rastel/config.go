@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -58,6 +59,9 @@ type LimitsConfig struct {
 	ExpandedMembers int   `yaml:"expanded_members"` // members of all containers; default 10000
 	ExpandedDepth   int   `yaml:"expanded_depth"`   // containers in one another; default 16
 	ExpandedRatio   int64 `yaml:"expanded_ratio"`   // expanded to packed bytes, after the first 10 MB; default 250
+
+	ExpandedTime  time.Duration `yaml:"expanded_time"`  // what all containers may take; default 1m
+	ContainerTime time.Duration `yaml:"container_time"` // what one container may take; default 30s
 }
 
 // LogConfig says what is logged, and how. The log goes to standard error.
@@ -163,7 +167,8 @@ func (c *Config) mimeLimits() eml.Limits {
 
 func (c *Config) budget() scanners.BudgetLimits {
 	l := c.Limits
-	return scanners.BudgetLimits{Bytes: l.ExpandedBytes, Members: l.ExpandedMembers, Depth: l.ExpandedDepth, Ratio: l.ExpandedRatio}
+	return scanners.BudgetLimits{Bytes: l.ExpandedBytes, Members: l.ExpandedMembers, Depth: l.ExpandedDepth, Ratio: l.ExpandedRatio,
+		Time: l.ExpandedTime, ContainerTime: l.ContainerTime}
 }
 
 // decodeStrict decodes YAML and refuses unknown keys. Its errors are one line: file, line,

@@ -24,6 +24,7 @@ var floor = map[string][]string{
 	"rastel/scanners/clamd":                   {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"}, // the verifier, and its DNS
 	"rastel/scanners/ole":                     {"rastel/sanitize/eml", "rastel/scanners"}, // compound files, for more than one scanner
+	"rastel/scanners/script":                  {"rastel/sanitize/eml", "rastel/scanners"}, // what scripts and shortcuts do, in words
 	"rastel/policy":                           {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/policy/procmail":                  {}, // reads what another program was set to; the policy it writes is checked by who calls it
 	"rastel/policy/quarantine":                {"rastel/sanitize/eml"},

@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -235,33 +235,58 @@ func (a *anewWriter) isPlain(p *Part) (bool, error) {
 		return false, nil
 	}
 	c := &plainChecker{plain: true, outer: a.outer}
-	if err := a.copyContent(c, p); err != nil {
+	if err := a.copyContent(c, p); err != nil && !errors.Is(err, errKnown) {
 		return false, err
 	}
 	return c.plain && c.col <= maxPlainLine && c.last != '\r' && !looksLikeField(c.head), nil
 }
 
+// errKnown ends the reading of content of which enough is known.
+var errKnown = errors.New("enough is known")
+
 // mustBeEncoded reports whether the edited content cannot stand in a mail as it is: it has lines
 // that an MTA breaks, NUL, or a CR that ends no line (RFC 5322 section 2.3).
 func (a *anewWriter) mustBeEncoded(p *Part) (bool, error) {
-	var c lineMeter
-	var o oddMeter
-	err := a.copyContent(io.MultiWriter(&c, &o), p)
-	return c.long || o.odd, err
+	var m oddMeter
+	err := a.copyContent(&m, p)
+	if errors.Is(err, errKnown) {
+		err = nil
+	}
+	return m.long || m.odd, err
 }
 
-// An oddMeter finds bytes that no body may hold in what is written to it.
+// An oddMeter finds long lines, and bytes that no body may hold, in what is written to it.
 type oddMeter struct {
+	lineMeter
 	odd bool
 	cr  bool // the last byte was one
 }
 
 func (o *oddMeter) Write(p []byte) (int, error) {
-	for _, c := range p {
-		o.odd = o.odd || c == 0 || o.cr && c != '\n'
-		o.cr = c == '\r'
+	if len(p) == 0 {
+		return 0, nil
+	}
+	o.measure(p)
+	o.odd = o.odd || o.cr && p[0] != '\n' || bytes.IndexByte(p, 0) >= 0 || hasLoneCR(p)
+	o.cr = p[len(p)-1] == '\r'
+	if o.long || o.odd {
+		return 0, errKnown
 	}
 	return len(p), nil
+}
+
+// hasLoneCR reports whether a CR is followed by something else than LF.
+func hasLoneCR(p []byte) bool {
+	for {
+		n := bytes.IndexByte(p, '\r')
+		if n < 0 || n+1 == len(p) {
+			return false
+		}
+		if p[n+1] != '\n' {
+			return true
+		}
+		p = p[n+2:]
+	}
 }
 
 // A plainChecker looks at what is written to it.
@@ -294,6 +319,9 @@ func (c *plainChecker) Write(p []byte) (int, error) {
 			c.col = 0
 		}
 		c.last = b
+	}
+	if !c.plain {
+		return 0, errKnown
 	}
 	return len(p), nil
 }
@@ -343,15 +371,11 @@ func (a *anewWriter) body(e *anewEntity) error {
 	case e.plain:
 		return a.copyContent(a.w, e.part)
 	}
-	lines := &lineWriter{w: a.w}
-	enc := base64.NewEncoder(base64.StdEncoding, lines)
+	enc := &base64Writer{w: a.w}
 	if err := a.copyContent(enc, e.part); err != nil {
 		return err
 	}
-	if err := enc.Close(); err != nil {
-		return err
-	}
-	return lines.finish(true)
+	return enc.finish(true)
 }
 
 // parts writes the parts of a multipart entity.

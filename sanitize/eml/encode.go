@@ -45,8 +45,7 @@ func settleContent(p *Part, edits []Edit) ([]Edit, error) {
 // encodeBase64 writes the content with its edits as base64 in lines of 76 characters. Every
 // byte behind the first edit moves, so the whole body is written anew.
 func encodeBase64(w io.Writer, p *Part, edits []Edit) error {
-	lines := &lineWriter{w: w}
-	enc := base64.NewEncoder(base64.StdEncoding, lines)
+	enc := &base64Writer{w: w}
 	ew := &editWriter{w: enc, edits: slices.Clone(edits)}
 	buf := getBuffer()
 	defer putBuffer(buf)
@@ -56,10 +55,7 @@ func encodeBase64(w io.Writer, p *Part, edits []Edit) error {
 	if err := ew.finish(); err != nil {
 		return err
 	}
-	if err := enc.Close(); err != nil {
-		return err
-	}
-	return lines.finish(p.endsInBreak())
+	return enc.finish(p.endsInBreak())
 }
 
 // endsInBreak reports whether the raw body ends with a line break of its own.
@@ -128,36 +124,66 @@ func (e *editWriter) finish() error {
 	return nil
 }
 
-// A lineWriter breaks what is written through it into lines of 76 characters (RFC 2045
-// section 6.8).
-type lineWriter struct {
-	w   io.Writer
-	col int
+const (
+	// base64Line is how many bytes make a line of 76 characters (RFC 2045 section 6.8).
+	base64Line = 57
+	// base64Lines is how many lines are made at a time.
+	base64Lines = 64
+)
+
+// A base64Writer encodes what is written to it in lines, none of which is ended before the next begins.
+type base64Writer struct {
+	w     io.Writer
+	begun bool
+	rest  []byte // less than a line
+	out   []byte
 }
 
-func (l *lineWriter) Write(p []byte) (int, error) {
+func (b *base64Writer) Write(p []byte) (int, error) {
 	n := len(p)
-	for len(p) > 0 {
-		if l.col == 76 {
-			if _, err := io.WriteString(l.w, "\r\n"); err != nil {
-				return 0, err
-			}
-			l.col = 0
+	if len(b.rest) > 0 {
+		k := min(base64Line-len(b.rest), len(p))
+		b.rest, p = append(b.rest, p[:k]...), p[k:]
+		if len(b.rest) < base64Line {
+			return n, nil
 		}
-		k := min(76-l.col, len(p))
-		if _, err := l.w.Write(p[:k]); err != nil {
+		if err := b.lines(b.rest); err != nil {
 			return 0, err
 		}
-		l.col, p = l.col+k, p[k:]
+		b.rest = b.rest[:0]
 	}
+	for len(p) >= base64Line {
+		k := min(base64Lines, len(p)/base64Line) * base64Line
+		if err := b.lines(p[:k]); err != nil {
+			return 0, err
+		}
+		p = p[k:]
+	}
+	b.rest = append(b.rest, p...)
 	return n, nil
 }
 
-func (l *lineWriter) finish(brk bool) error {
-	if !brk {
-		return nil
+// lines writes whole lines, of which the last of all may be shorter.
+func (b *base64Writer) lines(p []byte) error {
+	b.out = b.out[:0]
+	for len(p) > 0 {
+		if b.begun {
+			b.out = append(b.out, '\r', '\n')
+		}
+		k := min(base64Line, len(p))
+		b.out = base64.StdEncoding.AppendEncode(b.out, p[:k])
+		b.begun, p = true, p[k:]
 	}
-	_, err := io.WriteString(l.w, "\r\n")
+	_, err := b.w.Write(b.out)
+	return err
+}
+
+// finish writes what is left, and a line break behind it if there is to be one.
+func (b *base64Writer) finish(brk bool) error {
+	if err := b.lines(b.rest); err != nil || !brk {
+		return err
+	}
+	_, err := io.WriteString(b.w, "\r\n")
 	return err
 }
 
@@ -224,7 +250,8 @@ func encodeQP(text []byte) []byte {
 		if col >= 70 {
 			b, col = append(b, "=\r\n"...), 0
 		}
-		if c == '=' || c < ' ' || c >= 0x7f || c == ' ' && atLineEnd(text, i+1) {
+		dash := c == '-' && (col == 0 || text[i-1] == '-') // may begin a boundary
+		if dash || c == '=' || c < ' ' || c >= 0x7f || c == ' ' && atLineEnd(text, i+1) {
 			b, col = append(b, '=', hex[c>>4], hex[c&15]), col+3
 		} else {
 			b, col = append(b, c), col+1

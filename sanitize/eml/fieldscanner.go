@@ -103,9 +103,15 @@ func (s *fieldScanner) param() (param, bool) {
 		p.value, p.others = s.quoted()
 	} else {
 		p.value, p.others, p.soft = s.unquoted()
+		if i := strings.IndexAny(p.value, tspecials); i > 0 {
+			p.brief = p.value[:i]
+		}
 	}
 	return p, true
 }
+
+// tspecials are the characters that a value without quotes may not have (RFC 2045 section 5.1).
+const tspecials = "()<>@,;:\\\"/[]?="
 
 // unquoted reads a value up to the next semicolon.
 func (s *fieldScanner) unquoted() (value string, others, soft []string) {

@@ -17,11 +17,13 @@ func (p *parser) names(part *Part, types []parsedField, dispositions []string) {
 			joined := DecodeWords(joinWords(v))
 			v = DecodeWords(v)
 			found.add(v)
+			found.add(DecodeWords(v)) // what was encoded twice
 			found.add(percentDecode(v))
 			found.add(ToUTF8("", v))
 			found.add(joined)
 		}
 	}
+	var briefs []string
 	for i, v := range dispositions {
 		f := p.fieldOf(part, v)
 		if i == 0 {
@@ -29,12 +31,15 @@ func (p *parser) names(part *Part, types []parsedField, dispositions []string) {
 		}
 		add(f.values("filename")...)
 		add(f.values("name")...)
+		briefs = append(append(briefs, f.briefs("filename")...), f.briefs("name")...)
 	}
 	for _, f := range types {
 		add(f.values("name")...)
 		add(f.values("filename")...)
 		add(f.values("file")...) // enmime
+		briefs = append(append(briefs, f.briefs("name")...), f.briefs("filename")...)
 	}
+	add(briefs...)
 	p.nameAmbiguity(part, found.list)
 	if len(found.list) == 0 { // some clients look further
 		for _, field := range []string{"Content-Location", "Content-Description"} {

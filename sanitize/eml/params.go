@@ -9,6 +9,7 @@ type param struct {
 	value    string   // unquoted
 	others   []string // what else clients take for the value
 	soft     []string // and what strict ones do, where the value is one that senders write
+	brief    string   // of a value without quotes, what is before the first character that needs some
 	section  int      // the number of a continuation (name*2), -1 if it is none
 	extended bool     // charset'language'value with percent encoding (name*)
 }

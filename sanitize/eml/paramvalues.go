@@ -16,6 +16,16 @@ func (f *parsedField) values(name string) []string {
 	return out.list
 }
 
+// briefs are the values of a parameter as strict clients read them, where those differ.
+func (f *parsedField) briefs(name string) (list []string) {
+	for _, p := range f.params {
+		if p.name == name && p.brief != "" {
+			list = append(list, p.brief)
+		}
+	}
+	return list
+}
+
 // first is for each parameter the first of its values, which is what most clients take.
 func (f *parsedField) first() map[string]string {
 	first := f.firstOwn()

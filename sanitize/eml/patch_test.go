@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -324,6 +325,68 @@ func TestCorpusHoldsTheInvariants(t *testing.T) {
 		checkExtents(t, m.Root, 0, m.Size)
 		if got := patched(t, m); got != string(raw) {
 			t.Errorf("an empty patch changed %.80q", raw)
+		}
+	}
+}
+
+// A lineWriter breaks what is written through it into lines of 76 characters (RFC 2045
+// section 6.8).
+type lineWriter struct {
+	w   io.Writer
+	col int
+}
+
+func (l *lineWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		if l.col == 76 {
+			if _, err := io.WriteString(l.w, "\r\n"); err != nil {
+				return 0, err
+			}
+			l.col = 0
+		}
+		k := min(76-l.col, len(p))
+		if _, err := l.w.Write(p[:k]); err != nil {
+			return 0, err
+		}
+		l.col, p = l.col+k, p[k:]
+	}
+	return n, nil
+}
+
+func (l *lineWriter) finish(brk bool) error {
+	if !brk {
+		return nil
+	}
+	_, err := io.WriteString(l.w, "\r\n")
+	return err
+}
+
+// TestBase64IsWrittenInLines holds the writer to an encoder and a breaker of lines, however it is written to.
+func TestBase64IsWrittenInLines(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		in := make([]byte, rnd.IntN(12_000)>>rnd.IntN(10))
+		rand.NewChaCha8([32]byte{}).Read(in)
+		brk := rnd.IntN(2) == 0
+		var got, want bytes.Buffer
+		b, l := &base64Writer{w: &got}, &lineWriter{w: &want}
+		for p := in; len(p) > 0; {
+			n := 1 + rnd.IntN(len(p))
+			if n, err := b.Write(p[:n]); n > len(p) || err != nil {
+				t.Fatal(n, err)
+			}
+			p = p[n:]
+		}
+		if err := b.finish(brk); err != nil {
+			t.Fatal(err)
+		}
+		l.Write([]byte(base64.StdEncoding.EncodeToString(in)))
+		if brk {
+			want.WriteString("\r\n")
+		}
+		if got.String() != want.String() {
+			t.Fatalf("of %d bytes got\n%s\nwant\n%s", len(in), &got, &want)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"io"
-	"slices"
 )
 
 // A Wrapping is how an MTA breaks lines that are longer than SMTP allows (RFC 5321 section
@@ -33,18 +32,63 @@ var wrapRules = [wrappings]struct {
 	BySendmail: {limit: maxLine, first: 989, next: 988, mark: "!\r\n ", chunk: 2047},
 }
 
-// A wrapReader reads what an MTA makes of a text.
-type wrapReader struct {
-	r       *bufio.Reader
+// A breaker breaks a text, from its beginning, as an MTA does.
+type breaker struct {
 	by      Wrapping
 	wrapped bool // within a line, behind a break
 	used    int  // bytes of the line's chunk that were read
-	out     []byte
-	err     error
+}
+
+// limits gives the longest line that is left as it is, and how much of a longer one comes before a
+// break.
+func (k *breaker) limits() (limit, keep int) {
+	rule := &wrapRules[k.by]
+	if k.wrapped {
+		return rule.limit - 1, rule.next // the blank counts
+	}
+	return rule.limit, rule.first
+}
+
+// room is how much of what follows piece must see.
+func (k *breaker) room() int {
+	limit, _ := k.limits()
+	if chunk := wrapRules[k.by].chunk; chunk > 0 {
+		return min(limit+2, chunk-k.used)
+	}
+	return limit + 2
+}
+
+// piece gives how many of the next bytes come before the end of a line or a break, and what the MTA
+// puts there. b has as many of them as there is room for, or all that are left.
+func (k *breaker) piece(b []byte) (n int, mark string) {
+	limit, keep := k.limits()
+	line := b
+	end := bytes.IndexByte(b, '\n')
+	if end >= 0 {
+		line = bytes.TrimSuffix(b[:end], []byte("\r"))
+	}
+	if len(line) > limit {
+		k.wrapped, k.used = true, k.used+keep
+		return keep, wrapRules[k.by].mark
+	}
+	k.wrapped, k.used = false, 0
+	if end >= 0 {
+		return end + 1, ""
+	}
+	return len(b), "" // the end, or that of a chunk
+}
+
+// A wrapReader reads what an MTA makes of a text.
+type wrapReader struct {
+	r     *bufio.Reader
+	lines breaker
+	buf   []byte
+	out   []byte // what of buf is not handed out yet
+	err   error
 }
 
 func newWrapReader(r io.Reader, by Wrapping) *wrapReader {
-	return &wrapReader{r: bufio.NewReaderSize(r, 4<<10), by: by}
+	return &wrapReader{r: bufio.NewReaderSize(r, 4<<10), lines: breaker{by: by}}
 }
 
 func (w *wrapReader) Read(p []byte) (int, error) {
@@ -61,39 +105,69 @@ func (w *wrapReader) Read(p []byte) (int, error) {
 
 // piece reads up to the end of a line, or to where it is broken.
 func (w *wrapReader) piece() {
-	rule := wrapRules[w.by]
-	limit, keep := rule.limit, rule.first
-	if w.wrapped {
-		limit, keep = rule.limit-1, rule.next // the blank counts
-	}
-	room := limit + 2
-	if rule.chunk > 0 {
-		room = min(room, rule.chunk-w.used)
-	}
-	b, err := w.r.Peek(room)
-	line := b
-	n := bytes.IndexByte(b, '\n')
-	if n >= 0 {
-		line = bytes.TrimSuffix(b[:n], []byte("\r"))
-	}
-	switch {
-	case len(line) > limit:
-		w.take(b[:keep], rule.mark)
-		w.wrapped, w.used = true, w.used+keep
-	case n >= 0:
-		w.take(b[:n+1], "")
-		w.wrapped, w.used = false, 0
-	default: // the end, or that of a chunk
+	b, err := w.r.Peek(w.lines.room())
+	n, mark := w.lines.piece(b)
+	if n == len(b) {
 		w.err = err
-		w.take(b, "")
-		w.wrapped, w.used = false, 0
 	}
+	w.buf = append(append(w.buf[:0], b[:n]...), mark...)
+	w.out = w.buf
+	_, _ = w.r.Discard(n) // they were peeked at
 }
 
-// take hands out the next bytes, and a mark behind them.
-func (w *wrapReader) take(b []byte, mark string) {
-	w.out = slices.Concat(b, []byte(mark))
-	_, _ = w.r.Discard(len(b)) // they were peeked at
+// Breaks are the places at which an MTA breaks the lines of a text, one after the other. A copy goes
+// on for itself.
+type Breaks struct {
+	text  []byte
+	lines breaker
+	pos   int // how much of the text was read
+	next  int // the break behind the last byte asked for; the length of the text if there is none
+	n     int // how many breaks come before that
+}
+
+// NewBreaks gives those of a text that is sent as it stands.
+func NewBreaks(text []byte, by Wrapping) Breaks {
+	k := Breaks{text: text, lines: breaker{by: by}}
+	k.advance()
+	return k
+}
+
+// advance finds the next break.
+func (k *Breaks) advance() {
+	for k.pos < len(k.text) {
+		n, mark := k.lines.piece(k.text[k.pos:min(len(k.text), k.pos+k.lines.room())])
+		k.pos += n
+		if mark != "" {
+			k.next = k.pos
+			return
+		}
+	}
+	k.next = len(k.text)
+}
+
+// After gives the first byte behind byte i before which a line is broken, the length of the text if
+// none is, and how many bytes the MTA has put in before byte i. It must not be asked for a byte before
+// the last one.
+func (k *Breaks) After(i int) (at, added int) {
+	for k.next <= i && k.next < len(k.text) {
+		k.n++
+		k.advance()
+	}
+	return k.next, k.n * len(wrapRules[k.lines.by].mark)
+}
+
+// Append appends the bytes [from, to) as the recipient gets them, from being no less than the last byte asked for.
+func (k Breaks) Append(out []byte, from, to int) []byte {
+	for from < to {
+		at, _ := k.After(from)
+		end := min(at, to)
+		out = append(out, k.text[from:end]...)
+		if end < to {
+			out = append(out, wrapRules[k.lines.by].mark...)
+		}
+		from = end
+	}
+	return out
 }
 
 // A lineMeter finds out whether what is read through it has a line that an MTA breaks.
@@ -109,12 +183,6 @@ func (l *lineMeter) Read(p []byte) (int, error) {
 		l.measure(p[:n])
 	}
 	return n, err
-}
-
-// Write measures too.
-func (l *lineMeter) Write(p []byte) (int, error) {
-	l.measure(p)
-	return len(p), nil
 }
 
 func (l *lineMeter) measure(p []byte) {

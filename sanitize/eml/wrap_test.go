@@ -32,6 +32,9 @@ func TestWrapsLinesAsMTAsDo(t *testing.T) {
 				t.Errorf("%d: of %d bytes got\n%q, %v, want\n%q", tt.by, len(tt.in), got, err, tt.want)
 			}
 		}
+		if got := string(NewBreaks([]byte(tt.in), tt.by).Append(nil, 0, len(tt.in))); got != tt.want {
+			t.Errorf("%d: %d bytes by their breaks are\n%q, want\n%q", tt.by, len(tt.in), got, tt.want)
+		}
 	}
 }
 
@@ -53,4 +56,38 @@ func TestEditedContentHasNoLongLines(t *testing.T) {
 			t.Errorf("%s: got %s\n%s", encoding, checksOf(findings), out.String())
 		}
 	}
+}
+
+// FuzzBreaks holds the places of breaks to what a reader makes of a text, as a whole and from any byte on.
+func FuzzBreaks(f *testing.F) {
+	f.Add("abc\n", uint16(400), uint16(10), uint16(1200))
+	f.Add("x\r\n", uint16(1000), uint16(989), uint16(999))
+	f.Add(strings.Repeat("y", 500)+"\r", uint16(5), uint16(0), uint16(2048))
+	f.Fuzz(func(t *testing.T, piece string, times, from, to uint16) {
+		in := strings.Repeat(piece, int(times)%500)
+		if len(in) > 20_000 {
+			return
+		}
+		i := min(int(from), len(in))
+		j := max(i, min(int(to), len(in)))
+		for _, by := range Wrappings() {
+			whole, err := io.ReadAll(newWrapReader(strings.NewReader(in), by))
+			if err != nil {
+				t.Fatal(err)
+			}
+			k := NewBreaks([]byte(in), by)
+			if got := k.Append(nil, 0, len(in)); !bytes.Equal(got, whole) {
+				t.Fatalf("%d: %q: by its breaks it is\n%q, want\n%q", by, in, got, whole)
+			}
+			_, added := k.After(i)
+			got := k.Append(nil, i, j)
+			if at := i + added; !bytes.HasPrefix(whole[at:], got) {
+				t.Fatalf("%d: %q: from byte %d on got\n%q, want the beginning of\n%q", by, in, i, got, whole[at:])
+			}
+			_, all := k.After(len(in))
+			if len(in)+all != len(whole) {
+				t.Fatalf("%d: %q: %d bytes are added, want %d", by, in, all, len(whole)-len(in))
+			}
+		}
+	})
 }

@@ -25,15 +25,7 @@ func (o *opening) embedded() error {
 	if o.strict() {
 		return nil
 	}
-	for _, e := range []struct {
-		sig  string
-		is   func(off int64) bool
-		open func(off int64) error
-	}{
-		{rarMagic, o.isRAR, func(off int64) error { _, err := o.rarAt(off); return err }},
-		{sevenZipMagic, o.isSevenZip, func(off int64) error { _, err := o.sevenZipAt(off); return err }},
-		{"PK\x03\x04", o.isZipMember, func(off int64) error { return o.zip(off, false) }},
-	} {
+	for _, e := range o.embeddable() {
 		at, err := o.first(e.sig, e.is)
 		if err != nil {
 			return err
@@ -46,6 +38,21 @@ func (o *opening) embedded() error {
 		}
 	}
 	return nil
+}
+
+// An embeddable is an archive that begins further in, by its signature.
+type embeddable struct {
+	sig  string
+	is   func(off int64) bool
+	open func(off int64) error
+}
+
+func (o *opening) embeddable() []embeddable {
+	return []embeddable{
+		{rarMagic, o.isRAR, func(off int64) error { _, err := o.rarAt(off); return err }},
+		{sevenZipMagic, o.isSevenZip, func(off int64) error { _, err := o.sevenZipAt(off); return err }},
+		{"PK\x03\x04", o.isZipMember, func(off int64) error { return o.zip(off, false) }},
+	}
 }
 
 // strict reports whether the part is a container in which archives are nothing special. Only a

@@ -16,7 +16,7 @@ import (
 )
 
 // FuzzExpand holds every input to the contract of Expand: no panic, no more than the budget, an
-// end soon after that of the context, every member within the limits of names, and no error
+// end soon after that of the context, nothing from what Opens says no to, every member within the limits of names, and no error
 // other than of budget and context.
 func FuzzExpand(f *testing.F) {
 	for _, content := range samples(f) {
@@ -40,7 +40,8 @@ func FuzzExpand(f *testing.F) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		start, members, size := time.Now(), 0, int64(0)
-		findings, err := e.Expand(ctx, part(t, "a", content), scanners.NewBudget(lim, eml.SpoolOptions{}), func(m *eml.Part) error {
+		p := part(t, "a", content)
+		findings, err := e.Expand(ctx, p, scanners.NewBudget(lim, eml.SpoolOptions{}), func(m *eml.Part) error {
 			defer m.Release()
 			members++
 			size += m.Size
@@ -54,6 +55,9 @@ func FuzzExpand(f *testing.F) {
 		}
 		if err != nil && !errors.Is(err, scanners.ErrBudget) && !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want an error of budget or context", err)
+		}
+		if !e.Opens(p) && members+len(findings) > 0 {
+			t.Errorf("is not opened by its word, and has %d members, %v", members, findings)
 		}
 		known := e.Checks()
 		for _, found := range findings {

@@ -31,6 +31,9 @@ func (Messages) Checks() []eml.Check {
 // Scan finds nothing: all that is to be said about a message is said by Expand.
 func (Messages) Scan(context.Context, *eml.Part) ([]eml.Finding, error) { return nil, nil }
 
+// Opens reports whether p is a compound file.
+func (Messages) Opens(p *eml.Part) bool { return p.Type == "ole" }
+
 // Expand yields the bodies of the message in p, its attachments, and those of the messages in it.
 func (Messages) Expand(ctx context.Context, p *eml.Part, b *scanners.Budget, yield func(*eml.Part) error) ([]eml.Finding, error) {
 	if p.Type != "ole" {

@@ -37,6 +37,7 @@ func Run(t *testing.T, s scanners.Scanner) {
 	t.Run("checks are well formed", func(t *testing.T) { checks(t, s) })
 	t.Run("reports only its own checks", func(t *testing.T) { reports(t, s) })
 	t.Run("is safe for concurrent use", func(t *testing.T) { concurrent(t, s) })
+	t.Run("opens what it says", func(t *testing.T) { opens(t, s) })
 	t.Run("ends when its context does", func(t *testing.T) { cancelled(t, s) })
 }
 
@@ -72,6 +73,29 @@ func Part(t testing.TB, content []byte) *eml.Part {
 	}
 	t.Cleanup(func() { m.Close(); s.Close() })
 	return m.Root
+}
+
+// opens holds an Opener to its word: what it does not open, it has nothing to say about.
+func opens(t *testing.T, s scanners.Scanner) {
+	e, ok := s.(scanners.Opener)
+	if !ok {
+		t.Skip("is no Opener")
+	}
+	for name, content := range contents() {
+		p := Part(t, content)
+		if e.Opens(p) {
+			continue
+		}
+		members := 0
+		findings, err := e.Expand(t.Context(), p, scanners.NewBudget(scanners.BudgetLimits{}, eml.SpoolOptions{}), func(m *eml.Part) error {
+			members++
+			m.Release()
+			return nil
+		})
+		if members > 0 || len(findings) > 0 || err != nil {
+			t.Errorf("%s: is not opened by its word, and Expand gives %d members, %v, %v", name, members, findings, err)
+		}
+	}
 }
 
 // examine scans and expands one part, and what comes out of it once.

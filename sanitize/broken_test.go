@@ -1,0 +1,176 @@
+package sanitize
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"rastel/sanitize/eml"
+)
+
+// scanWhole is what HTML.Scan does for HTML, reading all of it once more for each MTA: what reading
+// pieces of it again must come to.
+func scanWhole(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
+	b, release, err := p.View()
+	if err != nil {
+		return nil, fmt.Errorf("read HTML: %w", err)
+	}
+	defer release()
+	out, marks, err := examine(ctx, p, b, true, nil)
+	if err != nil || !p.HasLongLines() {
+		return out, err
+	}
+	return wrapped(ctx, out, p, marks, nil)
+}
+
+// checkBrokenPages compares what is read along with a page, as MTAs leave it, with all of that read for
+// itself: each mark, and what it costs. Then it compares the findings and fixes. It reports how many of the
+// pages were not read as a whole anyway.
+func checkBrokenPages(t testing.TB, content string) (pieced int) {
+	t.Helper()
+	m := message(t, htmlHeader, content)
+	b, release, err := m.Root.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	pages := newBrokenPages(m.Root, b)
+	if _, _, err := examine(t.Context(), m.Root, b, true, pages); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range pages {
+		if !k.whole {
+			pieced++
+			checkBrokenPage(t, m.Root, k)
+		}
+		k.done()
+	}
+	got, err := HTML{}.Scan(t.Context(), m.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := scanWhole(t.Context(), m.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("%q: got\n%v, want\n%v", content, got, want)
+	}
+	return pieced
+}
+
+func checkBrokenPage(t testing.TB, p *eml.Part, k *brokenPage) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := p.WriteWrapped(&b, k.by); err != nil {
+		t.Fatal(err)
+	}
+	pg := newPage(b.Bytes())
+	defer pg.done()
+	if err := pg.examine(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := sorted(slices.Clone(k.marks)); !slices.Equal(got, pg.marks) || k.work != pg.work || pg.over {
+		t.Fatalf("%d: %q: in pieces got %v at the cost of %d; as a whole %v of %d, over is %v", k.by, b.Bytes(), got, k.work, pg.marks, pg.work, pg.over)
+	}
+	if texts, how := readings(pg.b, p.Charset()); len(texts) != 1 || how != "" || slices.ContainsFunc(pg.charset, unreadable) {
+		t.Fatalf("%d: %q: is read in pieces although it is in %q %q", k.by, b.Bytes(), how, pg.charset)
+	}
+}
+
+// brokenParts are what a break makes a difference to, beyond the seeds.
+var brokenParts = []string{
+	`xonerror=go()`, `<img src=y xonerror=go()>`, `<a href=xjavascript:go()>`, `<a href="xjavascript:go()">`, `<a href=&#106;avascript:go()>`,
+	`<style>a{b:xexpression(go())}</style>`, `<style>a{xbehavior:url(x)}</style>`, `<style>a{b:c}</style x>`, `</style`, `</style>`, `<style>`, `<style>\`,
+	`<style>/* }{ */`, `position:absolute;opacity:0`, `<p style="position:absolute;opacity:0.5">`, `<p style="a:b;position:xfixed;">`, `*/`, `/*`, `url(`, `"`, `'`, `>`, `=`, `<`, `</`, `<!`,
+	`<!ENTITY a "http://x">`, `<!ENTITY a "http://x<">`, `<!ATTLIST a b>`, `<?xml-stylesheet type="text/css" href=x?>`, `<?import`, `<scr`, `ipt>`, `<script>`, `<form>`, `<script`,
+	`<a title="`, `<a title='`, `<a b=`, `<meta charset=xutf-7>`, `<meta charset=utf-7>`, `<meta charset="utf-8">`, "\x00", "<\x00\x00", "<\u0131frame>", "\r\n", "\n", "\r", "\x1b", "(B", "!", " ", "x",
+	`<svg xmlns="http://www.w3.org/2000/svg">`, `<meta http-equiv=xrefresh>`, `<meta http-equiv=refresh>`, `<x:y:script>`, `<img srcset="a, javascript:x">`, `<p title="<img src=x onerror=go()>">`,
+}
+
+// TestBrokenPagesAreReadAsAWholeWouldBe puts what a break may divide where MTAs break lines.
+func TestBrokenPagesAreReadAsAWholeWouldBe(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	parts := slices.Concat(brokenParts, seeds)
+	pieced, times := 0, 1500
+	if testing.Short() {
+		times = 300
+	}
+	for range times {
+		pieced += checkBrokenPages(t, longPage(rnd, parts))
+	}
+	if pieced < times { // of two for each
+		t.Errorf("of %d pages %d were read in pieces: there is little to compare", 2*times, pieced)
+	}
+}
+
+// longPage makes a page of parts with lines that MTAs break, more often than not within the parts.
+func longPage(rnd *rand.Rand, parts []string) string {
+	var b strings.Builder
+	line := 0
+	for range 1 + rnd.IntN(12) {
+		if at := []int{989, 998, 989 + 988, 998 + 997, 2047, 3036}[rnd.IntN(6)]; rnd.IntN(2) == 0 && line < at {
+			n := max(0, at-line-rnd.IntN(30))
+			b.WriteString(strings.Repeat([]string{"x", " ", "a ", "<b>", "\x00", ";}"}[rnd.IntN(6)], n))
+			line += n
+		}
+		p := parts[rnd.IntN(len(parts))]
+		b.WriteString(p)
+		line += len(p)
+		if rnd.IntN(8) == 0 {
+			b.WriteString("\r\n")
+			line = 0
+		}
+	}
+	return b.String()
+}
+
+// FuzzBrokenLines does the same to what the fuzzer makes, with a break at any byte of it.
+func FuzzBrokenLines(f *testing.F) {
+	for i, c := range slices.Concat(brokenParts, seeds, payloads(f)) {
+		f.Add("<p>", c, uint8(i))
+		f.Add(`<a title="`, c, uint8(i))
+		f.Add("<style>", c, uint8(i))
+	}
+	f.Fuzz(func(t *testing.T, before, in string, at uint8) {
+		if len(before)+len(in) > maxFuzzed {
+			return
+		}
+		step := 1 + len(in)/8
+		for i := int(at) % step; i < len(in); i += step {
+			for _, column := range []int{989, 998} {
+				if n := column - len(before) - i; n > 0 {
+					content := before + strings.Repeat("x", n) + in
+					checkBrokenPages(t, content+strings.Repeat("x", max(0, 1000-len(content))))
+				}
+			}
+		}
+	})
+}
+
+func TestLargePiecesAreReadAsAWhole(t *testing.T) {
+	image := `<img src="data:image/png;base64,` + strings.Repeat("QUJD", maxPieced/4) + `">`
+	for _, tt := range []struct {
+		name, in string
+		pieced   int
+	}{
+		{"small", "<p>" + strings.Repeat("x", 2000) + `<img src="` + strings.Repeat("y", 2000) + `">`, 2},
+		{"data", image + strings.Repeat("x", 2000) + "onclick=go()>", 0},
+		{"style", "<style>" + strings.Repeat("x", maxPieced) + "</style>", 0},
+		{"unclosed", strings.Repeat("x", 900) + "<b " + strings.Repeat("x", maxPieced), 0},
+		{"over", strings.Repeat("<a ", 200_000) + ">", 0},
+		{"charset", "<meta charset=utf-7>" + strings.Repeat("x", 2000), 0},
+		{"escape", "<p>\x1b(B" + strings.Repeat("x", 2000), 0},
+		{"many charsets", strings.Repeat("<meta charset=utf-8>", 1000), 2},
+		{"many marks", strings.Repeat("<script>", maxMarks+1), 0},
+	} {
+		if got := checkBrokenPages(t, tt.in); got != tt.pieced {
+			t.Errorf("%s: %d were read in pieces, want %d", tt.name, got, tt.pieced)
+		}
+	}
+}
