@@ -31,9 +31,9 @@ var magics = []magic{
 	{0, "\x1f\x8b", "gzip"}, {0, "BZh", "bzip2"}, {0, "\xfd7zXZ\x00", "xz"},
 	{0, "\x28\xb5\x2f\xfd", "zstd"}, {0, "\x04\x22\x4d\x18", "lz4"}, {0, "\x02\x21\x4c\x18", "lz4"},
 	{0, "LZIP", "lzip"}, {0, "7z\xbc\xaf\x27\x1c", "7z"}, {0, "Rar!\x1a\x07", "rar"}, {0, "RE~^", "rar"},
-	{257, "ustar", "tar"}, {0, "070701", "cpio"}, {0, "070702", "cpio"}, {0, "070707", "cpio"}, {0, "\xc7\x71", "cpio"},
+	{257, "ustar", "tar"}, {0, "070701", "cpio"}, {0, "070702", "cpio"}, {0, "070707", "cpio"},
 	{0, "!<arch>\n", "ar"}, {0, "\xed\xab\xee\xdb", "rpm"}, {0, "MSCF", "cab"}, {0, "ISc(", "cab"},
-	{0, "\x60\xea", "arj"}, {7, "**ACE**", "ace"}, {20, "\xdc\xa7\xc4\xfd", "zoo"}, {0, "\x1f\x9d", "compress"},
+	{0, "\x60\xea", "arj"}, {7, "**ACE**", "ace"}, {20, "\xdc\xa7\xc4\xfd", "zoo"}, {0, "\x1f\x9d", "compress"}, {0, "\xff\x06\x00\x00sNaPpY", "snappy"},
 	{0, "xar!", "xar"}, {0, "vhdxfile", "vhdx"}, {0, "conectix", "vhd"}, {0, "KDMV", "vmdk"}, {0, "QFI\xfb", "qcow"}, {0, "encrcdsa", "dmg"}, {0, "MSWIM\x00\x00\x00", "wim"},
 	{0, "\x78\x9f\x3e\x22", "tnef"},                                                // MS-OXTNEF 2.1.3.1
 	{0, "\x00\x05\x16\x00", "applesingle"}, {0, "\x00\x05\x16\x07", "appledouble"}, // RFC 1740 appendix A
@@ -117,6 +117,8 @@ func sniffBinary(head []byte) string {
 		return "pdf" // readers accept it anywhere in the first 1024 bytes (PDF 1.7 implementation note 13)
 	case isTarHeader(head):
 		return "tar"
+	case isOldCpio(head, binary.LittleEndian), isOldCpio(head, binary.BigEndian):
+		return "cpio"
 	}
 	return ""
 }
@@ -133,6 +135,17 @@ func sniffMZ(head []byte) string {
 		}
 	}
 	return "pe"
+}
+
+// isOldCpio tells a cpio in the binary format, whose magic has two bytes, by the name in its first entry
+// (POSIX pax, binary cpio header; 13 words and a name that ends in NUL).
+func isOldCpio(head []byte, order binary.ByteOrder) bool {
+	if len(head) < 28 || order.Uint16(head) != 0o70707 {
+		return false
+	}
+	n := int(order.Uint16(head[20:]))
+	end := bytes.IndexByte(head[26:], 0)
+	return n >= 2 && (end == n-1 || end < 0 && 26+n > len(head))
 }
 
 // isTarHeader tells an old tar, which has no magic, by its checksum (POSIX pax, ustar).

@@ -123,6 +123,18 @@ func formatOf(word string) format {
 		return openLZ4
 	case "iso", "udf", "img", "vhd", "vhdx", "vmdk", "qcow", "dmg":
 		return openDisk
+	case "snappy":
+		return openSnappy
+	case "compress":
+		return openCompress
+	case "cpio":
+		return openCpio
+	case "ar":
+		return openAr
+	case "rpm":
+		return openRPM
+	case "flash":
+		return openFlash
 	}
 	return nil
 }
@@ -155,6 +167,10 @@ func (o *opening) typed() error {
 		o.report(o.p, unsupported, o.p.Type+" is not opened")
 	case o.p.Type == "data" && o.isLZMA():
 		return openLZMA(o)
+	case o.p.Type == "data" && o.isZlib():
+		return openZlib(o)
+	case saysBrotli(o.p.Names, o.p.MediaType):
+		return openBrotli(o)
 	case o.p.Type == "data" && unopened(o.p.Head(16)) != "":
 		o.report(o.p, unsupported, unopened(o.p.Head(16))+" is not opened")
 	case o.p.Type == "data" && namesVolume(o.p.Names):

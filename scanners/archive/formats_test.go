@@ -3,6 +3,7 @@ package archive
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"testing"
 
@@ -36,10 +37,28 @@ func TestOpensEveryFormat(t *testing.T) {
 		{"ppmd.7z", fixture(t, "ppmd.7z"), "letter.txt"},
 		{"bcj.7z", fixture(t, "bcj-lzma.7z"), "letter.txt"},
 		{"a.rar", storedRAR("letter.txt", letter), "letter.txt"},
+		{"letter.txt.zz", compress(t, archiver.Zlib{}, []byte(letter)), "letter.txt"},
+		{"letter.txt.sz", compress(t, archiver.Sz{}, []byte(letter)), "letter.txt"},
+		{"letter.txt.br", compress(t, archiver.Brotli{}, []byte(letter)), "letter.txt"},
+		{"letter.txt.Z", compressOf([]byte(letter), 16), "letter.txt"},
+		{"a.deb", arOf(file{"debian-binary", "2.0\n"}, file{"letter.txt", letter}), "letter.txt"},
+		{"gnu.a", join([]byte(arMagic), arEntry("//", "a-name-that-is-longer-than-sixteen/\nletter.txt/\n"), arEntry("/36", letter)), "letter.txt"},
+		{"bsd.a", join([]byte(arMagic), arEntry("#1/10", "letter.txt"+letter)), "letter.txt"},
+		{"new.cpio", cpioOf(cpioNew, file{"letter.txt", letter}), "letter.txt"},
+		{"octal.cpio", cpioOf(cpioOctal, file{"letter.txt", letter}), "letter.txt"},
+		{"little.cpio", cpioOf(cpioBinary(binary.LittleEndian), file{"letter.txt", letter}), "letter.txt"},
+		{"big.cpio", cpioOf(cpioBinary(binary.BigEndian), file{"letter.txt", letter}), "letter.txt"},
+		{"a.rpm", rpmOf("echo hello", gz(t, string(cpioOf(cpioNew, file{"letter.txt", letter})))), "letter.txt"},
+		{"script.rpm", rpmOf(letter, gz(t, string(cpioOf(cpioNew)))), "postin.sh"},
+		{"a.swf", swfOf(t, letter), "a.swf"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := expandIn(t.Context(), t, New(Config{}), tt.name, tt.content, scanners.BudgetLimits{})
-			r.wantMember(t, tt.member, letter)
+			want := letter
+			if tt.member == "a.swf" {
+				want = "FWS\x09" + string(binary.LittleEndian.AppendUint32(nil, uint32(8+len(letter)))) + letter
+			}
+			r.wantMember(t, tt.member, want)
 			r.wantChecks(t)
 		})
 	}

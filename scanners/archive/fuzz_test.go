@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -26,6 +27,16 @@ func FuzzExpand(f *testing.F) {
 		f.Add(compress(f, c, []byte(letter)))
 	}
 	f.Add(lzmaOf(f, letter))
+	for _, format := range []cpioFormat{cpioNew, cpioOctal, cpioBinary(binary.LittleEndian), cpioBinary(binary.BigEndian)} {
+		f.Add(cpioOf(format, file{"a", letter}, file{"b", "x"}))
+	}
+	f.Add(arOf(file{"a", letter}))
+	f.Add(join([]byte(arMagic), arEntry("//", "letter.txt/\n"), arEntry("/0", letter), arEntry("#1/3", "abcx")))
+	f.Add(rpmOf("echo", cpioOf(cpioNew, file{"a", letter})))
+	f.Add(compressOf([]byte(letter), 12))
+	f.Add(compress(f, archiver.Zlib{}, []byte(letter)))
+	f.Add(compress(f, archiver.Sz{}, []byte(letter)))
+	f.Add(swfOf(f, letter))
 	files, _ := filepath.Glob("testdata/archives/*")
 	for _, name := range files {
 		content, err := os.ReadFile(name)

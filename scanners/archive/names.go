@@ -51,7 +51,7 @@ func (s *nameSet) addRaw(raw string, isUTF8 bool) {
 // what they put there instead.
 var suffixes = []struct{ old, new string }{
 	{".tgz", ".tar"}, {".taz", ".tar"}, {".tbz", ".tar"}, {".tbz2", ".tar"}, {".tb2", ".tar"}, {".txz", ".tar"}, {".tlz", ".tar"},
-	{".tzst", ".tar"}, {".gz", ""}, {".z", ""}, {".bz2", ""}, {".bz", ""}, {".xz", ""}, {".lzma", ""}, {".lz", ""}, {".zst", ""}, {".lz4", ""},
+	{".tzst", ".tar"}, {".gz", ""}, {".z", ""}, {".bz2", ""}, {".bz", ""}, {".xz", ""}, {".lzma", ""}, {".lz", ""}, {".zst", ""}, {".lz4", ""}, {".br", ""}, {".sz", ""}, {".zz", ""}, {".zlib", ""},
 }
 
 // innerNames are the names of what a compressed file holds: its own without the suffix.

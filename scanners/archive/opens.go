@@ -10,7 +10,7 @@ import (
 // Opens reports whether p may be an archive or have one in it: by its type, and by the signatures
 // that embedded looks for, whatever is behind them.
 func (e *Expander) Opens(p *eml.Part) bool {
-	if formatOf(p.Type) != nil || p.Is("archive") || p.Is("image-of-disk") || p.Type == "data" {
+	if formatOf(p.Type) != nil || p.Is("archive") || p.Is("image-of-disk") || p.Type == "data" || saysBrotli(p.Names, p.MediaType) {
 		return true
 	}
 	o := newOpening(context.Background(), e.cfg, p, nil, nil)
