@@ -23,18 +23,16 @@ func NameForms(name string) []string { return forms(name) }
 func forms(name string) []string {
 	var out []string
 	name = clip(name)
-	for _, s := range []string{name, hexDecode(name, '%'), hexDecode(name, '=')} {
+	for i, s := range []string{name, hexDecode(name, '%'), hexDecode(name, '=')} {
+		if i > 0 && s == name {
+			continue
+		}
 		if head, _, ok := strings.Cut(s, "\x00"); ok {
 			out = addForms(out, head) // what is written in C ends the name there
 		}
 		out = addForms(out, s)
 		if strings.ContainsAny(s, notInNames) { // some clients drop them
-			out = addForms(out, strings.Map(func(r rune) rune {
-				if strings.ContainsRune(notInNames, r) {
-					return -1
-				}
-				return r
-			}, s))
+			out = addForms(out, withoutNotInNames.Replace(s))
 		}
 	}
 	return out
@@ -43,6 +41,8 @@ func forms(name string) []string {
 // notInNames are characters that no name of a file may have in Windows (Naming Files, Paths, and
 // Namespaces), apart from those that divide it.
 const notInNames = `<>"|?*`
+
+var withoutNotInNames = strings.NewReplacer("<", "", ">", "", `"`, "", "|", "", "?", "", "*", "")
 
 func clip(name string) string {
 	if len(name) <= maxForm {
@@ -74,8 +74,8 @@ func addForms(out []string, name string) []string {
 // fold gives a name in lower case and NFKC, in which a full-width or one-dot-leader stop is a
 // stop, all blanks as one kind, and no character that does not show.
 func fold(name string) string {
-	if !isPlain(name) {
-		name = norm.NFKC.String(name)
+	if isPlain(name) {
+		return strings.ToLower(name)
 	}
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -85,7 +85,7 @@ func fold(name string) string {
 			return -1
 		}
 		return unicode.ToLower(r)
-	}, name)
+	}, norm.NFKC.String(name))
 }
 
 func isPlain(s string) bool {
