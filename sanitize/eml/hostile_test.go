@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
+	"slices"
 	"testing"
 
 	"rastel/sanitize/eml/emltest"
@@ -77,5 +79,25 @@ func TestPartsSayWhatTheirHeaderSays(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// TestHeadersAreWrittenWithLittleMemory: what is copied again and again in a header costs memory that
+// grows with the square of its size, up to the limit of a header.
+func TestHeadersAreWrittenWithLittleMemory(t *testing.T) {
+	for _, h := range emltest.Messages() {
+		if !slices.Contains([]string{"longheader", "comments", "phrase", "group", "folds-blank-to", "folds-to-to", "fragments-marks", "bareCR"}, h.Name) {
+			continue
+		}
+		raw := []byte(h.Make(200_000))
+		m, _ := parseBytes(t, raw, Limits{})
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		writeAnew(t, m, m.Root)
+		parseField(string(raw), 100)
+		runtime.ReadMemStats(&after)
+		if n := int64(after.TotalAlloc - before.TotalAlloc); n > 100*m.Size {
+			t.Errorf("%s: %d bytes of memory for a message of %d", h.Name, n, m.Size)
+		}
 	}
 }
