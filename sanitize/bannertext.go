@@ -146,7 +146,7 @@ func (t *bannerTarget) utf8Fields(encoding []byte) []eml.Edit {
 	}
 	params["charset"] = "utf-8"
 	for _, k := range slices.Sorted(maps.Keys(params)) {
-		if v := params[k]; isToken(k) && len(v) <= maxParam {
+		if v := params[k]; isKeptParam(k, v) {
 			kind = appendParam(kind, k, v)
 		}
 	}

@@ -221,7 +221,7 @@ func typeField(p *eml.Part, name, media string) []byte {
 	}
 	b := append([]byte("Content-Type: "), media...)
 	for _, k := range slices.Sorted(maps.Keys(p.Params)) {
-		if v := p.Params[k]; !eml.IsNameParam(k) && isToken(k) && len(v) <= maxParam {
+		if v := p.Params[k]; !eml.IsNameParam(k) && isKeptParam(k, v) {
 			b = appendParam(b, k, v)
 		}
 	}
@@ -239,6 +239,12 @@ func dispositionField(p *eml.Part, name string) []byte {
 
 // maxParam is the longest value of another parameter that is carried over.
 const maxParam = 500
+
+// isKeptParam reports whether another parameter is carried over. One that would be mended in the field as it
+// was (header/shell, header/null-parameter) is not, or it would be mended when the message comes again.
+func isKeptParam(k, v string) bool {
+	return isToken(k) && v != "" && len(v) <= maxParam && (k == "boundary" || !shellCommand.MatchString(v))
+}
 
 // appendParam writes a parameter on a line of its own: as a quoted string (RFC 2045 section 5.1),
 // and where it is not ASCII also in the extended form (RFC 2231 section 4).
