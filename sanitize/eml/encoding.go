@@ -35,6 +35,10 @@ func (p *parser) encoding(part *Part, values []string) (others []Encoding) {
 			}
 			continue
 		}
+		if commentsIdentity(v) {
+			add(Identity)
+			continue
+		}
 		p.ambiguous(part, "mime/ambiguous-encoding", fmt.Sprintf("the encoding is %.100q", v))
 		if words := encodingWords(v); len(words) > 0 {
 			add(append(words, Identity)...)
@@ -53,6 +57,15 @@ func (p *parser) encoding(part *Part, values []string) (others []Encoding) {
 	}
 	part.Encoding = all[0]
 	return all[1:]
+}
+
+// commentsIdentity reports whether a value is one that leaves the body as it is, with a comment behind
+// it that names no other encoding: a client that knows no comments leaves the body as it is too.
+func commentsIdentity(v string) bool {
+	word, comment, ok := strings.Cut(v, "(")
+	e, known := encodingNames[strings.TrimRight(word, " \t")]
+	return ok && known && e == Identity && word != "" && strings.IndexByte(comment, ')') == len(comment)-1 &&
+		!slices.ContainsFunc(encodingWords(comment), func(e Encoding) bool { return e != Identity })
 }
 
 // encodingWords are the encodings that lenient clients find in a value with comments, quotes and
