@@ -314,7 +314,7 @@ func (f *uuFile) data(line []byte) {
 		f.bad("an encoded line is of the wrong length, or has letters of no encoding")
 	}
 	switch {
-	case fits:
+	case fits && len(line)-1 >= minimum(n):
 		f.good++
 	case strict && len(line) > uuLine:
 		f.alike++
@@ -397,13 +397,13 @@ func uuFits(line []byte) (fits, strict bool) {
 	return n > 0 && fits, strict
 }
 
-// xxFits reports the same for a line of XXEncode.
+// xxFits reports the same for a line of XXEncode. A blank is no checksum, or "-- " would be a line.
 func xxFits(line []byte) bool {
 	if len(line) < 2 {
 		return false
 	}
 	for i, c := range line {
-		if xxValue(c) > 63 && i < len(line)-1 {
+		if xxValue(c) > 63 && (i < len(line)-1 || c == ' ') {
 			return false
 		}
 	}
