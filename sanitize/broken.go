@@ -15,37 +15,46 @@ import (
 type brokenPage struct {
 	by     eml.Wrapping
 	breaks eml.Breaks
-	marks  []mark // by their places here
+	marks  []mark // by their places here; of what is active only
+	places int    // how many were found, the others too; some of them twice
 	work   int    // what it takes to read all of it
 	pieced int    // how many bytes were put together to be read again
 	limit  int    // for each of both; it is that of the page, which is smaller
-	again  *page  // what is read again; it belongs to pages
+	again  *page  // what is read again; one for all
 	whole  bool   // it must be read as a whole to tell
 }
 
-// maxPieced is the longest piece of a page, in bytes, that is put together to be read again.
-const maxPieced = 256 << 10
+// maxPieced is the longest piece of a page, in bytes, that is put together to be read again: a tag with a
+// picture in it.
+const maxPieced = 4 << 20
 
 // newBrokenPages gives those of content that is HTML, if MTAs may break its lines. The caller must call
-// done of each. There are none if the content is encoded: then a break may do away with more than a line.
+// doneWith them. There are none if the content is encoded: then a break may do away with more than a line.
 func newBrokenPages(p *eml.Part, b []byte) []*brokenPage {
 	if !p.HasLongLines() || p.Encoding != eml.Identity {
 		return nil
 	}
 	var out []*brokenPage
+	again := newPage(nil)
 	for _, by := range eml.Wrappings() {
-		out = append(out, &brokenPage{by: by, breaks: eml.NewBreaks(b, by), limit: workLimit(len(b)), again: newPage(nil)})
+		out = append(out, &brokenPage{by: by, breaks: eml.NewBreaks(b, by), limit: workLimit(len(b)), again: again})
 	}
 	return out
 }
 
-func (k *brokenPage) done() { k.again.done() }
+// doneWith puts back what they are read with.
+func doneWith(pages []*brokenPage) {
+	if len(pages) > 0 {
+		pages[0].again.done()
+	}
+}
 
-// A construct is what was read of a page at one "<": the bytes on which it depends, and how many marks,
-// charsets and how much work the page had before.
+// A construct is what was read of a page at one "<": the bytes on which it depends, and how many marks
+// and how much work the page had before.
 type construct struct {
 	span
-	marks, charsets, work int
+	marks, work int
+	quiet       span // the content of a style element in which nothing is active
 }
 
 // follow goes on to what was read of the page last.
@@ -55,17 +64,22 @@ func (k *brokenPage) follow(p *page, r construct) {
 	}
 	at, added := k.breaks.After(r.start)
 	if at < min(r.end, len(p.b)) {
-		k.read(p, r, added)
+		if !k.readStyle(p, r, added) {
+			k.read(p, r, added)
+		}
 	} else {
 		k.add(p.marks[r.marks:], added, p.work-r.work)
 	}
-	k.whole = k.whole || len(k.marks) > maxMarks || k.work > k.limit || k.pieced > k.limit
+	k.whole = k.whole || k.places > maxMarks/2 || k.work > k.limit || k.pieced > k.limit
 }
 
 // add takes over marks that stand so many bytes further on here.
 func (k *brokenPage) add(marks []mark, further, work int) {
+	k.places += len(marks)
 	for _, m := range marks {
-		k.marks = append(k.marks, mark{m.at + further, m.check})
+		if m.check < checkRemoteImage {
+			k.marks = append(k.marks, mark{m.at + further, m.check})
+		}
 	}
 	k.work += work
 }
@@ -77,19 +91,18 @@ func (k *brokenPage) read(p *page, r construct, added int) {
 			k.whole = true
 			return
 		}
-		k.again.reset(k.breaks.Append(k.again.piece[:0], r.start, end))
-		k.again.piece = k.again.b
+		k.again.piece = slices.Grow(k.again.piece[:0], (end-r.start)*101/100+64) // more than what is put in
+		k.again.reset(k.breaks.Append(k.again.piece, r.start, end))
 		k.pieced += len(k.again.b)
 		if depends := k.again.markupAt(&k.again.tags, 0); depends <= len(k.again.b) || end == len(p.b) {
 			break
 		}
 	}
 	k.add(k.again.marks, r.start+added, k.again.work)
-	room := min(len(k.again.charset), maxCharsets-r.charsets)
-	k.whole = k.again.over || !slices.Equal(k.again.charset[:room], p.charset[r.charsets:])
+	k.whole = k.again.over || k.again.alien
 }
 
-// tally counts the marks as examine does. It reports false if the page must be read as a whole for that.
+// tally counts the marks of what is active as examine does. It reports false if the page must be read as a whole for that.
 func (k *brokenPage) tally() (marks tally, ok bool) {
 	if k.whole {
 		return marks, false

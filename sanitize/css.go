@@ -246,7 +246,7 @@ func plainComment(b []byte, i int) (int, bool) {
 		return i, true
 	}
 	end := i + 2 + n + 1
-	rest := bytes.TrimLeft(b[end+1:min(len(b), end+64)], " \t\r\n\f")
+	rest := trimLeft(b[end+1 : min(len(b), end+64)])
 	return end, len(rest) == 0 && end+64 < len(b) || len(rest) > 0 && (rest[0] == '(' || rest[0] == ':')
 }
 
@@ -291,7 +291,7 @@ func (k *cssBlock) plainProperty(b []byte, i int) bool {
 	default:
 		return true
 	}
-	v := bytes.TrimLeft(b[i+1:min(len(b), i+64)], " \t\r\n\f")
+	v := trimLeft(b[i+1 : min(len(b), i+64)])
 	switch {
 	case endsInWholeWord(b[:i], "position"):
 		k.absolute = k.absolute || hasPrefixFold(v, "absolute")
@@ -305,7 +305,7 @@ func (k *cssBlock) plainProperty(b []byte, i int) bool {
 
 // endsInWholeWord reports whether b, without blanks, ends in a word that is no part of a longer one.
 func endsInWholeWord(b []byte, word string) bool {
-	b = bytes.TrimRight(b, " \t\r\n\f")
+	b = trimRight(b)
 	n := len(b) - len(word)
 	return n >= 0 && bytes.EqualFold(b[n:], []byte(word)) && (n == 0 || b[n-1] >= utf8.RuneSelf || !isWordByte(b[n-1]))
 }
@@ -329,7 +329,7 @@ func isClear(v []byte) bool {
 }
 
 func endsInWord(b []byte, words ...string) bool {
-	b = bytes.TrimRight(b, " \t\r\n\f")
+	b = trimRight(b)
 	for _, w := range words {
 		if len(b) >= len(w) && bytes.EqualFold(b[len(b)-len(w):], []byte(w)) {
 			return true
@@ -379,7 +379,7 @@ func (t *cssText) call(p *page, i int) {
 // property looks at the property whose colon is byte i.
 func (t *cssText) property(p *page, i int) {
 	start := t.wordBefore(i)
-	at, value := int(t.start[start]), bytes.TrimLeft(t.text[i+1:], " \t\r\n\f")
+	at, value := int(t.start[start]), trimLeft(t.text[i+1:])
 	switch word := string(trimBlank(t.text[start:i])); word {
 	case "-moz-binding", "-o-link", "-o-link-source":
 		p.mark(checkStyle, at)
@@ -428,7 +428,7 @@ var behaviors = []string{"url(#default#vml)", "url(#ieooui)"}
 func harmlessBehavior(value []byte) bool {
 	for _, b := range behaviors {
 		if rest, ok := bytes.CutPrefix(value, []byte(b)); ok {
-			rest = bytes.TrimLeft(rest, " \t\r\n\f")
+			rest = trimLeft(rest)
 			return len(rest) == 0 || rest[0] == ';' || rest[0] == '}'
 		}
 	}
@@ -482,4 +482,18 @@ func isWordByte(c byte) bool {
 	return isLetter(c) || c >= '0' && c <= '9' || c == '-' || c == '_' || c >= utf8.RuneSelf
 }
 
-func trimBlank(b []byte) []byte { return bytes.Trim(b, " \t\r\n\f") }
+func trimBlank(b []byte) []byte { return trimLeft(trimRight(b)) }
+
+func trimLeft(b []byte) []byte {
+	for len(b) > 0 && isBlank(b[0]) {
+		b = b[1:]
+	}
+	return b
+}
+
+func trimRight(b []byte) []byte {
+	for len(b) > 0 && isBlank(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
+}

@@ -48,9 +48,7 @@ func (s HTML) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
 	if err == nil {
 		out, err = wrapped(ctx, out, p, marks, pages)
 	}
-	for _, k := range pages {
-		k.done()
-	}
+	doneWith(pages)
 	return out, err
 }
 
@@ -69,7 +67,7 @@ func examine(ctx context.Context, p *eml.Part, b []byte, html bool, broken []*br
 	if texts == nil { // nor are there as MTAs leave it
 		return []eml.Finding{{Check: "html/limit", Part: p, Detail: fmt.Sprintf("%d bytes in %s", p.Size, how), Unexamined: true}}, marks, nil
 	}
-	over := false // it was not read wholly
+	over := false // it was not read wholly, or must be read in other forms
 	for i := 0; i < len(texts); i++ {
 		pg := newPage(texts[i])
 		defer pg.done()
@@ -80,7 +78,7 @@ func examine(ctx context.Context, p *eml.Part, b []byte, html bool, broken []*br
 			return nil, marks, err
 		}
 		pg.count(&marks)
-		over = over || pg.over
+		over = over || pg.over || pg.alien
 		for _, c := range pg.charset {
 			if !unreadable(c) {
 				continue

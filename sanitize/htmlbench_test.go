@@ -41,7 +41,7 @@ func benchPages(b *testing.B) map[string][]byte {
 		"one-line":        []byte(strings.Repeat(body, 1+(4<<20)/len(body))),
 		"data-images":     []byte(strings.Repeat(line+image, 4<<20/(len(line)+len(image)))),
 		"data-photos":     []byte(strings.Repeat(body+photo, 2)),
-		"long-style":      []byte(strings.Repeat(body+"<style>"+minifiedCSS(benign, 100<<10)+"</style>", 40)),
+		"long-style":      []byte(strings.Repeat(body+"<style>"+minifiedCSS(benign, 30<<10)+"</style>", 120)),
 		"huge-style":      []byte(body + "<style>" + minifiedCSS(benign, 4<<20) + "</style>"),
 		"minified-benign": bytes.Repeat(minified(benign), 1+(4<<20)/len(benign)),
 		"benign":          bytes.Repeat(benign, 1+(4<<20)/len(benign)),
@@ -68,8 +68,10 @@ func minifiedCSS(pages []byte, size int) string {
 	for _, m := range styles.FindAllSubmatch(pages, -1) {
 		css = append(css, m[1]...)
 	}
-	css = breaks.ReplaceAll(css, nil)
-	return strings.Repeat(string(css), 1+size/len(css))
+	css = cssComment.ReplaceAll(breaks.ReplaceAll(css, nil), nil)
+	text := strings.NewReplacer("<!--", "", "-->", "").Replace(string(css))
+	text = strings.Repeat(text, 1+size/len(text))
+	return text[:strings.LastIndexByte(text[:size], '}')+1]
 }
 
 func joined(b *testing.B, pattern string) []byte {

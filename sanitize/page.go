@@ -17,10 +17,12 @@ type page struct {
 	b       []byte
 	marks   []mark
 	charset []string      // what the page says of itself
+	alien   bool          // one of these, noted or not, is unreadable
 	shown   bool          // a namespace of it is one of those that a browser shows
 	work    int           // bytes that were read so far
 	over    bool          // it costs more to read, or to defang, than the limits
 	broken  []*brokenPage // the same as MTAs leave it, which is read along
+	quiet   span          // the style element that was read last, if nothing in it is active
 	piece   []byte        // room for b, where it is a piece of a page
 	tags    tagReader
 	css     cssText
@@ -48,8 +50,14 @@ func (p *page) reset(b []byte) {
 // done puts the page back.
 func (p *page) done() {
 	p.b, p.tags.b, p.css.page, p.broken = nil, nil, nil, nil
+	if cap(p.piece) > maxKept {
+		p.piece = nil
+	}
 	pages.Put(p)
 }
+
+// maxKept is how much room for a piece a page keeps when it is put back.
+const maxKept = 256 << 10
 
 // A mark is a place at which defanged is inserted.
 type mark struct {
@@ -89,8 +97,10 @@ func (p *page) examine(ctx context.Context) error {
 			break
 		}
 		i += n
-		last := construct{span{start: i}, len(p.marks), len(p.charset), p.work}
+		last := construct{span{start: i}, len(p.marks), p.work, span{}}
+		p.quiet = span{}
 		last.end = p.markupAt(r, i)
+		last.quiet = p.quiet
 		for _, k := range p.broken {
 			k.follow(p, last)
 		}
@@ -232,7 +242,9 @@ func (p *page) tag(t *tag) (end int) {
 		return t.end
 	}
 	css := span{t.end, p.styleEnd(t.end)}
-	p.style(css, false)
+	if !p.style(css) {
+		p.quiet = css
+	}
 	return min(css.end+len("</style>"), len(p.b)+1) // or what it has for a ">"
 }
 
@@ -336,7 +348,7 @@ func (p *page) value(e *element, a attr, local span, name []byte, info attrInfo)
 	case attrText:
 		return
 	case attrStyle:
-		p.style(a.value, true)
+		p.style(a.value)
 		p.image.noteStyle(v)
 		return
 	case attrImages:
@@ -386,13 +398,16 @@ func (p *page) namespace(a attr) bool {
 
 var shownNamespaces = [][]byte{[]byte("/xhtml"), []byte("/svg"), []byte("/mathml"), []byte("/xsl/transform"), []byte("&")}
 
-// style examines CSS, which in an attribute has character references.
-func (p *page) style(s span, attr bool) {
+// style examines CSS. It reports whether it had to look closely, or could not look at all.
+func (p *page) style(s span) bool {
 	p.spend(s.len())
-	if p.over || !p.mayBeActive(s) {
-		return
+	if !p.over && !p.mayBeActive(s) {
+		return false
 	}
-	p.css.examine(p, s)
+	if !p.over {
+		p.css.examine(p, s)
+	}
+	return true
 }
 
 func (p *page) mark(check htmlCheck, at int) {
@@ -405,6 +420,7 @@ func (p *page) mark(check htmlCheck, at int) {
 
 // declare notes a charset that the page says it is in.
 func (p *page) declare(charset string) {
+	p.alien = p.alien || unreadable(charset)
 	if charset != "" && len(p.charset) < maxCharsets {
 		p.charset = append(p.charset, charset)
 	}

@@ -22,6 +22,7 @@ type anewWriter struct {
 	w     *bufio.Writer
 	lim   Limits
 	edits map[*Part][]Edit // to be carried out on the way
+	order map[*Part][]Edit // those of content, settled; none of a part where they do not go together
 	outer [][]byte         // what begins a delimiter of entities around, which are not written anew
 	seed  [sha256.Size]byte
 }
@@ -29,9 +30,14 @@ type anewWriter struct {
 // newAnewWriter takes the edits of a patch. Boundaries are made of the hash of all content, so
 // that the same message always comes out the same and nobody can put them into it.
 func newAnewWriter(m *Message, edits []Edit) *anewWriter {
-	a := &anewWriter{lim: Limits{}.withDefaults(), edits: map[*Part][]Edit{}}
+	a := &anewWriter{lim: Limits{}.withDefaults(), edits: map[*Part][]Edit{}, order: map[*Part][]Edit{}}
 	for _, e := range edits {
 		a.edits[e.Part] = append(a.edits[e.Part], e)
+	}
+	for p := range a.edits {
+		if list, err := a.contentEdits(p); err == nil {
+			a.order[p] = list
+		}
 	}
 	h := sha256.New()
 	m.Root.Walk(func(p *Part) bool {
@@ -332,17 +338,11 @@ const maxPlainLine = maxLine
 // copyContent writes the decoded content of a leaf with its edits. It reads the raw message, as
 // all of a patch does.
 func (a *anewWriter) copyContent(w io.Writer, p *Part) error {
-	var list []Edit
-	for _, e := range a.edits[p] {
-		if e.Region == InContent {
-			list = append(list, e)
-		}
-	}
-	list, err := settleContent(p, list)
+	list, err := a.contentEdits(p)
 	if err != nil {
 		return err
 	}
-	ew := &editWriter{w: w, edits: list}
+	ew := &editWriter{w: w, edits: slices.Clone(list)} // which uses them up
 	buf := getBuffer()
 	defer putBuffer(buf)
 	encoding := p.Encoding
@@ -353,6 +353,20 @@ func (a *anewWriter) copyContent(w io.Writer, p *Part) error {
 		return err
 	}
 	return ew.finish()
+}
+
+// contentEdits gives the edits of a part's content in the order of their places.
+func (a *anewWriter) contentEdits(p *Part) ([]Edit, error) {
+	if list, ok := a.order[p]; ok {
+		return list, nil
+	}
+	var list []Edit
+	for _, e := range a.edits[p] {
+		if e.Region == InContent {
+			list = append(list, e)
+		}
+	}
+	return settleContent(p, list)
 }
 
 func (a *anewWriter) write(b []byte) {

@@ -165,16 +165,20 @@ func (b *base64Writer) Write(p []byte) (int, error) {
 
 // lines writes whole lines, of which the last of all may be shorter.
 func (b *base64Writer) lines(p []byte) error {
-	b.out = b.out[:0]
+	if b.out == nil {
+		b.out = make([]byte, base64Lines*(76+2))
+	}
+	n := 0
 	for len(p) > 0 {
 		if b.begun {
-			b.out = append(b.out, '\r', '\n')
+			n += copy(b.out[n:], "\r\n")
 		}
 		k := min(base64Line, len(p))
-		b.out = base64.StdEncoding.AppendEncode(b.out, p[:k])
+		base64.StdEncoding.Encode(b.out[n:], p[:k])
+		n += base64.StdEncoding.EncodedLen(k)
 		b.begun, p = true, p[k:]
 	}
-	_, err := b.w.Write(b.out)
+	_, err := b.w.Write(b.out[:n])
 	return err
 }
 
