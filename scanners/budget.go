@@ -86,7 +86,7 @@ func (b *Budget) Words(ctx context.Context) []string {
 	if b.words == nil {
 		return nil
 	}
-	defer pause(ctx)()
+	defer Pause(ctx)()
 	return b.words(ctx)
 }
 
@@ -158,6 +158,28 @@ func (b *Budget) number(p *eml.Part, index int) int {
 	b.taken[p] = max(index, b.taken[p]+1)
 	return b.taken[p]
 }
+
+// A Usage is how much of a budget was used.
+type Usage struct {
+	Bytes   int64
+	Members int
+}
+
+// Usage is how much was used until now.
+func (b *Budget) Usage() Usage {
+	return Usage{Bytes: b.bytes.Load(), Members: int(b.members.Load())}
+}
+
+// Use accounts for what was used elsewhere for this message.
+func (b *Budget) Use(u Usage) error {
+	if total := b.members.Add(int64(u.Members)); total > int64(b.lim.Members) {
+		return fmt.Errorf("%w: more than %d members", ErrBudget, b.lim.Members)
+	}
+	return b.Take(u.Bytes)
+}
+
+// Limits are those of the budget.
+func (b *Budget) Limits() BudgetLimits { return b.lim }
 
 // Count accounts for one member of p, without its bytes. Member does so itself.
 func (b *Budget) Count(p *eml.Part) error {

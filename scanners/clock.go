@@ -9,7 +9,7 @@ import (
 )
 
 // A clock measures how long it takes to open one part, and ends the context of that when it takes
-// too long. It runs from start to stop, any number of times. Only pause may be called from another
+// too long. It runs from start to stop, any number of times. Only Pause may be called from another
 // goroutine than the one that starts it.
 type clock struct {
 	b    *Budget
@@ -80,9 +80,9 @@ func (c *clock) close() {
 	}
 }
 
-// pause has the clock of an expansion, if there is one, stand still until the function that it
-// returns is called.
-func pause(ctx context.Context) func() {
+// Pause says that what follows is waiting that the message is not to blame for, until the function
+// that it returns is called: it does not count as time of the expansion that ctx belongs to.
+func Pause(ctx context.Context) func() {
 	c, ok := ctx.Value(clockKey{}).(*clock)
 	if !ok {
 		return func() {}

@@ -16,6 +16,7 @@ import (
 	"rastel/scanners/dkim"
 	"rastel/scanners/ole"
 	"rastel/scanners/script"
+	"rastel/scanners/worker"
 )
 
 // builtin is the list of scanners: to add one, write it and add its line.
@@ -48,25 +49,41 @@ type built struct {
 	set    *scanners.Set
 	clamd  *clamd.Scanner // nil: there is none
 	dkim   *dkim.Scanner  // nil: signatures are not verified
+	pool   *worker.Pool   // nil: containers are opened in this process
 	policy *policy.Live
 	log    *slog.Logger
 }
 
-// build makes everything that serve, scan and explain have in common.
+// build makes everything that serve, scan and explain have in common. The caller closes it.
 func build(cfg *Config, log *slog.Logger) (*built, error) {
 	b := &built{cfg: cfg, log: log}
 	scanner, err := findClamd(cfg.Clamd, log)
 	if err != nil {
 		return nil, err
 	}
+	if b.policy, err = policy.NewLive(cfg.Policy, policyOptions(cfg), log); err != nil {
+		return nil, err
+	}
+	if b.pool, err = startWorkers(cfg, log); err != nil {
+		return nil, err
+	}
 	b.assemble(scanner)
-	b.policy, err = policy.NewLive(cfg.Policy, policyOptions(cfg), log)
-	return b, err
+	return b, nil
+}
+
+// close ends the workers, when nothing is examined any more.
+func (b *built) close() {
+	if b.pool != nil {
+		b.pool.Close()
+	}
 }
 
 // assemble makes the set of scanners; c is nil if there is no clamd.
 func (b *built) assemble(c *clamd.Scanner) {
 	list := builtin(b.cfg)
+	if b.pool != nil {
+		list = b.pool.Isolate(list)
+	}
 	if b.clamd = c; c != nil {
 		list = append(list, scanners.Named{Name: "clamd", Scanner: c, Waits: true})
 	}

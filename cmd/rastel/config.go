@@ -22,6 +22,7 @@ import (
 	"rastel/scanners"
 	"rastel/scanners/clamd"
 	"rastel/scanners/dkim"
+	"rastel/scanners/worker"
 )
 
 // Config is rastel.yaml. Every package owns its part of it, with its defaults.
@@ -34,6 +35,9 @@ type Config struct {
 	SpoolDir string `yaml:"spool_dir"`
 	// Policy is the file with the rules. Default: the policy that is built in.
 	Policy string `yaml:"policy"`
+	// Workers is how many processes open containers. Default: for serve as many as there are
+	// processors, for other commands 0, which means that they are opened by the command itself.
+	Workers *int `yaml:"workers"`
 
 	Milter     milter.Config     `yaml:"milter"`
 	Sanitize   sanitize.Config   `yaml:"sanitize"`
@@ -62,6 +66,7 @@ type LimitsConfig struct {
 
 	ExpandedTime  time.Duration `yaml:"expanded_time"`  // what all containers may take; default 1m
 	ContainerTime time.Duration `yaml:"container_time"` // what one container may take; default 30s
+	WorkerMemory  int64         `yaml:"worker_memory"`  // bytes of memory of one worker; default 268435456
 }
 
 // LogConfig says what is logged, and how. The log goes to standard error.
@@ -128,11 +133,24 @@ func (c *Config) validate() error {
 	if c.notices, err = sanitize.NewNotices(c.Sanitize.Notices); err != nil {
 		err = fmt.Errorf("sanitize: %w", err)
 	}
-	errs := []error{err, c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Log.validate()}
+	errs := []error{err, c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Log.validate(), c.validateWorkers()}
 	if c.Clamd != nil {
 		errs = append(errs, c.Clamd.Validate())
 	}
 	return errors.Join(errs...)
+}
+
+// maxWorkers is more than any machine has use for.
+const maxWorkers = 1024
+
+func (c *Config) validateWorkers() error {
+	if c.Workers != nil && (*c.Workers < 0 || *c.Workers > maxWorkers) {
+		return fmt.Errorf("workers: %d is not between 0 and %d", *c.Workers, maxWorkers)
+	}
+	if m := c.Limits.WorkerMemory; m != 0 && m < worker.MinMemory {
+		return fmt.Errorf("limits.worker_memory: %d is less than %d", m, worker.MinMemory)
+	}
+	return nil
 }
 
 func (c LogConfig) validate() error {

@@ -49,10 +49,11 @@ func runExplain(ctx context.Context, k *call) int {
 		defer f.Close()
 		in = f
 	}
-	e, err := opt.examiner(k)
+	e, closeEngine, err := opt.examiner(k)
 	if err != nil {
 		return k.fail(exitUsage, err)
 	}
+	defer closeEngine()
 	x, done, err := examine(ctx, e, &opt, in)
 	if err != nil {
 		return k.fail(exitUsage, fmt.Errorf("%s: %w", name, err))

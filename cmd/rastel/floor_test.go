@@ -25,6 +25,7 @@ var floor = map[string][]string{
 	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"}, // the verifier, and its DNS
 	"rastel/scanners/ole":                     {"rastel/sanitize/eml", "rastel/scanners"}, // compound files, for more than one scanner
 	"rastel/scanners/script":                  {"rastel/sanitize/eml", "rastel/scanners"}, // what scripts and shortcuts do, in words
+	"rastel/scanners/worker":                  {"rastel/sanitize/eml", "rastel/scanners"}, // expanders in processes of their own
 	"rastel/policy":                           {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/policy/procmail":                  {}, // reads what another program was set to; the policy it writes is checked by who calls it
 	"rastel/policy/quarantine":                {"rastel/sanitize/eml"},
@@ -47,6 +48,8 @@ var owners = map[string][]string{
 	"github.com/emersion/go-message":     {"rastel/sanitize/eml"},
 	"github.com/baruwa-enterprise/clamd": {"rastel/scanners/clamd"},
 	"github.com/emersion/go-msgauth":     {"rastel/scanners/dkim"},
+	"github.com/landlock-lsm":            {"rastel/scanners/worker"},
+	"github.com/elastic":                 {"rastel/scanners/worker"},
 	"github.com/mholt/archiver":          {"rastel/scanners/archive"},
 	"github.com/bodgit/sevenzip":         {"rastel/scanners/archive"},
 	"github.com/nwaples/rardecode":       {"rastel/scanners/archive"},

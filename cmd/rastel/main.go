@@ -45,7 +45,7 @@ type call struct {
 func commands() []command {
 	return []command{
 		serveCommand, scanCommand, explainCommand, policyCommand, quarantineCommand,
-		versionCommand,
+		versionCommand, workerCommand,
 	}
 }
 

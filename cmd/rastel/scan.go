@@ -38,6 +38,7 @@ type scanOptions struct {
 	config, policy, from string
 	to                   []string
 	deadline             time.Duration
+	workers              int
 }
 
 func (o *scanOptions) register(k *call) {
@@ -48,23 +49,27 @@ func (o *scanOptions) register(k *call) {
 		o.to = append(o.to, s)
 		return nil
 	})
+	k.flags.IntVar(&o.workers, "workers", -1, "open containers in that `number` of limited processes; -1 means as configured, or none")
 	k.flags.DurationVar(&o.deadline, "deadline", 4*time.Minute, "how long the examination of one message may take")
 }
 
-// examiner builds the engine as serve would, without a quarantine.
-func (o *scanOptions) examiner(k *call) (*engine.Engine, error) {
+// examiner builds the engine as serve would, without a quarantine. The caller calls done.
+func (o *scanOptions) examiner(k *call) (e *engine.Engine, done func(), err error) {
 	cfg, err := loadConfig(o.config)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if o.policy != "" {
 		cfg.Policy = o.policy
 	}
+	if o.workers >= 0 {
+		cfg.Workers = &o.workers
+	}
 	b, err := build(cfg, newLogger(LogConfig{Level: "error"}, k.errOut))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return b.engine(nil), nil
+	return b.engine(nil), b.close, nil
 }
 
 func runScan(ctx context.Context, k *call) int {
@@ -78,10 +83,11 @@ func runScan(ctx context.Context, k *call) int {
 	if k.flags.NArg() == 0 {
 		return k.usagef("no messages given")
 	}
-	e, err := opt.examiner(k)
+	e, done, err := opt.examiner(k)
 	if err != nil {
 		return k.fail(exitUsage, err)
 	}
+	defer done()
 	s := &scanRun{call: k, opt: &opt, engine: e, json: *asJSON, out: *outDir}
 	for _, arg := range k.flags.Args() {
 		if err := s.scanArg(ctx, arg); err != nil {

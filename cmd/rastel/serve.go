@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -59,12 +60,17 @@ func runServe(ctx context.Context, k *call) int {
 		on := true
 		cfg.DKIM.Enabled = &on
 	}
+	if cfg.Workers == nil {
+		n := runtime.GOMAXPROCS(0)
+		cfg.Workers = &n
+	}
 	log := newLogger(cfg.Log, k.errOut)
 	slog.SetDefault(log) // also for what third-party packages print by package log
 	b, err := build(cfg, log)
 	if err != nil {
 		return k.fail(exitUsage, err)
 	}
+	defer b.close()
 	s, err := newService(cfg, b, log)
 	if err != nil {
 		return k.fail(exitActed, err)
@@ -210,9 +216,24 @@ func (s *service) started() {
 	if s.built.clamd == nil {
 		s.log.Warn("NO CLAMD: none is configured and none was found at its usual sockets, so no message is scanned for malware")
 	}
+	s.tellWorkers()
 	s.log.Info("started", "version", version(), "milter", fmt.Sprint(s.mail.Addrs()), "api", s.cfg.API.Address(),
 		"socket", s.cfg.API.Socket, "policy", s.built.policy.Load().Version)
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // not run by systemd: nobody to tell
+}
+
+// tellWorkers says where containers are opened, and what holds that place closed.
+func (s *service) tellWorkers() {
+	if s.built.pool == nil {
+		s.log.Warn("containers are opened in this process, because workers is 0: a decoder that fails may end it")
+		return
+	}
+	by, notBy := s.built.pool.Confined()
+	level := slog.LevelInfo
+	if notBy != "" {
+		level = slog.LevelWarn
+	}
+	s.log.Log(context.Background(), level, "containers are opened in workers", "workers", *s.cfg.Workers, "confined_by", by, "not_confined_by", notBy)
 }
 
 // reloads reads the policy anew on SIGHUP and when its file changes.

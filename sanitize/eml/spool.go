@@ -22,6 +22,10 @@ type SpoolOptions struct {
 	Dir    string // for the unnamed file; os.TempDir() if empty
 	Memory int64  // bytes kept in memory before the file is used; 0 means SpoolMemory
 	Max    int64  // bytes it takes at most; 0 means no limit
+
+	// File opens an empty file, for a process that may not; the spool closes it. Nil means one
+	// without a name in Dir.
+	File func() (*os.File, error)
 }
 
 // A Spool holds the bytes of one message or one decoded part: in memory while they are few,
@@ -90,7 +94,11 @@ func (s *Spool) Write(p []byte) (int, error) {
 
 // spill moves what is in memory to a file. Views of buf that readers hold stay valid.
 func (s *Spool) spill() error {
-	f, err := unnamedFile(s.opt.Dir)
+	open := s.opt.File
+	if open == nil {
+		open = func() (*os.File, error) { return UnnamedFile(s.opt.Dir) }
+	}
+	f, err := open()
 	if err != nil {
 		return fmt.Errorf("open spool file: %w", err)
 	}
@@ -102,8 +110,9 @@ func (s *Spool) spill() error {
 	return nil
 }
 
-// unnamedFile opens a file that no directory lists, so it is gone with its last descriptor.
-func unnamedFile(dir string) (*os.File, error) {
+// UnnamedFile opens a file that no directory lists, so it is gone with its last descriptor. An empty
+// dir is os.TempDir().
+func UnnamedFile(dir string) (*os.File, error) {
 	if dir == "" {
 		dir = os.TempDir()
 	}
