@@ -5,20 +5,22 @@ package sanitize
 type byteKind uint16
 
 const (
-	byteAmp     byteKind = 1 << iota // "&": a character reference may begin
-	byteOdd                          // NUL or CR, which a parser changes
-	byteMarkup                       // markup, a control, or none of ASCII: not copied as it is
-	byteQuote                        // '"', which is not within quotes
-	byteUnplain                      // blanks, controls, or none of ASCII, in a URL
-	byteBack                         // a backslash
-	byteColon                        // ":"
-	byteUpper                        // a capital letter
-	byteTagName                      // none that ends the name of a tag
-	byteAttrKey                      // nor that of an attribute
-	byteName                         // of names of CSS, in ASCII
-	byteCSS                          // is written in a value as it is, whatever is around it
-	byteBlank                        // ASCII white space
-	byteWord                         // of words of text, whatever is around it
+	byteAmp      byteKind = 1 << iota // "&": a character reference may begin
+	byteOdd                           // NUL or CR, which a parser changes
+	byteMarkup                        // markup, a control, or none of ASCII: not copied as it is
+	byteQuote                         // '"', which is not within quotes
+	byteUnplain                       // blanks, controls, or none of ASCII, in a URL
+	byteBack                          // a backslash
+	byteColon                         // ":"
+	byteUpper                         // a capital letter
+	byteTagName                       // none that ends the name of a tag
+	byteAttrKey                       // nor that of an attribute
+	byteName                          // of names of CSS, in ASCII
+	byteCSS                           // is written in a value as it is, whatever is around it
+	byteBlank                         // ASCII white space
+	byteWord                          // of words of text, whatever is around it
+	byteQP                            // stands for itself in quoted-printable
+	byteSelector                      // as byteCSS, in what is before a block
 )
 
 var byteKinds = newByteKinds()
@@ -48,6 +50,8 @@ func newByteKinds() (kinds [256]byteKind) {
 		when(name && c != '-' || c == '.' || c == ',' || c == '%' || c == '!', byteCSS)
 		when(isBlank(c), byteBlank)
 		when(c > ' ' && c < 0x7f && c != '<', byteWord)
+		when(c >= ' ' && c < 0x7f && c != '=' && c != '-' || c == '\t', byteQP)
+		when(name && c != '-' || c == '.' || c == ',' || c == '%' || c == ':' || c == '>' || c == '*' || c == '+' || c == '~', byteSelector)
 	}
 	return kinds
 }

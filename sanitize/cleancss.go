@@ -11,8 +11,7 @@ const maxCSSDepth = 4
 // cleanSheet appends to out what of a style sheet may stay: allowed rules, properties and values, in
 // a form in which it holds nothing that ends a style element. It is its own clean form.
 func cleanSheet(out, css []byte) []byte {
-	r := &cssReader{s: withoutNUL(css), out: out}
-	r.next()
+	r := &cssReader{s: withoutNUL(css), out: out, tok: cssToken{kind: ';'}} // which means nothing before a rule
 	r.rules(len(out), maxCSSDepth)
 	return r.out
 }
@@ -45,7 +44,12 @@ func (r *cssReader) rules(start, depth int) {
 			}
 			r.next() // one too many
 		case cssBlank, cssMark, ';':
-			r.next()
+			for rule := len(r.out); r.plainRule(); rule = len(r.out) {
+				r.block(rule, start, depth, false)
+			}
+			if r.tok.kind != cssEnd {
+				r.next()
+			}
 		default:
 			r.rule(start, depth)
 		}
@@ -77,18 +81,23 @@ func (r *cssReader) rule(start, depth int) {
 		r.skipBlock()
 		return
 	}
+	r.block(rule, start, depth, nests)
+}
+
+// block reads the block of a rule, which was written from byte rule on, from behind its "{", and writes it.
+// If nothing is in it, the rule is not written.
+func (r *cssReader) block(rule, start, depth int, nests bool) {
 	r.out = append(r.out, " {"...)
 	inner := len(r.out)
+	r.tok = cssToken{kind: ';'} // which means nothing before what the block begins with
 	if nests {
-		r.next()
 		r.out = append(r.out, '\n')
 		r.rules(inner, depth-1)
 	} else {
-		r.tok = cssToken{kind: ';'} // which means nothing before the first declaration
 		r.declarations(inner)
 	}
 	if r.tok.kind == '}' {
-		r.next()
+		r.tok.kind = ';' // neither does it behind a block
 	}
 	empty := len(bytes.TrimSpace(r.out[inner:])) == 0
 	if r.out = append(r.out, "}\n"...); empty || len(r.out)-start > maxSheet {

@@ -71,7 +71,7 @@ func (r *cssReader) plainDeclaration(start int) bool {
 		return false
 	}
 	r.pos = v.end
-	value := bytes.TrimRight(r.s[v.start:v.end], " \t\r\n\f")
+	value := trimEndBlank(r.s[v.start:v.end])
 	if !p.allowed || len(value) == 0 || p.opacity && isClear(value) {
 		return true
 	}
@@ -84,6 +84,43 @@ func (r *cssReader) plainDeclaration(start int) bool {
 	}
 	r.out = append(r.out, ';')
 	return true
+}
+
+// plainRule reads the beginning of a rule at r.pos as nearly all are: a selector of names, classes and what
+// joins them. It writes it, and reports false if there is none, or it must be read token by token; then
+// r.pos is where it begins.
+func (r *cssReader) plainRule() bool {
+	r.pos = skipSpace(r.s, r.pos)
+	odd, i := false, r.pos
+	for {
+		for i < len(r.s) && byteKinds[r.s[i]]&byteSelector != 0 {
+			i++
+		}
+		c, next := r.at(i), r.at(i+1)
+		switch {
+		case byteKinds[c]&byteBlank != 0:
+			odd = odd || c != ' ' || byteKinds[next]&byteBlank != 0
+		case (c == '-' || c == '#') && byteKinds[next]&byteName != 0 && next != '-':
+		case c == '{' && i > r.pos && i-r.pos < maxPrelude:
+			if s := trimEndBlank(r.s[r.pos:i]); odd {
+				r.writePlain(s)
+			} else {
+				r.out = append(r.out, s...)
+			}
+			r.pos = i + 1
+			return true
+		default:
+			return false
+		}
+		i++
+	}
+}
+
+func trimEndBlank(b []byte) []byte {
+	for len(b) > 0 && byteKinds[b[len(b)-1]]&byteBlank != 0 {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 // writePlain writes a plain value that has white space or strings in it.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime/quotedprintable"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -133,64 +132,12 @@ func inQP(prefix string, write func(io.Writer) error) func(io.Writer) error {
 		if _, err := io.WriteString(w, prefix); err != nil {
 			return err
 		}
-		qp := quotedprintable.NewWriter(&hyphenWriter{w: w})
+		qp := &qpWriter{w: w}
 		if err := write(qp); err != nil {
 			return err
 		}
 		return qp.Close()
 	}
-}
-
-// A hyphenWriter encodes the second of two hyphens in the quoted-printable text that is written to it:
-// what stood in base64 or behind character references must not become the boundary of a part. It keeps
-// lines at the length of RFC 2045 section 6.7.
-type hyphenWriter struct {
-	w      io.Writer
-	column int
-	last   byte
-	rest   []byte // of an escape, or of a line break
-}
-
-func (h *hyphenWriter) Write(p []byte) (int, error) {
-	out := make([]byte, 0, len(p)+64)
-	for _, c := range p {
-		out = h.add(out, c)
-	}
-	if _, err := h.w.Write(out); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
-// add adds a byte: as part of an escape or a line break, which are kept until they are whole, or alone.
-func (h *hyphenWriter) add(out []byte, c byte) []byte {
-	switch {
-	case len(h.rest) > 0 || c == '=' || c == '\r':
-		if h.rest = append(h.rest, c); len(h.rest) < 2 || h.rest[0] == '=' && len(h.rest) < 3 {
-			return out
-		}
-		if c == '\n' {
-			out = append(out, h.rest...)
-			h.column, h.last, h.rest = 0, 0, h.rest[:0]
-			return out
-		}
-		out, h.rest, h.last = h.token(out, h.rest), h.rest[:0], 0
-		return out
-	case c == '-' && h.last == '-':
-		out = h.token(out, []byte("=2D"))
-	default:
-		out = h.token(out, []byte{c})
-	}
-	h.last = c
-	return out
-}
-
-func (h *hyphenWriter) token(out, b []byte) []byte {
-	if h.column+len(b) > maxEncodedLine-1 {
-		out, h.column = append(out, "=\r\n"...), 0
-	}
-	h.column += len(b)
-	return append(out, b...)
 }
 
 // bodyPrefix is what must be written before a new body, so that the empty line which ends the

@@ -225,8 +225,9 @@ func (t *tokenReader) attr(name string) []byte {
 func (t *tokenReader) readText() bool {
 	raw := t.z.Raw()
 	if t.in != otherElement {
-		t.text = t.z.Text()
-		t.has = kindsOf(t.text)
+		if t.text, t.has = raw, byteMarkup|byteQuote; bytes.IndexByte(raw, '\r') >= 0 || bytes.IndexByte(raw, '&') >= 0 {
+			t.text = t.z.Text()
+		}
 		return true
 	}
 	if len(raw) < t.room {
@@ -250,9 +251,11 @@ func (t *tokenReader) readText() bool {
 			break
 		}
 	}
-	t.carried = bytes.Clone(raw[cut:])
-	t.text = []byte(html.UnescapeString(string(bytes.ReplaceAll(raw[:cut], []byte("\r\n"), []byte("\n")))))
-	t.has = kindsOf(t.text)
+	t.carried, t.text = raw[cut:], raw[:cut]
+	if t.has = kindsOf(t.text); t.has&(byteAmp|byteOdd) != 0 {
+		t.text = []byte(html.UnescapeString(string(bytes.ReplaceAll(t.text, []byte("\r\n"), []byte("\n")))))
+		t.has = kindsOf(t.text)
+	}
 	return true
 }
 
@@ -265,8 +268,8 @@ func (t *tokenReader) goOn() bool {
 		}
 		return false
 	}
-	raw := bytes.Clone(t.z.Raw())
-	rest := io.MultiReader(bytes.NewReader(bytes.Clone(t.z.Buffered())), t.r)
+	raw := t.z.Raw() // no other tokenizer writes to this one's buffer
+	rest := io.MultiReader(bytes.NewReader(t.z.Buffered()), t.r)
 	switch {
 	case t.carried != nil: // behind a piece of text
 		t.r = io.MultiReader(bytes.NewReader(t.carried), rest)
