@@ -23,6 +23,9 @@ const (
 	byteSelector                      // as byteCSS, in what is before a block
 )
 
+// kindsNotKnown are those of bytes that nobody looked at.
+const kindsNotKnown = ^byteKind(0)
+
 var byteKinds = newByteKinds()
 
 func newByteKinds() (kinds [256]byteKind) {
@@ -38,7 +41,7 @@ func newByteKinds() (kinds [256]byteKind) {
 		end := isBlank(c) || c == '/' || c == '>'
 		when(c == '&', byteAmp)
 		when(c == 0 || c == '\r', byteOdd)
-		when(c == '&' || c == '<' || c == '>' || control && c != '\t' && c != '\n', byteMarkup)
+		when(c == '&' || c == '<' || c == '>' || control && !isBlank(c) || c == '\f', byteMarkup)
 		when(c == '"', byteQuote)
 		when(c == ' ' || control, byteUnplain)
 		when(c == '\\', byteBack)

@@ -196,7 +196,7 @@ func (r *cssReader) declaration(start int) {
 	for r.tok.kind == cssBlank {
 		r.next()
 	}
-	p := properties.of(name)
+	p := properties.of(name, kindsOf(name))
 	ok := r.tok.kind == ':' && p.allowed
 	if r.tok.kind == ':' {
 		r.next()

@@ -25,9 +25,9 @@ func newProperties() propertyLexicon {
 // maxProperty is the longest name of a property that is looked up without taking memory for it.
 const maxProperty = 64
 
-// of gives what is known of a property by its name in any case.
-func (l propertyLexicon) of(name []byte) property {
-	switch has := kindsOf(name); {
+// of gives what is known of a property by its name in any case, of which the kinds are known.
+func (l propertyLexicon) of(name []byte, has byteKind) property {
+	switch {
 	case has&byteMarkup != 0:
 		name = bytes.ToLower(name)
 	case has&byteUpper != 0:
@@ -58,7 +58,9 @@ func (r *cssReader) plainDeclaration(start int) bool {
 	if !isLetter(r.at(i)) {
 		return false
 	}
+	has := byteKind(0)
 	for i < len(r.s) && byteKinds[r.s[i]]&byteName != 0 {
+		has |= byteKinds[r.s[i]]
 		i++
 	}
 	end := i
@@ -66,7 +68,7 @@ func (r *cssReader) plainDeclaration(start int) bool {
 		return false
 	}
 	v := plainValue{s: r.s, start: skipSpace(r.s, i+1)}
-	p := properties.of(r.s[name:end])
+	p := properties.of(r.s[name:end], has)
 	if p.position || !v.read() {
 		return false
 	}

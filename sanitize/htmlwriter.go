@@ -53,20 +53,20 @@ func isUnwritten(r rune) bool {
 
 // text writes text, of which the kinds are known.
 func (w *htmlWriter) text(b []byte, has byteKind) {
-	if has&byteMarkup == 0 {
+	if has&(byteMarkup|byteOdd) == 0 {
 		w.buf = append(w.buf, b...)
 		return
 	}
-	w.escape(b, byteMarkup)
+	w.escape(b, byteMarkup|byteOdd)
 }
 
 // quoted writes the value of an attribute, of which the kinds are known.
 func (w *htmlWriter) quoted(b []byte, has byteKind) {
-	if has&(byteMarkup|byteQuote) == 0 {
+	if has&(byteMarkup|byteOdd|byteQuote) == 0 {
 		w.buf = append(w.buf, b...)
 		return
 	}
-	w.escape(b, byteMarkup|byteQuote)
+	w.escape(b, byteMarkup|byteOdd|byteQuote)
 }
 
 // escape writes text with character references for what is markup, which the kinds tell, and for what

@@ -224,17 +224,22 @@ func (t *tokenReader) attr(name string) []byte {
 // readText takes a text, or a piece of a long one. It reports false if there is nothing in it yet.
 func (t *tokenReader) readText() bool {
 	raw := t.z.Raw()
-	if t.in != otherElement {
-		if t.text, t.has = raw, byteMarkup|byteQuote; bytes.IndexByte(raw, '\r') >= 0 || bytes.IndexByte(raw, '&') >= 0 {
-			t.text = t.z.Text()
-		}
+	switch {
+	case t.in == otherElement:
+	case t.in.is&isSilentElement != 0 || t.in.name == "style": // CSS takes CR for white space too
+		t.text, t.has = raw, kindsNotKnown
+		return true
+	default:
+		t.text, t.has = t.z.Text(), kindsNotKnown
 		return true
 	}
 	if len(raw) < t.room {
 		t.text, t.has = raw, kindsOf(raw)
-		if t.has&(byteAmp|byteOdd) != 0 {
+		if t.has&byteAmp != 0 {
 			t.text = t.z.Text()
 			t.has = kindsOf(t.text)
+		} else {
+			t.convertBreaks() // which Text does too, before it decodes
 		}
 		t.setRoom(textRoom)
 		return true
@@ -252,11 +257,36 @@ func (t *tokenReader) readText() bool {
 		}
 	}
 	t.carried, t.text = raw[cut:], raw[:cut]
-	if t.has = kindsOf(t.text); t.has&(byteAmp|byteOdd) != 0 {
-		t.text = []byte(html.UnescapeString(string(bytes.ReplaceAll(t.text, []byte("\r\n"), []byte("\n")))))
+	t.has = kindsOf(t.text)
+	t.convertBreaks()
+	if t.has&byteAmp != 0 {
+		t.text = []byte(html.UnescapeString(string(t.text)))
 		t.has = kindsOf(t.text)
 	}
 	return true
+}
+
+// convertBreaks makes one LF of each line break of the text, in place (HTML, section 13.2.3.5).
+func (t *tokenReader) convertBreaks() {
+	if t.has&byteOdd == 0 {
+		return
+	}
+	b, to := t.text, 0
+	for from := 0; from < len(b); {
+		n := bytes.IndexByte(b[from:], '\r')
+		if n < 0 {
+			n = len(b) - from
+		}
+		to += copy(b[to:], b[from:from+n])
+		if from += n; from < len(b) {
+			b[to] = '\n'
+			to++
+			if from++; from < len(b) && b[from] == '\n' {
+				from++
+			}
+		}
+	}
+	t.text, t.has = b[:to], t.has&^byteOdd
 }
 
 // goOn goes on behind a token that did not fit; it reports false at the end.
