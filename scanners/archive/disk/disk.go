@@ -57,7 +57,7 @@ func (f *File) Read(p []byte) (int, error) {
 const (
 	// workFree and workTimes bound how many bytes of tables and directories are read, and how
 	// many are unpacked to get at them: so many, and so many times the size of the image.
-	workFree  = 256 << 20
+	workFree  = 128 << 20
 	workTimes = 8
 )
 

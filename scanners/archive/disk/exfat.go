@@ -43,14 +43,9 @@ type exEntry struct {
 
 func (f *fatVolume) exWalk(root exEntry) error {
 	queue := []exEntry{root}
-	for first := true; len(queue) > 0; first = false {
+	for len(queue) > 0 {
 		d := queue[0]
 		queue = queue[1:]
-		if !first {
-			if err := f.vol.w.passed(); err != nil {
-				return err
-			}
-		}
 		if f.visited[d.cluster] {
 			f.vol.w.v.Note(fmt.Errorf("%w: a directory is in more than one place", ErrAmbiguous))
 			continue
@@ -122,10 +117,13 @@ func (f *fatVolume) exDirectory(d exEntry, ext extents) (dirs []exEntry, err err
 			if left--; left > 0 || cur.nameLen == 0 {
 				continue
 			}
+			if err := f.vol.w.spend(recordCost); err != nil {
+				return nil, err
+			}
 			cur.path = under(d.path, string(utf16.Decode(cur.name)))
 			if cur.dir {
 				dirs = append(dirs, cur)
-				err = f.vol.w.spend(256)
+				err = f.vol.w.passed()
 			} else {
 				err = f.exFile(cur)
 			}

@@ -5,8 +5,11 @@ import (
 	"slices"
 )
 
-// extentCost is what one extent counts as work.
-const extentCost = 32
+// What counts as work: one extent, and one record of a directory.
+const (
+	extentCost = 32
+	recordCost = 256
+)
 
 // An extent is a run of bytes of a volume; zeros if off is negative.
 type extent struct{ off, n int64 }

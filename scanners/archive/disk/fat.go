@@ -96,14 +96,9 @@ type fatDirAt struct {
 
 func (f *fatVolume) walk(root fatDirAt) error {
 	queue := []fatDirAt{root}
-	for first := true; len(queue) > 0; first = false {
+	for len(queue) > 0 {
 		d := queue[0]
 		queue = queue[1:]
-		if !first {
-			if err := f.vol.w.passed(); err != nil {
-				return err
-			}
-		}
 		if d.ext == nil {
 			if f.visited[d.cluster] {
 				f.vol.w.v.Note(fmt.Errorf("%w: a directory is in more than one place", ErrAmbiguous))
@@ -156,11 +151,14 @@ func (f *fatVolume) directory(d fatDirAt) (dirs []fatDirAt, err error) {
 				if ended {
 					f.vol.w.v.Note(fmt.Errorf("%w: files behind the end of a directory", ErrAmbiguous))
 				}
+				if err := f.vol.w.spend(recordCost); err != nil {
+					return nil, err
+				}
 				names := long.names(d.path, e)
 				long = fatName{}
 				if e[11]&fatDir != 0 {
 					dirs = append(dirs, fatDirAt{cluster: f.first(e), path: names[0], depth: d.depth + 1})
-					if err := f.vol.w.spend(256); err != nil {
+					if err := f.vol.w.passed(); err != nil {
 						return nil, err
 					}
 					continue

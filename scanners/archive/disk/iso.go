@@ -181,7 +181,7 @@ func (d *isoDisc) tree(off int64, hs bool, where string) error {
 	if err := d.u.view(name + where); err != nil {
 		return err
 	}
-	t := &isoTree{isoDisc: d, isoRoot: root, skip: -1, visited: map[int64]bool{}}
+	t := &isoTree{isoDisc: d, isoRoot: root, skip: -1, visited: map[int64]bool{}, queued: map[int64]bool{}}
 	return t.walk()
 }
 

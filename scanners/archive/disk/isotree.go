@@ -17,6 +17,7 @@ type isoTree struct {
 	isoRoot
 	skip    int // bytes of system use that are not SUSP; negative if there is none of it
 	visited map[int64]bool
+	queued  map[int64]bool
 	queue   []isoDirAt
 	pending *unionFile // a file with further extents
 }
@@ -52,11 +53,6 @@ func (t *isoTree) walk() error {
 			continue
 		}
 		t.visited[d.off] = true
-		if !first {
-			if err := t.vol.w.passed(); err != nil {
-				return err
-			}
-		}
 		if err := t.directory(d, first); err != nil {
 			return err
 		}
@@ -97,6 +93,9 @@ func (t *isoTree) directory(d isoDirAt, root bool) error {
 
 // record reads a directory record; it is the nth of its directory.
 func (t *isoTree) record(d isoDirAt, b []byte, n int, root bool) error {
+	if err := t.vol.w.spend(recordCost); err != nil {
+		return err
+	}
 	r, ok := t.parse(b)
 	if !ok {
 		t.vol.w.v.Note(damagedf("a directory record of ISO 9660"))
@@ -154,16 +153,11 @@ func (t *isoTree) enqueue(d isoDirAt, r isoRecord) error {
 	if r.child > 0 {
 		next.off, next.size = r.child, t.sizeAt(r.child)
 	}
-	if (r.moved || r.child > 0) && t.visited[next.off] {
+	if (r.moved || r.child > 0) && (t.visited[next.off] || t.queued[next.off]) {
 		return nil // seen in the place it was moved to, or from
 	}
-	for _, q := range t.queue {
-		if q.off == next.off && (r.moved || r.child > 0) {
-			return nil
-		}
-	}
-	t.queue = append(t.queue, next)
-	return t.vol.w.spend(int64(len(t.queue)) / 16)
+	t.queue, t.queued[next.off] = append(t.queue, next), true
+	return t.vol.w.passed()
 }
 
 // sizeAt is the size that a directory gives for itself in its first record.
@@ -202,9 +196,6 @@ func (t *isoTree) entry(d isoDirAt, r isoRecord) error {
 		f.err = unsupportedf("an interleaved file")
 	case r.zisofs:
 		t.vol.w.v.Note(unsupportedf("a file that Linux unpacks (zisofs)"))
-	}
-	if err := t.vol.w.spend(extentCost); err != nil {
-		return err
 	}
 	if r.flags&isoMulti != 0 {
 		return nil

@@ -221,16 +221,6 @@ func TestVirtualDisksOfRealTools(t *testing.T) {
 			s.wantNotes(t)
 		})
 	}
-	for name, want := range map[string]error{"vpc": ErrUnsupported, "vhdx": ErrUnsupported, "qcow2": ErrUnsupported} {
-		t.Run("differencing "+name, func(t *testing.T) {
-			if name != "qcow2" {
-				t.Skip("no tool of Debian makes one; see TestDifferencing")
-			}
-			out := filepath.Join(dir, "child")
-			tool(t, dir, "qemu-img", "create", "-f", name, "-b", filepath.Join(dir, name), "-F", name, out)
-			image(t, out).wantNotes(t, want)
-		})
-	}
 }
 
 func TestNTFSOfRealTools(t *testing.T) {

@@ -201,14 +201,9 @@ type udfDirAt struct {
 
 // walk reads all directories, each once.
 func (v *udfVolume) walk() error {
-	for first := true; len(v.queue) > 0; first = false {
+	for len(v.queue) > 0 {
 		d := v.queue[0]
 		v.queue = v.queue[1:]
-		if !first {
-			if err := v.vol.w.passed(); err != nil {
-				return err
-			}
-		}
 		f, err := v.fileEntry(d.icb)
 		if err != nil {
 			v.vol.w.v.Note(err)
@@ -240,6 +235,9 @@ func (v *udfVolume) directory(d udfDirAt, f *udfEntry) error {
 		v.vol.w.v.Note(damagedf("a directory of UDF ends before its size"))
 	}
 	for len(b) >= 38 {
+		if err := v.vol.w.spend(recordCost); err != nil {
+			return err
+		}
 		if udfTag(b, -1) != udfFileID {
 			v.vol.w.v.Note(damagedf("a directory of UDF"))
 			return nil
@@ -274,7 +272,7 @@ func (v *udfVolume) entry(d udfDirAt, name string, icb udfAddr, dir bool) error 
 	}
 	if dir {
 		v.queue = append(v.queue, udfDirAt{icb: icb, path: path, depth: d.depth + 1})
-		return v.vol.w.spend(256)
+		return v.vol.w.passed()
 	}
 	f, err := v.fileEntry(icb)
 	if err != nil {
@@ -282,10 +280,13 @@ func (v *udfVolume) entry(d udfDirAt, name string, icb udfAddr, dir bool) error 
 	}
 	if f.streams.n > 0 && d.sep == "" {
 		v.queue = append(v.queue, udfDirAt{icb: f.streams, path: path, sep: ":", depth: d.depth + 1})
+		if err := v.vol.w.passed(); err != nil {
+			return err
+		}
 	}
 	if f.kind == 4 { // a directory after all
 		v.queue = append(v.queue, udfDirAt{icb: icb, path: path, depth: d.depth + 1})
-		return nil
+		return v.vol.w.passed()
 	}
 	return v.u.add(unionFile{names: []string{path}, ext: f.ext, size: f.size, link: f.kind == 12})
 }

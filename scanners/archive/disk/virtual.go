@@ -97,12 +97,11 @@ func unpack(w *walk, r io.Reader, n int64) ([]byte, error) {
 	if err := w.spend(n); err != nil {
 		return nil, err
 	}
-	b := make([]byte, n)
-	got, err := io.ReadFull(r, b)
-	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+	b, err := io.ReadAll(io.LimitReader(r, n)) // a decoder whose input ends too early says so
+	if err != nil {
 		return nil, damagedf("a packed block of a virtual disk: %v", err)
 	}
-	return b[:got], nil
+	return b, nil
 }
 
 // Types of a VHD (Virtual Hard Disk Image Format Specification, "Hard Disk Footer Format").
