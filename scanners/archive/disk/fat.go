@@ -314,5 +314,8 @@ func (n *fatName) names(dir string, e []byte) (names []string) {
 	if suffix != "" {
 		short += "." + suffix
 	}
-	return addName(names, under(dir, short))
+	if names = addName(names, under(dir, short)); len(names) == 0 {
+		names = []string{unnamed}
+	}
+	return names
 }

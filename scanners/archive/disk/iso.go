@@ -224,6 +224,9 @@ func isoNames(raw []byte, joliet bool) []string {
 	if at := strings.LastIndexByte(name, ';'); at > 0 {
 		name = name[:at]
 	}
+	if name == "" {
+		name = unnamed
+	}
 	names := []string{name}
 	if short := strings.TrimRight(name, "."); short != "" {
 		names = addName(names, short)

@@ -47,5 +47,8 @@ func addName(names []string, name string) []string {
 	return append(names, name)
 }
 
+// unnamed stands for a name that is empty.
+const unnamed = "unnamed"
+
 // base is the last part of a name.
 func base(name string) string { return path.Base(strings.ReplaceAll(name, "\\", "/")) }
