@@ -211,6 +211,9 @@ func (d *base64Decoder) finish(dst []byte) []byte {
 	return d.flush(dst)
 }
 
+// withoutPadding is the damage of base64 that ends too early.
+const withoutPadding = "base64 without proper padding"
+
 func (d *base64Decoder) damage() string {
 	switch {
 	case d.after:
@@ -220,7 +223,7 @@ func (d *base64Decoder) damage() string {
 	case d.url:
 		return "base64 in the URL alphabet"
 	case d.short:
-		return "base64 without proper padding"
+		return withoutPadding
 	}
 	return ""
 }

@@ -496,7 +496,9 @@ func (p *parser) endLeaf(end int64, own bool) error {
 		return fmt.Errorf("decode part %s: %w", part.ID, err)
 	}
 	if damage != "" {
-		p.ambiguous(part, "mime/ambiguous-content", damage)
+		if own || damage != withoutPadding || !part.returned() {
+			p.ambiguous(part, "mime/ambiguous-content", damage)
+		}
 		p.otherContents(part)
 	}
 	if p.leaf != nil {

@@ -170,6 +170,17 @@ func (p *parser) otherContents(part *Part) {
 	}
 }
 
+// returned reports whether the part is in a message that comes back because it could not be delivered
+// (RFC 3462). Of a long one only the beginning does.
+func (p *Part) returned() bool {
+	for ; p.Parent != nil; p = p.Parent {
+		if kindOf(p.MediaType) == kindMessage && p.Parent.MediaType == "multipart/report" {
+			return true
+		}
+	}
+	return false
+}
+
 // withoutParts is for an entity that should hold parts and has none: clients find some that we
 // do not, or show the whole of it.
 func (p *parser) withoutParts(part *Part) {
