@@ -152,9 +152,7 @@ func bannerParts(p *eml.Part, edits []eml.Edit, anew []*eml.Part) []*eml.Part {
 	if p.Leaf() {
 		media, disposition := becomes(p, edits)
 		shown := media == "text/plain" || media == "text/html" || media == "application/xhtml+xml"
-		prefix, err := bodyPrefix(p)
-		bare := (err != nil || prefix != "") && !isKept(p, anew)
-		if !shown || bare || disposition == "attachment" {
+		if !shown || disposition == "attachment" || endsInHeader(p) && !isKept(p, anew) {
 			return nil
 		}
 		return []*eml.Part{p}

@@ -27,7 +27,7 @@ func putOwnPart(root *eml.Part, list []shownBanner, anew bool, edits []eml.Edit)
 		}
 	}
 	c := encodeText("text/plain", strings.TrimSuffix(text, "\n"))
-	if prefix, err := bodyPrefix(root); anew || err != nil || prefix != "" {
+	if anew || endsInHeader(root) {
 		return edits, true, nil
 	}
 	if more, ok := putFirst(root, c, edits); ok {

@@ -140,6 +140,13 @@ func inQP(prefix string, write func(io.Writer) error) func(io.Writer) error {
 	}
 }
 
+// endsInHeader reports whether a part has no body, not even an empty one: what is put in would be a part of
+// its header.
+func endsInHeader(p *eml.Part) bool {
+	prefix, err := bodyPrefix(p)
+	return err != nil || prefix != ""
+}
+
 // bodyPrefix is what must be written before a new body, so that the empty line which ends the
 // header is whole.
 func bodyPrefix(p *eml.Part) (string, error) {
