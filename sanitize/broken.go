@@ -36,6 +36,7 @@ func newBrokenPages(p *eml.Part, b []byte) []*brokenPage {
 	}
 	var out []*brokenPage
 	again := newPage(nil)
+	again.xml, again.disk = mayBeXML(p), isFile(p)
 	for _, by := range eml.Wrappings() {
 		out = append(out, &brokenPage{by: by, breaks: eml.NewBreaks(b, by), limit: workLimit(len(b)), again: again})
 	}
@@ -70,7 +71,7 @@ func (k *brokenPage) follow(p *page, r construct) {
 	} else {
 		k.add(p.marks[r.marks:], added, p.work-r.work)
 	}
-	k.whole = k.whole || k.places > maxMarks/2 || k.work > k.limit || k.pieced > k.limit
+	k.whole = k.whole || p.divided || k.places > maxMarks/2 || k.work > k.limit || k.pieced > k.limit
 }
 
 // add takes over marks that stand so many bytes further on here.
@@ -93,13 +94,14 @@ func (k *brokenPage) read(p *page, r construct, added int) {
 		}
 		k.again.piece = slices.Grow(k.again.piece[:0], (end-r.start)*101/100+64) // more than what is put in
 		k.again.reset(k.breaks.Append(k.again.piece, r.start, end))
+		k.again.drawing = p.drawing
 		k.pieced += len(k.again.b)
 		if depends := k.again.markupAt(&k.again.tags, 0); depends <= len(k.again.b) || end == len(p.b) {
 			break
 		}
 	}
 	k.add(k.again.marks, r.start+added, k.again.work)
-	k.whole = k.again.over || k.again.alien
+	k.whole = k.again.over || k.again.divided || k.again.alien
 }
 
 // tally counts the marks of what is active as examine does. It reports false if the page must be read as a whole for that.

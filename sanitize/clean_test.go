@@ -45,7 +45,7 @@ func TestCleanKeepsWhatIsAllowed(t *testing.T) {
 		{`<script>alert(1)</script>x<SCRIPT>y`, `x`},
 		{`<a href=" java&#10;script:x">y</a>`, `<a>y</a>`},
 		{`<a href="https://a/?b=1&c=2" target=_top>y</a>`, `<a href="https://a/?b=1&amp;c=2" target="_blank">y</a>`},
-		{`<a href="\\host\x">y</a><a href="//h/x">y</a>`, `<a>y</a><a href="//h/x">y</a>`},
+		{`<a href="\\host\x">y</a><a href="//h/x">y</a>`, `<a>y</a><a href="https://h/x">y</a>`},
 		{`<img src="data:image/png;base64,xx"><img src="data:image/svg+xml,x"><img src=cid:a@b>`, `<img src="data:image/png;base64,xx"><img><img src="cid:a@b">`},
 		{`<b><i>x</b>y</i>z`, `<b><i>x</i></b><i>y</i>z`},
 		{`<p><b>x<p>y</b>z`, `<p><b>x</b></p><p><b>y</b>z</p>`},

@@ -42,7 +42,7 @@ func (c *cleaner) value(el *htmlElement, a *tagAttr) bool {
 			return false
 		}
 	case cleanImages:
-		ok = allowedURL(el.name, a.name, string(v)) && !bytes.ContainsAny(v, "\\<>")
+		ok = allowedURL(el.name, a.name, string(v)) && !bytes.ContainsAny(v, "\\<>") && !anyNetworkPath(v)
 	case cleanMap:
 		ok = len(v) > 0 && v[0] == '#'
 	case cleanTarget:
@@ -86,6 +86,9 @@ func cleanURL(el *htmlElement, kind cleanKind, v []byte, has byteKind) ([]byte, 
 	allowed := imageSchemes
 	if kind == cleanLink {
 		allowed = linkSchemes
+	}
+	if bytes.HasPrefix(v, []byte("//")) {
+		v = append([]byte("https:"), v...) // in a file on the disk it would be a host in the Windows network
 	}
 	if plainURL(v) {
 		return v, !bytes.HasPrefix(v, []byte("mailto:")) || allowed["mailto"]

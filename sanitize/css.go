@@ -16,6 +16,8 @@ type cssText struct {
 	pos, stop int  // what of the page is to be read
 	open      bool // a comment is not closed: it goes on to the end, or is none, and so are all others
 	block     cssBlock
+	raw       bool // character references are not decoded: it is a style element of HTML
+	local     bool // it may name what is in the page, and no drawing from elsewhere
 }
 
 // A cssBlock is what was seen of the declarations of one block.
@@ -78,7 +80,7 @@ func (t *cssText) fill() {
 // char decodes the character at byte i: an attribute has its character references decoded before
 // anybody looks for CSS in it. In a style element that only SVG does.
 func (t *cssText) char(i int) (rune, int) {
-	if c := t.page[i]; c != '&' {
+	if c := t.page[i]; c != '&' || t.raw {
 		return rune(c), 1
 	}
 	return decodeEntity(t.page[i:t.stop])
@@ -178,7 +180,7 @@ func (p *page) mayBeActive(s span) bool {
 		case '\\', 0:
 			return true
 		case '&':
-			if r, n := decodeEntity(b[i:]); n > 1 && matters(r) {
+			if r, n := decodeEntity(b[i:]); n > 1 && matters(r) && !p.css.raw {
 				return true
 			}
 		case '@':
@@ -257,7 +259,7 @@ func (p *page) plainCall(b []byte, i, base int) bool {
 	case endsInWord(b[:i], "url"):
 		at := skipBlank(b, i+1)
 		v := b[at:]
-		if len(v) > 1 && v[0] == '/' && v[1] == '*' || !plainURL(v) {
+		if len(v) > 1 && v[0] == '/' && v[1] == '*' || !plainURL(v) || (p.disk || p.css.local) && !bytes.HasPrefix(v, []byte("#")) {
 			return false
 		}
 		if isRemote(v) && !endsInWord(trimBlank(b[:i])[:len(trimBlank(b[:i]))-3], "@import") {
@@ -446,7 +448,11 @@ func (t *cssText) url(p *page, i int, sheet bool) {
 	switch v := t.text[i:]; {
 	case refusedURL(v, !sheet) != "", bytes.HasPrefix(t.page[t.start[i]:t.stop], []byte(`\\`)): // Word knows no escapes
 		p.mark(checkStyle, int(t.start[i]))
+	case p.disk && isNetworkPath(v):
+		p.mark(checkStyle, int(t.start[i]))
 	case !isRemote(v):
+	case t.local:
+		p.mark(checkSVG, int(t.start[i]))
 	case sheet:
 		p.mark(checkRemoteStyle, int(t.start[i]))
 	default:

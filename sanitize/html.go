@@ -14,7 +14,7 @@ import (
 var htmlExtensions = set("html htm shtml shtm xhtml xht svg mht mhtml hta htc")
 
 // xmlExtensions are those of XML that a browser opens.
-var xmlExtensions = set("xml xsl xslt")
+var xmlExtensions = set("xml xsl xslt xsd rdf rss atom mml mathml xul xbl")
 
 // HTML looks for what is active in HTML, whatever its label: the body of a message as well as
 // attached pages and drawings. Its fixes rename what is active in place, so that it is visible
@@ -70,6 +70,7 @@ func examine(ctx context.Context, p *eml.Part, b []byte, html bool, broken []*br
 	over := false // it was not read wholly, or must be read in other forms
 	for i := 0; i < len(texts); i++ {
 		pg := newPage(texts[i])
+		pg.xml, pg.disk = mayBeXML(p), isFile(p)
 		defer pg.done()
 		if how == "" {
 			pg.broken = broken
@@ -117,8 +118,24 @@ func (p *page) count(marks *tally) {
 // isXML reports whether a browser shows the part, if its elements are of HTML or a drawing. Most
 // XML is data, whose elements may well be called "form" or "object".
 func isXML(p *eml.Part) bool {
-	return p.MediaType == "text/xml" || p.MediaType == "application/xml" || hasExtension(p, xmlExtensions)
+	return p.Type == "xml" || isXMLType(p.MediaType) || hasExtension(p, xmlExtensions)
 }
+
+// isXMLType tells the media types of XML (RFC 7303).
+func isXMLType(media string) bool {
+	return media == "text/xml" || media == "application/xml" || media == "text/xsl" || strings.HasSuffix(media, "+xml")
+}
+
+// mayBeXML reports whether some client reads the part as XML, if it is a page.
+func mayBeXML(p *eml.Part) bool {
+	return isXML(p) || p.Type == "svg" || p.MediaType == "application/xhtml" || p.MediaType == "text/xhtml" || hasExtension(p, xhtmlExtensions)
+}
+
+// xhtmlExtensions are those of pages and drawings that a browser reads as XML.
+var xhtmlExtensions = set("xhtml xht svg svgz")
+
+// isFile reports whether a part is saved and opened from the disk, rather than shown in the message.
+func isFile(p *eml.Part) bool { return len(p.Names) > 0 || p.Disposition == "attachment" }
 
 // isHTML reports whether some client shows the part as a page. Plain text that only mentions
 // HTML is not: mail about HTML is common among those who write it.

@@ -19,6 +19,10 @@ type page struct {
 	charset []string      // what the page says of itself
 	alien   bool          // one of these, noted or not, is unreadable
 	shown   bool          // a namespace of it is one of those that a browser shows
+	xml     bool          // a client may read it as XML
+	disk    bool          // it may be opened from the disk
+	drawing bool          // a drawing or a formula began in it
+	divided bool          // a style element in it was put together
 	work    int           // bytes that were read so far
 	over    bool          // it costs more to read, or to defang, than the limits
 	broken  []*brokenPage // the same as MTAs leave it, which is read along
@@ -37,13 +41,14 @@ var pages = sync.Pool{New: func() any { return new(page) }}
 // newPage gives a page that the caller puts back into pages when it is done with it.
 func newPage(b []byte) *page {
 	p := pages.Get().(*page)
+	p.xml, p.disk = false, false
 	p.reset(b)
 	return p
 }
 
-// reset makes a page of other bytes of it, with the room it has.
+// reset makes a page of other bytes of it, with the room it has, which are read in the same way.
 func (p *page) reset(b []byte) {
-	*p = page{b: b, piece: p.piece, marks: p.marks[:0], css: cssText{text: p.css.text, start: p.css.start, end: p.css.end}, image: image{sources: p.image.sources}, tags: tagReader{tag: tag{attrs: p.tags.tag.attrs}}}
+	*p = page{b: b, xml: p.xml, disk: p.disk, piece: p.piece, marks: p.marks[:0], css: cssText{text: p.css.text, start: p.css.start, end: p.css.end}, image: image{sources: p.image.sources}, tags: tagReader{tag: tag{attrs: p.tags.tag.attrs}}}
 	p.tags.b = b
 }
 
@@ -153,10 +158,31 @@ func (p *page) markupAt(r *tagReader, i int) (end int) {
 	case hasPrefixFold(p.b[name:], "?xml-stylesheet"), hasPrefixFold(p.b[name:], "?import"):
 		return p.tagAt(r, i, name)
 	case p.b[name] == '/':
-		return name + 1
+		return p.endTag(name + 1)
+	case hasPrefixFold(p.b[name:], "?xml") && name+4 < len(p.b) && isBlank(p.b[name+4]):
+		return p.tagAt(r, i, name)
 	}
 	return name + len("?xml-stylesheet")
 }
+
+// endTag renames the end of an element in XML as its beginning is, so that a browser shows the rest. It
+// gives what markupAt gives.
+func (p *page) endTag(name int) (end int) {
+	if !p.xml {
+		return name
+	}
+	s := span{name, name}
+	for s.end < len(p.b) && s.len() <= maxEndTag && p.b[s.end] != '>' && !isBlank(p.b[s.end]) {
+		s.end++
+	}
+	if e := p.element(s); e.refused {
+		p.mark(e.check, p.unprefixed(s).start)
+	}
+	return s.end + 1
+}
+
+// maxEndTag is the longest name, with its prefix, of an element whose end is renamed.
+const maxEndTag = 200
 
 // tagAt examines the tag whose "<" is at byte i, and whose name is at byte name. It gives what
 // markupAt gives.
@@ -238,13 +264,16 @@ func (p *page) tag(t *tag) (end int) {
 		p.attr(&e, a)
 	}
 	p.images()
-	if !e.safe || string(p.local(t.name)) != "style" {
+	name := p.local(t.name)
+	p.drawing = p.drawing || string(name) == "svg" || string(name) == "math"
+	if !e.safe || string(name) != "style" {
 		return t.end
 	}
 	css := span{t.end, p.styleEnd(t.end)}
-	if !p.style(css) {
+	if !p.styleElement(css) {
 		p.quiet = css
 	}
+	css.end = p.dividedStyle(t, css.start, css.end)
 	return min(css.end+len("</style>"), len(p.b)+1) // or what it has for a ">"
 }
 
@@ -355,6 +384,13 @@ func (p *page) value(e *element, a attr, local span, name []byte, info attrInfo)
 		for _, at := range refusedCandidates(v) {
 			p.mark(checkURL, a.value.start+at)
 		}
+		if p.disk {
+			for at := range candidates(v) {
+				if isNetworkPath(v[at:]) {
+					p.mark(checkURL, a.value.start+at)
+				}
+			}
+		}
 		if e.safe && anyRemote(v) {
 			p.image.add(local.start, v)
 		}
@@ -363,7 +399,7 @@ func (p *page) value(e *element, a attr, local span, name []byte, info attrInfo)
 		if e.plain {
 			p.mark(checkAttribute, local.start) // of an element that nobody knows yet
 		}
-		if refusedURL(v, info.kind == attrImage || e.img) != "" {
+		if refusedURL(v, info.kind == attrImage || e.img) != "" || p.disk && isNetworkPath(v) {
 			p.mark(checkURL, a.value.start)
 		}
 		if info.kind == attrImage || e.img {
@@ -373,6 +409,11 @@ func (p *page) value(e *element, a attr, local span, name []byte, info attrInfo)
 	}
 	if dangerousURL(v) != "" {
 		p.mark(checkURL, a.value.start)
+	}
+	if bytes.IndexByte(v, '(') >= 0 || bytes.IndexByte(v, '&') >= 0 && e.safe {
+		p.css.local = true // the attributes of drawings are styles too (SVG, section 6.5)
+		p.style(a.value)
+		p.css.local = false
 	}
 	if n := bytes.Index(v, []byte("&{")); n >= 0 && !bytes.HasPrefix(v[n:], []byte("&{{")) {
 		p.mark(checkHandler, local.start) // a script entity of Netscape
@@ -397,6 +438,19 @@ func (p *page) namespace(a attr) bool {
 }
 
 var shownNamespaces = [][]byte{[]byte("/xhtml"), []byte("/svg"), []byte("/mathml"), []byte("/xsl/transform"), []byte("&")}
+
+// styleElement examines the content of a style element, which has character references in SVG and in XML,
+// and in HTML has none. It reports what style reports.
+func (p *page) styleElement(s span) bool {
+	p.css.raw = true
+	closely := p.style(s)
+	p.css.raw = false
+	if bytes.IndexByte(p.b[s.start:s.end], '&') >= 0 {
+		p.style(s)
+		closely = true // it was looked at twice
+	}
+	return closely
+}
 
 // style examines CSS. It reports whether it had to look closely, or could not look at all.
 func (p *page) style(s span) bool {

@@ -52,7 +52,11 @@ func Clean(p *eml.Part) ([]eml.Edit, error) {
 		media = p.MediaType // of an attachment, which is saved as it is
 	}
 	write, label := cleanWriter(p, "")
-	return writeAnew(p, contentType(p, media, label), write)
+	fields := contentType(p, media, label)
+	if len(p.Names) > 0 && mayBeXML(p) { // what is written is HTML, which is no XML
+		fields = append(contentType(p, "text/html", label), dispositionField(p, newName(p.Names, ".html"))...)
+	}
+	return writeAnew(p, fields, write)
 }
 
 // cleanWriter gives what writes a part anew, with top at the beginning of its body, and in which
@@ -77,18 +81,18 @@ func Text(p *eml.Part) ([]eml.Edit, error) {
 	}
 	fields := contentType(p, "text/plain", "utf-8")
 	if len(p.Names) > 0 {
-		fields = append(fields, dispositionField(p, textName(p.Names))...)
+		fields = append(fields, dispositionField(p, newName(p.Names, ".txt"))...)
 	} else if p.Disposition != "" {
 		fields = append(fields, "Content-Disposition: inline\r\n"...)
 	}
 	return writeAnew(p, fields, textWriter(p, ""))
 }
 
-// textName is the name of a page that is text now.
-func textName(names []string) string {
+// newName is the name of a page that is something else now, with its new extension.
+func newName(names []string, ext string) string {
 	name := strings.TrimPrefix(SafeName(names), defangedName)
 	name = strings.ReplaceAll(name, "."+defangedName, "_")
-	return name + ".txt"
+	return name + ext
 }
 
 // contentType is a Content-Type field without the parameters that tell of another content.

@@ -72,6 +72,7 @@ var elements = func() map[string]element {
 		out[name] = element{refused: true, check: check}
 	}
 	out["?xml-stylesheet"] = element{whole: (*page).stylesheet}
+	out["?xml"] = element{whole: (*page).xmlDeclaration}
 	return out
 }()
 
@@ -233,8 +234,11 @@ func (p *page) animation(name []byte, a attr) {
 // as good as a link to it; XSLT makes any page of the document.
 func (p *page) stylesheet(t *tag) {
 	css := p.b[t.end-2] == '?'
-	types := 0
+	types, href := 0, span{}
 	for _, a := range t.attrs {
+		if p.attrName(a) == "href" {
+			href = a.value
+		}
 		if p.attrName(a) == "type" {
 			types++
 			css = css && string(p.word(a)) == "text/css"
@@ -242,6 +246,33 @@ func (p *page) stylesheet(t *tag) {
 	}
 	if !css || types != 1 {
 		p.mark(checkLink, t.name.start+1)
+		p.shown = p.shown || !isPlainFile(p.b[href.start:href.end])
+	} else if isRemote(p.b[href.start:href.end]) {
+		p.mark(checkRemoteStyle, href.start)
+	}
+}
+
+// isPlainFile reports whether a URL is the name of a stylesheet of XML beside the document, as e-invoices
+// have it: that is an attachment, if it is there, and examined like any other.
+func isPlainFile(url []byte) bool {
+	for _, c := range url {
+		if !isWordByte(c) && c != '.' {
+			return false
+		}
+	}
+	return hasSuffixFold(url, ".xsl") || hasSuffixFold(url, ".xslt") || hasSuffixFold(url, ".xml")
+}
+
+func hasSuffixFold(b []byte, s string) bool {
+	return len(b) >= len(s) && bytes.EqualFold(b[len(b)-len(s):], []byte(s))
+}
+
+// xmlDeclaration tells the charset of XML (XML, section 2.8).
+func (p *page) xmlDeclaration(t *tag) {
+	for _, a := range t.attrs {
+		if p.attrName(a) == "encoding" {
+			p.declare(string(p.word(a)))
+		}
 	}
 }
 

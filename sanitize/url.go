@@ -100,7 +100,7 @@ func anyRemote(v []byte) bool {
 
 // plainURL reports whether a URL is one of the usual ones, which need no closer look.
 func plainURL(v []byte) bool {
-	if len(v) == 0 || v[0] == '#' || v[0] == '/' && (len(v) == 1 || v[1] != '\\' && v[1] != '&') {
+	if len(v) == 0 || v[0] == '#' || v[0] == '/' && (len(v) == 1 || v[1] != '\\' && v[1] != '&' && v[1] > ' ') {
 		return true
 	}
 	return bytes.HasPrefix(v, []byte("http://")) || bytes.HasPrefix(v, []byte("https://")) || bytes.HasPrefix(v, []byte("mailto:"))
@@ -202,6 +202,29 @@ func (u *urlReader) data() string {
 	}
 	return "data:" + string(kind)
 }
+
+// isNetworkPath reports whether a URL begins with two slashes, of either kind. In a page that is opened
+// from the disk that is a host in the Windows network (URL, section 4.4), which is told the hash of the
+// user's password.
+func isNetworkPath(v []byte) bool {
+	if len(v) < 2 || v[0] > ' ' && v[0] != '/' && v[0] != '\\' && v[0] != '&' {
+		return false
+	}
+	u := urlReader{b: v}
+	return isSlash(u.next()) && isSlash(u.next())
+}
+
+// anyNetworkPath reports whether one of the images of a srcset begins so.
+func anyNetworkPath(v []byte) bool {
+	for at := range candidates(v) {
+		if isNetworkPath(v[at:]) {
+			return true
+		}
+	}
+	return false
+}
+
+func isSlash(r rune) bool { return r == '/' || r == '\\' }
 
 // isRemote reports whether a URL is one that is fetched from another host.
 func isRemote(v []byte) bool {

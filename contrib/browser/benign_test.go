@@ -68,7 +68,7 @@ func compare(t *testing.T, policy string) []compared {
 	var pages []Page
 	for _, f := range all {
 		before = append(before, f.Content)
-		pages = append(pages, Page{html, f.Content})
+		pages = append(pages, Page{Type: html, Content: f.Content})
 	}
 	after := through(t, before, policy)
 	for i, d := range after {
@@ -111,7 +111,7 @@ func TestTemplatesLookTheSame(t *testing.T) {
 // TestPicturesTell shows that the comparison can fail: a single letter is seen.
 func TestPicturesTell(t *testing.T) {
 	needBrowser(t)
-	shots := pictures(t, []Page{{html, inBody("<p>a letter")}, {html, inBody("<p>a lettar")}, {html, inBody("<p>a letter")}})
+	shots := pictures(t, []Page{{Type: html, Content: inBody("<p>a letter")}, {Type: html, Content: inBody("<p>a lettar")}, {Type: html, Content: inBody("<p>a letter")}})
 	for w, width := range widths {
 		if Different(shots[0][w], shots[1][w]) == 0 {
 			t.Errorf("width %d: pictures of different pages are equal", width)
@@ -175,7 +175,7 @@ func TestBenignFragmentsAreNotTouched(t *testing.T) {
 	after := through(t, before, "")
 	for i, d := range after {
 		if d.action != "accept" || !bytes.Equal(d.Content, before[i]) {
-			touched, pages = append(touched, i), append(pages, Page{html, before[i]})
+			touched, pages = append(touched, i), append(pages, Page{Type: html, Content: before[i]})
 		}
 	}
 	records, errs := visitAll(t, pages)

@@ -3,6 +3,7 @@ package browser
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -21,7 +22,7 @@ func visitAll(t *testing.T, pages []Page) ([]*Record, []error) {
 	var different []Page
 	index, which := map[string]int{}, make([]int, len(pages))
 	for i, p := range pages {
-		key := p.Type + "\n" + string(p.Content)
+		key := p.Type + "\n" + filepath.Ext(p.File) + "\n" + string(p.Content)
 		if _, ok := index[key]; !ok {
 			index[key] = len(different)
 			different = append(different, p)
@@ -92,25 +93,25 @@ var modes = []mode{
 	{name: "text", policy: "rules:\n  - name: all\n    for: part\n    when: \"true\"\n    do: [text]" + deliver, plain: true},
 }
 
-// apply sends pages through the program in a mode. held counts those that the default policy
+// apply sends messages through the program in a mode. held counts those that the default policy
 // does not deliver at all; they are tried with a policy that does.
-func (m *mode) apply(t *testing.T, pages [][]byte) (out []delivered, held int) {
+func (m *mode) apply(t *testing.T, messages [][]byte, open opener) (out []delivered, held int) {
 	t.Helper()
-	out = through(t, pages, m.policy)
+	out = mailThrough(t, messages, m.policy, open)
 	var again [][]byte
 	var which []int
 	for i, d := range out {
 		if d.action != "accept" {
-			again, which = append(again, pages[i]), append(which, i)
+			again, which = append(again, messages[i]), append(which, i)
 		}
 	}
 	if len(again) == 0 {
 		return out, 0
 	}
 	if m.always == "" {
-		t.Fatalf("mode %s: %d pages are not delivered, the first is\n%s", m.name, len(again), again[0])
+		t.Fatalf("mode %s: %d messages are not delivered, the first is\n%s", m.name, len(again), again[0])
 	}
-	for j, d := range through(t, again, m.always) {
+	for j, d := range mailThrough(t, again, m.always, open) {
 		out[which[j]] = d
 	}
 	return out, len(again)
@@ -151,7 +152,7 @@ func report(t *testing.T, rows []row) {
 // checkMode shows what a mode makes of pages, and fails for each that does what mail must not.
 func checkMode(t *testing.T, m mode, names []string, pages [][]byte) row {
 	t.Helper()
-	out, held := m.apply(t, pages)
+	out, held := m.apply(t, wrapAll(pages), shown)
 	r := row{mode: m.name, held: held}
 	show := make([]Page, len(out))
 	for i, d := range out {
@@ -163,6 +164,18 @@ func checkMode(t *testing.T, m mode, names []string, pages [][]byte) row {
 			t.Errorf("%s, mode %s: the message shows %q, want plain text\n%s", names[i], m.name, d.Type, d.Content)
 		}
 	}
+	before := make([]string, len(pages))
+	for i, p := range pages {
+		before[i] = string(p)
+	}
+	checkShown(t, &r, names, before, show)
+	return r
+}
+
+// checkShown shows pages that came through the program, counts what they do, and fails for each
+// that does what mail must not.
+func checkShown(t *testing.T, r *row, names, before []string, show []Page) {
+	t.Helper()
 	records, errs := visitAll(t, show)
 	passive := map[string]bool{}
 	for i, rec := range records {
@@ -171,11 +184,10 @@ func checkMode(t *testing.T, m mode, names []string, pages [][]byte) row {
 			passive[strings.ReplaceAll(p, chromium.server.addr, "here")] = true
 		}
 		if errs[i] != nil || rec.Fired() {
-			t.Errorf("%s, mode %s: %v\n%v\nbefore: %.3000s\nafter: %.3000s", names[i], m.name, errs[i], rec, pages[i], show[i].Content)
+			t.Errorf("%s, mode %s: %v\n%v\nbefore: %.3000s\nafter: %.3000s", names[i], r.mode, errs[i], rec, before[i], show[i].Content)
 		}
 	}
-	t.Logf("pictures and style sheets that the %d pages load:\n%.8000s", len(pages), strings.Join(slices.Sorted(maps.Keys(passive)), "\n"))
-	return r
+	t.Logf("pictures and style sheets that the %d pages load:\n%.8000s", len(show), strings.Join(slices.Sorted(maps.Keys(passive)), "\n"))
 }
 
 // minFires is how many fragments of the corpus must fire when nothing is done to them: so that
@@ -202,7 +214,7 @@ func checkUntouched(t *testing.T, all []*fragment) row {
 	t.Helper()
 	pages := make([]Page, len(all))
 	for i, f := range all {
-		pages[i] = Page{html, f.page()}
+		pages[i] = Page{Type: html, Content: f.page()}
 	}
 	r := row{mode: "untouched"}
 	records, errs := visitAll(t, pages)

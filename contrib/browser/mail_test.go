@@ -50,13 +50,31 @@ type scanned struct {
 	Findings     []struct{ Check, Detail string }
 }
 
+// wrapAll makes a message of each page.
+func wrapAll(pages [][]byte) [][]byte {
+	out := make([][]byte, len(pages))
+	for i, p := range pages {
+		out[i] = wrap(p)
+	}
+	return out
+}
+
+// An opener gives what a reader opens of a message.
+type opener func(message []byte) (Page, error)
+
 // through sends pages as mail through the program, all in one call, with a policy or, if that is
 // empty, the default one. What is not delivered has no content.
 func through(t *testing.T, pages [][]byte, policy string) []delivered {
 	t.Helper()
+	return mailThrough(t, wrapAll(pages), policy, shown)
+}
+
+// mailThrough sends messages through the program likewise, and opens what comes out.
+func mailThrough(t *testing.T, messages [][]byte, policy string, open opener) []delivered {
+	t.Helper()
 	in, out := t.TempDir(), t.TempDir()
-	for i, p := range pages {
-		writeFile(t, filepath.Join(in, strconv.Itoa(i)), wrap(p))
+	for i, m := range messages {
+		writeFile(t, filepath.Join(in, strconv.Itoa(i)), m)
 	}
 	args := []string{"scan", "-json", "-out", out}
 	if policy != "" {
@@ -72,7 +90,7 @@ func through(t *testing.T, pages [][]byte, policy string) []delivered {
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
 		t.Fatalf("rastel scan: %v\n%s", err, errOut.String())
 	}
-	all := make([]delivered, len(pages))
+	all := make([]delivered, len(messages))
 	n := 0
 	for d := json.NewDecoder(bytes.NewReader(printed)); ; n++ {
 		var s scanned
@@ -85,15 +103,15 @@ func through(t *testing.T, pages [][]byte, policy string) []delivered {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all[i] = s.delivered(t, out)
+		all[i] = s.delivered(t, out, open)
 	}
-	if n != len(pages) {
-		t.Fatalf("%d results for %d messages", n, len(pages))
+	if n != len(messages) {
+		t.Fatalf("%d results for %d messages", n, len(messages))
 	}
 	return all
 }
 
-func (s *scanned) delivered(t *testing.T, dir string) delivered {
+func (s *scanned) delivered(t *testing.T, dir string, open opener) delivered {
 	t.Helper()
 	d := delivered{action: s.Action, patched: s.Patched}
 	for _, f := range s.Findings {
@@ -106,7 +124,7 @@ func (s *scanned) delivered(t *testing.T, dir string) delivered {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.Page, err = shown(raw); err != nil {
+	if d.Page, err = open(raw); err != nil {
 		t.Fatalf("message %s: %v\n%.2000s", s.File, err, raw)
 	}
 	return d
@@ -137,7 +155,7 @@ func shownOf(contentType, encoding string, r io.Reader) (Page, error) {
 		r = quotedprintable.NewReader(r)
 	}
 	b, err := io.ReadAll(r)
-	return Page{contentType, b}, err
+	return Page{Type: contentType, Content: b}, err
 }
 
 func shownIn(kind string, r *multipart.Reader) (Page, error) {

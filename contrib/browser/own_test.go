@@ -70,7 +70,7 @@ func TestOwnFragmentsDoWhatTheySay(t *testing.T) {
 	all := attacks(t)
 	pages := make([]Page, len(all))
 	for i, a := range all {
-		pages[i] = Page{html, inBody(a.html)}
+		pages[i] = Page{Type: html, Content: inBody(a.html)}
 	}
 	records, errs := visitAll(t, pages)
 	for i, a := range all {

@@ -16,6 +16,8 @@ type Record struct {
 	Sheets  []string // style sheets from elsewhere
 	Passive []string // pictures, fonts, sounds
 	Links   []string // links that were followed because they were clicked
+
+	near string // the directory of a page on the disk: what is in it is no other place
 }
 
 // Fired reports whether the page did what mail must not do.
@@ -60,20 +62,24 @@ func (r *Record) request(kind network.ResourceType, target string) {
 	switch kind {
 	case network.ResourceTypeDocument: // navigations are noted with their reason
 	case network.ResourceTypeImage, network.ResourceTypeFont, network.ResourceTypeMedia:
-		if pictureSchemes[scheme(target)] {
+		if pictureSchemes[scheme(target)] || r.isNear(target) {
 			add(&r.Passive, "%s %s", kind, target)
 			return
 		}
 		add(&r.Active, "load: %s %s", kind, target)
 	case network.ResourceTypeStylesheet:
 		// A style sheet runs nothing in any client of today if it comes from the web, and
-		// newsletters get their fonts so.
-		if s := scheme(target); s == "http" || s == "https" {
+		// newsletters get their fonts so. One that transforms XML makes any page of it.
+		if s := scheme(target); !strings.HasSuffix(target, ".xsl") && (s == "http" || s == "https" || r.isNear(target)) {
 			add(&r.Sheets, "%s %s", kind, target)
 			return
 		}
 		add(&r.Active, "load: %s %s", kind, target)
 	default:
+		if r.isNear(target) && strings.Contains(target, "/DEFANGED_") {
+			add(&r.Passive, "%s %s", kind, target) // what a fix has made of it, and nothing is there
+			return
+		}
 		add(&r.Active, "load: %s %s", kind, target)
 	}
 }
@@ -81,7 +87,7 @@ func (r *Record) request(kind network.ResourceType, target string) {
 // navigation notes that a page, or a frame in it, wants to go elsewhere. acting is true while
 // the reader clicks.
 func (r *Record) navigation(e *page.EventFrameRequestedNavigation, top, acting bool) {
-	if top && acting && e.Reason == page.ClientNavigationReasonAnchorClick && linkSchemes[scheme(e.URL)] {
+	if top && acting && e.Reason == page.ClientNavigationReasonAnchorClick && (linkSchemes[scheme(e.URL)] || r.isNear(e.URL)) {
 		add(&r.Links, "%s", e.URL)
 		return
 	}
@@ -91,11 +97,15 @@ func (r *Record) navigation(e *page.EventFrameRequestedNavigation, top, acting b
 // targets notes links that must not be, whether or not the browser follows them.
 func (r *Record) targets(urls []string) {
 	for _, u := range urls {
-		if !linkSchemes[scheme(u)] && scheme(u) != "data" || strings.HasPrefix(u, "data:") && !strings.HasPrefix(u, "data:image/") {
+		if !r.isNear(u) && !linkSchemes[scheme(u)] && scheme(u) != "data" || strings.HasPrefix(u, "data:") && !strings.HasPrefix(u, "data:image/") {
 			add(&r.Active, "link: %s", u)
 		}
 	}
 }
+
+// isNear reports whether a URL is a relative one of a page on the disk. Nothing else is in its
+// directory.
+func (r *Record) isNear(target string) bool { return r.near != "" && strings.HasPrefix(target, r.near) }
 
 // refresh notes that a page says it will go elsewhere by itself, at once or later.
 func (r *Record) refresh(e scheduled) {

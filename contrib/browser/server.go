@@ -13,6 +13,7 @@ import (
 type Page struct {
 	Type    string // Content-Type
 	Content []byte
+	File    string // if it is opened from the disk, under this name
 }
 
 // A server has the pages, each under a URL of its own, on a loopback port.

@@ -35,6 +35,7 @@ type Tab struct {
 	rec     *Record
 	acting  bool                  // the reader clicks
 	asking  bool                  // what is compiled now is compiled because we ask for it
+	mht     bool                  // the page is one that was saved with all that is in it
 	ready   chan struct{}         // closed when the page is loaded
 	scripts map[cdp.ScriptID]bool // true: of the page
 	loader  cdp.LoaderID
@@ -182,6 +183,9 @@ func (t *Tab) own(kind network.ResourceType, url string) bool {
 
 // script notes a script of the page. Ours run in a world of their own.
 func (t *Tab) script(world, url string, line, length int64) {
+	if t.mht && url == "" && line == 0 {
+		return // the browser's own, which makes shadow trees of templates; in these pages it runs no other
+	}
 	if !t.asking && pageWorld(world) {
 		add(&t.rec.Scripts, "script: %s line %d, %d bytes", strings.TrimPrefix(url, t.url), line+1, length)
 	}

@@ -6,6 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	neturl "net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -31,15 +36,33 @@ const (
 //go:embed act.js
 var act string
 
+// errSaved is returned for what the browser does not show but saves.
+var errSaved = errors.New("net::ERR_ABORTED")
+
+// mhtName is the name of a file in which Chromium runs no scripts at all, so that a promise of ours
+// is never kept either.
+var mhtName = regexp.MustCompile(`(?i)\.mht(ml)?$`)
+
 // Visit shows a page, does with it all that a reader may do, and tells what happened. An error
 // means that it cannot be told: the tab is of no use any more then.
 func (t *Tab) Visit(p Page) (*Record, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, visitTimeout)
 	defer cancel()
-	url := t.b.server.add(p)
-	defer t.b.server.remove(url)
+	url, forget, err := t.b.place(p)
+	if err != nil {
+		return &Record{}, err
+	}
+	defer forget()
 	rec := t.begin(url)
-	if err := t.open(ctx, url); err != nil {
+	if p.File != "" {
+		t.set(func() { t.mht = mhtName.MatchString(p.File) })
+		rec.near = url[:strings.LastIndexByte(url, '/')+1]
+	}
+	err = t.open(ctx, url)
+	if p.File != "" && errors.Is(err, errSaved) {
+		return rec, nil
+	}
+	if err != nil {
 		return rec, fmt.Errorf("open a page: %w", err)
 	}
 	t.set(func() { t.acting = true })
@@ -52,6 +75,25 @@ func (t *Tab) Visit(p Page) (*Record, error) {
 	return rec, nil
 }
 
+// place puts a page where the browser finds it, until forget is called.
+func (b *Browser) place(p Page) (url string, forget func(), err error) {
+	if p.File == "" {
+		url = b.server.add(p)
+		return url, func() { b.server.remove(url) }, nil
+	}
+	dir, err := os.MkdirTemp("", "attached-")
+	if err != nil {
+		return "", nil, err
+	}
+	forget = func() { _ = os.RemoveAll(dir) } // of a page of ours
+	name := filepath.Join(dir, filepath.Base(p.File))
+	if err := os.WriteFile(name, p.Content, 0o600); err != nil {
+		forget()
+		return "", nil, err
+	}
+	return (&neturl.URL{Scheme: "file", Path: name}).String(), forget, nil
+}
+
 func (t *Tab) set(f func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -61,7 +103,7 @@ func (t *Tab) set(f func()) {
 func (t *Tab) begin(url string) *Record {
 	rec := &Record{}
 	t.set(func() {
-		t.url, t.rec, t.acting, t.asking = url, rec, false, false
+		t.url, t.rec, t.acting, t.asking, t.mht = url, rec, false, false, false
 		clear(t.scripts)
 		t.ready, t.loader, t.loaded = make(chan struct{}), "", map[cdp.LoaderID]bool{}
 	})
@@ -76,6 +118,9 @@ func (t *Tab) open(ctx context.Context, url string) error {
 	res, err := chromedp.Call(ctx, page.Navigate, page.NavigateParams{URL: url})
 	if err != nil {
 		return err
+	}
+	if res.ErrorText == "net::ERR_ABORTED" {
+		return errSaved
 	}
 	if res.ErrorText != "" {
 		return errors.New(res.ErrorText)
@@ -108,7 +153,13 @@ func (t *Tab) act(ctx context.Context) error {
 		Points  [][2]float64
 		Targets []string
 	}
-	if err := t.eval(ctx, world, act, &done); err != nil {
+	script, wait := act, "new Promise(done => setTimeout(() => done({}), 30))"
+	t.set(func() {
+		if t.mht {
+			script, wait = strings.ReplaceAll(act, "setTimeout(done, ms)", "done()"), "({})"
+		}
+	})
+	if err := t.eval(ctx, world, script, &done); err != nil {
 		return err
 	}
 	t.set(func() { t.rec.targets(done.Targets) })
@@ -126,7 +177,7 @@ func (t *Tab) act(ctx context.Context) error {
 	if world, err = t.world(ctx); err != nil { // it may be another page by now
 		return err
 	}
-	if err := t.eval(ctx, world, "new Promise(done => setTimeout(() => done({}), 30))", &done); err != nil {
+	if err := t.eval(ctx, world, wait, &done); err != nil {
 		return err
 	}
 	return t.handlers(ctx, world)
