@@ -33,7 +33,8 @@ func (c *cleaner) attrsOf(el *htmlElement) string {
 
 // value writes the value of an attribute as it may stay, and reports whether it may.
 func (c *cleaner) value(el *htmlElement, a *tagAttr) bool {
-	v, ok := a.value, true
+	v := a.value
+	var ok bool
 	switch a.kind {
 	case cleanStyle:
 		return c.styles(v)
@@ -114,8 +115,9 @@ func (c *cleaner) styles(v []byte) bool {
 		c.w.buf = append(c.w.buf, *known...)
 		return len(*known) > 0
 	}
-	mark, odd := len(c.w.buf), false
-	if c.css, odd = cleanDeclarations(c.css[:0], v); odd {
+	mark := len(c.w.buf)
+	css, odd := cleanDeclarations(c.css[:0], v)
+	if c.css = css; odd {
 		c.w.escape(c.css, byteMarkup|byteQuote)
 	} else {
 		c.w.buf = append(c.w.buf, c.css...)
