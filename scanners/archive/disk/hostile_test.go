@@ -230,6 +230,66 @@ func TestNTFSOddities(t *testing.T) {
 	s.want(t, "payload.exe", payload)
 }
 
+// Windows finds directories by the table of them.
+func TestReadsTheTableOfDirectories(t *testing.T) {
+	i := newISO()
+	p, l := i.put(payload), i.put("letter")
+	shown, other := i.put(string(make([]byte, isoSector))), i.put(string(make([]byte, isoSector)))
+	i.dir(shown, false, isoItem{"LETTER.TXT", l, 6, 0, ""})
+	i.dir(other, false, isoItem{"PAYLOAD.EXE", p, uint32(len(payload)), 0, ""})
+	i.dir(20, false, isoItem{"FOLDER", shown, isoSector, isoDir, ""})
+	i.b[17*isoSector] = 255
+	table := []byte{1, 0, 20, 0, 0, 0, 1, 0, 0, 0, 6, 0, byte(other), 0, 0, 0, 1, 0, 'F', 'O', 'L', 'D', 'E', 'R'}
+	le.PutUint32(i.b[16*isoSector+132:], uint32(len(table)))
+	le.PutUint32(i.b[16*isoSector+140:], i.put(string(table)))
+	s := walkOf(t, i.b)
+	s.want(t, "FOLDER/LETTER.TXT", "letter")
+	s.want(t, "FOLDER/PAYLOAD.EXE", payload)
+	s.wantNotes(t, ErrAmbiguous)
+}
+
+// Windows shows the names that are in the index of a directory.
+func TestReadsTheIndexOfNTFS(t *testing.T) {
+	img := fixture(t, "ntfs.img")
+	var was, name []byte
+	for _, c := range utf16.Encode([]rune("A letter")) {
+		was = le.AppendUint16(was, c)
+	}
+	for _, c := range utf16.Encode([]rune("B  .exe ")) {
+		name = le.AppendUint16(name, c)
+	}
+	changed := 0
+	for at := 0; ; {
+		k := bytes.Index(img[at:], was)
+		if k < 0 {
+			break
+		}
+		at += k
+		record := at &^ 1023
+		if string(img[record:record+4]) != "FILE" {
+			copy(img[at:], name)
+			changed++
+		}
+		at += len(was)
+	}
+	s := walkOf(t, img)
+	s.want(t, "A letter with a long name.txt", letter)
+	s.want(t, "B  .exe  with a long name.txt", letter)
+	s.wantNotes(t, ErrAmbiguous)
+	if changed != 1 {
+		t.Errorf("changed %d entries", changed)
+	}
+}
+
+func TestFootersOfVHD(t *testing.T) {
+	img := fixture(t, "dynamic.vhd")
+	img[63] = 2
+	sumVHD(img[:512])
+	s := walkOf(t, img)
+	s.want(t, "payload.exe", payload)
+	s.wantNotes(t, ErrAmbiguous)
+}
+
 func TestMillionEntries(t *testing.T) {
 	i := newISO()
 	one := i.put("one")

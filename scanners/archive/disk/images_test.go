@@ -120,6 +120,7 @@ func TestReportsWhatIsNotOpened(t *testing.T) {
 	child := fixture(t, "dynamic.vhd")
 	child[len(child)-512+63] = 4
 	sumVHD(child[len(child)-512:])
+	copy(child, child[len(child)-512:])
 	childX := fixture(t, "a.vhdx")
 	metadata := bytes.Index(childX, []byte("metadata"))
 	at := metadata + int(binary.LittleEndian.Uint32(childX[bytes.Index(childX, []byte(vhdxFile))+16:]))

@@ -182,7 +182,19 @@ func (d *isoDisc) tree(off int64, hs bool, where string) error {
 		return err
 	}
 	t := &isoTree{isoDisc: d, isoRoot: root, skip: -1, visited: map[int64]bool{}, queued: map[int64]bool{}}
-	return t.walk()
+	t.queue = []isoDirAt{{off: root.off, size: root.size}}
+	if err := t.walk(true); err != nil || hs {
+		return err
+	}
+	for _, table := range []struct {
+		at    int64
+		order binary.ByteOrder
+	}{{140, binary.LittleEndian}, {148, binary.BigEndian}} {
+		if err := t.pathTable(d.vol.peek(off, isoSector), table.at, table.order); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // bootImages adds the images that a computer starts from (El Torito 1.0, section 2).

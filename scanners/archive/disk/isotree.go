@@ -19,6 +19,7 @@ type isoTree struct {
 	visited map[int64]bool
 	queued  map[int64]bool
 	queue   []isoDirAt
+	moved   []isoDirAt // directories that are shown elsewhere, if their own place is found
 	pending *unionFile // a file with further extents
 }
 
@@ -41,11 +42,16 @@ type isoRecord struct {
 	child       int64 // where a directory is that was moved; 0 if none
 }
 
-// walk reads all directories from the root on, each once.
-func (t *isoTree) walk() error {
-	t.queue = []isoDirAt{{off: t.off, size: t.size}}
-	first := true
-	for len(t.queue) > 0 {
+// walk reads all directories in the queue, and those in them, each once; the first may be the root.
+func (t *isoTree) walk(root bool) error {
+	for len(t.queue)+len(t.moved) > 0 {
+		if len(t.queue) == 0 {
+			t.queue, t.moved = t.moved[:1:1], t.moved[1:]
+			if t.visited[t.queue[0].off] {
+				t.queue = nil
+				continue
+			}
+		}
 		d := t.queue[0]
 		t.queue = t.queue[1:]
 		if t.visited[d.off] {
@@ -53,10 +59,44 @@ func (t *isoTree) walk() error {
 			continue
 		}
 		t.visited[d.off] = true
-		if err := t.directory(d, first); err != nil {
+		if err := t.directory(d, root); err != nil {
 			return err
 		}
-		first = false
+		root = false
+	}
+	return nil
+}
+
+// pathTable reads a table of all directories (ECMA-119 section 6.9), whose place is in the volume
+// descriptor vd. Windows finds directories by it, and Linux by the records of their parents: those
+// that only it has are read too.
+func (t *isoTree) pathTable(vd []byte, at int64, order binary.ByteOrder) error {
+	if int64(len(vd)) < isoSector {
+		return nil
+	}
+	size := min(int64(binary.LittleEndian.Uint32(vd[132:])), maxDirBytes)
+	b := t.vol.peek(int64(order.Uint32(vd[at:]))*t.block, size)
+	for len(b) >= 8 {
+		n := int(b[0])
+		end := 8 + n + n&1
+		if n == 0 || end > len(b) {
+			return nil // what is behind the last
+		}
+		off, name := (int64(order.Uint32(b[2:]))+int64(b[1]))*t.block, b[8:8+n]
+		b = b[end:]
+		if t.visited[off] || off >= t.vol.size {
+			continue
+		}
+		t.vol.w.v.Note(fmt.Errorf("%w: a directory is only in the table of directories", ErrAmbiguous))
+		d := isoDirAt{off: off, size: t.sizeAt(off), plain: isoNames(name, t.joliet)[0], depth: 1}
+		d.rr = d.plain
+		t.queue = append(t.queue, d)
+		if err := t.vol.w.passed(); err != nil {
+			return err
+		}
+		if err := t.walk(false); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -153,10 +193,14 @@ func (t *isoTree) enqueue(d isoDirAt, r isoRecord) error {
 	if r.child > 0 {
 		next.off, next.size = r.child, t.sizeAt(r.child)
 	}
-	if (r.moved || r.child > 0) && (t.visited[next.off] || t.queued[next.off]) {
-		return nil // seen in the place it was moved to, or from
+	if r.child > 0 && (t.visited[next.off] || t.queued[next.off]) {
+		return nil
 	}
-	t.queue, t.queued[next.off] = append(t.queue, next), true
+	if r.moved {
+		t.moved = append(t.moved, next)
+	} else {
+		t.queue, t.queued[next.off] = append(t.queue, next), true
+	}
 	return t.vol.w.passed()
 }
 

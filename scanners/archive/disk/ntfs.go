@@ -13,6 +13,8 @@ const (
 	ntfsList    = 0x20
 	ntfsName    = 0x30
 	ntfsData    = 0x80
+	ntfsRootOf  = 0x90 // the beginning of an index
+	ntfsIndex   = 0xa0 // the rest of it
 	ntfsReparse = 0xc0
 	ntfsEnd     = 0xffffffff
 )
@@ -44,6 +46,14 @@ type ntfsVolume struct {
 	mft     extents
 	size    int64 // of the table
 	dirs    map[uint64]string
+	listed  map[uint64][]ntfsEntry // the names that directories have for a record
+	entries int
+}
+
+// An ntfsEntry is the name of a file in a directory.
+type ntfsEntry struct {
+	parent uint64
+	name   string
 }
 
 // ntfs yields the files of a volume: of every record in use of the master file table, so also of
@@ -54,7 +64,7 @@ func ntfs(vol volume) error {
 		return err
 	}
 	sector := int64(binary.LittleEndian.Uint16(b[11:]))
-	v := &ntfsVolume{vol: vol, dirs: map[uint64]string{ntfsRoot: ""}}
+	v := &ntfsVolume{vol: vol, dirs: map[uint64]string{ntfsRoot: ""}, listed: map[uint64][]ntfsEntry{}}
 	v.cluster = ntfsUnits(b[13], sector)
 	v.record = ntfsUnits(b[64], v.cluster)
 	if int8(b[64]) < 0 {
@@ -68,6 +78,11 @@ func ntfs(vol volume) error {
 		// The copy of its first records, for when they are damaged.
 		mirror := int64(binary.LittleEndian.Uint64(b[56:])&(1<<40-1)) * v.cluster
 		if v.table(mirror) != nil {
+			return err
+		}
+	}
+	for n := uint64(0); int64(n)*v.record < v.size; n++ {
+		if err := v.list(n); err != nil {
 			return err
 		}
 	}
@@ -436,6 +451,15 @@ func (v *ntfsVolume) names(r *ntfsRecord) (names []string, system bool) {
 			system = true
 		}
 		names = addName(names, under(v.dir(parent, 0), name))
+	}
+	own := len(names)
+	for _, e := range v.listed[r.n] {
+		if names = addName(names, under(v.dir(e.parent, 0), e.name)); len(names) >= maxNTFSNames {
+			break
+		}
+	}
+	if len(names) > own && !system {
+		v.vol.w.v.Note(fmt.Errorf("%w: a directory of NTFS has another name for a file", ErrAmbiguous))
 	}
 	return names, system
 }

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 )
 
@@ -134,6 +135,9 @@ func vhdFooter(vol volume) []byte {
 // vhd maps a VHD.
 func vhd(vol volume) (volume, error) {
 	footer := vhdFooter(vol)
+	if other := vhdFooter(vol.part(0, 512)); other != nil && string(other[16:64]) != string(footer[16:64]) {
+		vol.w.v.Note(fmt.Errorf("%w: the two footers of a VHD differ", ErrAmbiguous))
+	}
 	size := int64(binary.BigEndian.Uint64(footer[48:]) & (1<<62 - 1))
 	switch binary.BigEndian.Uint32(footer[60:]) {
 	case vhdFixed:
