@@ -69,7 +69,7 @@ func mbrOf(part []byte) []byte {
 	b := make([]byte, 512)
 	b[446+4], b[446+8], b[510], b[511] = 0x0c, 1, 0x55, 0xaa
 	binary.LittleEndian.PutUint32(b[446+12:], uint32(len(part)/512))
-	return append(b, part...)
+	return join(b, part)
 }
 
 // sparseNTFS has a file of 4 TiB, of which nothing is on the disk.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -207,8 +208,8 @@ func (u *udfBuilder) add(name string, flags byte, block uint32) {
 	b := make([]byte, 38)
 	b[16], b[18], b[19] = 1, flags, byte(len(name)+1)
 	copy(b[20:], udfLongOf(512, block, u.ref()))
-	b = append(append(b, 8), name...)
-	b = append(b, make([]byte, (4-len(b)%4)%4)...)
+	b = slices.Concat(b, []byte{8}, []byte(name))
+	b = slices.Concat(b, make([]byte, (4-len(b)%4)%4))
 	le.PutUint16(b, udfFileID)
 	for i, c := range b[:16] {
 		if i != 4 {
@@ -308,7 +309,7 @@ func dmgOf(img []byte) []byte {
 	list := fmt.Sprintf("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<plist version=\"1.0\"><dict><key>resource-fork</key><dict><key>blkx</key><array><dict>"+
 		"<key>Attributes</key><string>0x0050</string><key>CFName</key><string>whole disk</string><key>Data</key><data>\n%s\n</data>"+
 		"<key>ID</key><string>0</string><key>Name</key><string>whole disk</string></dict></array></dict></dict></plist>",
-		base64.StdEncoding.EncodeToString(append(mish, table...)))
+		base64.StdEncoding.EncodeToString(slices.Concat(mish, table)))
 	koly := make([]byte, 512)
 	copy(koly, "koly\x00\x00\x00\x04\x00\x00\x02\x00\x00\x00\x00\x01")
 	be.PutUint64(koly[32:], uint64(len(data)))

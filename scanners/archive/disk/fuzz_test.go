@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 )
@@ -34,7 +35,7 @@ func (l layout) image(body []byte) []byte {
 	for _, at := range l.blocks {
 		body = body[copy(img[at:min(at+fuzzBlock, l.size)], body):]
 	}
-	return append(img, body...)
+	return slices.Concat(img, body)
 }
 
 // FuzzWalk holds every image to the promise of Walk: no panic, an end, an error of the visitor only,

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -174,7 +175,7 @@ func mbrOf(parts ...[]byte) []byte {
 		e[4] = 0x0c
 		binary.LittleEndian.PutUint32(e[8:], uint32(len(b)/diskSector))
 		binary.LittleEndian.PutUint32(e[12:], uint32(len(p)/diskSector))
-		b = append(b, p...)
+		b = slices.Concat(b, p)
 	}
 	return b
 }
@@ -192,7 +193,7 @@ func gptOf(parts ...[]byte) []byte {
 		e := b[2*diskSector+128*i:]
 		copy(e, "some kind of it ")
 		binary.LittleEndian.PutUint64(e[32:], uint64(len(b)/diskSector))
-		b = append(b, p...)
+		b = slices.Concat(b, p)
 		binary.LittleEndian.PutUint64(b[2*diskSector+128*i+40:], uint64(len(b)/diskSector-1))
 	}
 	return b
@@ -213,7 +214,7 @@ func chainOf(parts ...[]byte) []byte {
 			binary.LittleEndian.PutUint32(table[462+8:], uint32((len(b)+len(p))/diskSector)) // counted from the first
 			binary.LittleEndian.PutUint32(table[462+12:], 1)
 		}
-		b = append(append(b, table...), p...)
+		b = slices.Concat(b, table, p)
 	}
 	return b
 }

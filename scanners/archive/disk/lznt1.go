@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"slices"
 )
 
 // memory is a file whose content is here.
@@ -77,7 +78,7 @@ func (r *lznt1Reader) next() error {
 		if b, err = lznt1(b, int(r.unit)); err != nil {
 			return err
 		}
-		b = append(b, make([]byte, r.unit-int64(len(b)))...)
+		b = slices.Concat(b, make([]byte, r.unit-int64(len(b))))
 	}
 	r.b = b
 	return nil

@@ -8,12 +8,12 @@ import (
 // list reads the index of a record that is a directory: the names that Windows shows. The file has
 // them too, but need not have the same.
 func (v *ntfsVolume) list(n uint64) error {
-	r, err := v.at(n)
-	if err != nil || r == nil || !r.dir || r.base != 0 {
-		return nil // noted when its files are yielded
+	r, _ := v.at(n) // an error is noted when its files are yielded
+	if r == nil || !r.dir || r.base != 0 {
+		return nil
 	}
 	if err := v.extend(r); err != nil {
-		return nil //nolint:nilerr // noted when its files are yielded
+		v.vol.w.v.Note(err)
 	}
 	size := int64(0)
 	var ext extents
@@ -26,6 +26,7 @@ func (v *ntfsVolume) list(n uint64) error {
 				return err
 			}
 		case a.kind == ntfsIndex && !a.resident:
+			var err error
 			if ext, err = v.runs(ext, a.runs); err != nil {
 				v.vol.w.v.Note(err)
 			}
