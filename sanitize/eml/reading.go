@@ -233,7 +233,7 @@ func (p *parser) endGap(end int64, own bool) {
 	case emptied(part):
 		// Several clients take no notice of a closing delimiter right behind another: what follows
 		// is a part to them.
-	case end-p.gap <= maxGap && !bytes.Contains(head, []byte("begin ")) && !bytes.Contains(head, []byte("=ybegin ")) && !bytes.Contains(head, []byte("BinHex")):
+	case end-p.gap <= maxGap && !bytes.Contains(head, []byte("begin ")) && !bytes.Contains(head, []byte("begin-")) && !bytes.Contains(head, []byte("=ybegin ")) && !bytes.Contains(head, []byte("BinHex")):
 		return
 	}
 	p.otherwise(r)
