@@ -354,14 +354,6 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-func (l *lineWriter) finish(brk bool) error {
-	if !brk {
-		return nil
-	}
-	_, err := io.WriteString(l.w, "\r\n")
-	return err
-}
-
 // TestBase64IsWrittenInLines holds the writer to an encoder and a breaker of lines, however it is written to.
 func TestBase64IsWrittenInLines(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
