@@ -33,7 +33,7 @@ var magics = []magic{
 	{0, "LZIP", "lzip"}, {0, "7z\xbc\xaf\x27\x1c", "7z"}, {0, "Rar!\x1a\x07", "rar"}, {0, "RE~^", "rar"},
 	{257, "ustar", "tar"}, {0, "070701", "cpio"}, {0, "070702", "cpio"}, {0, "070707", "cpio"},
 	{0, "!<arch>\n", "ar"}, {0, "\xed\xab\xee\xdb", "rpm"}, {0, "MSCF", "cab"}, {0, "ISc(", "cab"},
-	{0, "\x60\xea", "arj"}, {7, "**ACE**", "ace"}, {20, "\xdc\xa7\xc4\xfd", "zoo"}, {0, "\x1f\x9d", "compress"}, {0, "\xff\x06\x00\x00sNaPpY", "snappy"},
+	{7, "**ACE**", "ace"}, {20, "\xdc\xa7\xc4\xfd", "zoo"}, {0, "\x1f\x9d", "compress"}, {0, "\xff\x06\x00\x00sNaPpY", "snappy"},
 	{0, "xar!", "xar"}, {0, "vhdxfile", "vhdx"}, {0, "conectix", "vhd"}, {0, "KDMV", "vmdk"}, {0, "QFI\xfb", "qcow"}, {0, "encrcdsa", "dmg"}, {0, "MSWIM\x00\x00\x00", "wim"},
 	{0, "\x78\x9f\x3e\x22", "tnef"},                                                // MS-OXTNEF 2.1.3.1
 	{0, "\x00\x05\x16\x00", "applesingle"}, {0, "\x00\x05\x16\x07", "appledouble"}, // RFC 1740 appendix A
@@ -115,6 +115,8 @@ func sniffBinary(head []byte) string {
 		return "lzma" // the usual properties; the format has no signature
 	case bytes.Contains(head, []byte("%PDF-")):
 		return "pdf" // readers accept it anywhere in the first 1024 bytes (PDF 1.7 implementation note 13)
+	case isARJ(head):
+		return "arj"
 	case isTarHeader(head):
 		return "tar"
 	case isOldCpio(head, binary.LittleEndian), isOldCpio(head, binary.BigEndian):
@@ -135,6 +137,16 @@ func sniffMZ(head []byte) string {
 		}
 	}
 	return "pe"
+}
+
+// isARJ tells an archive of ARJ by its main header (ARJ technical information), for its magic has two
+// bytes only.
+func isARJ(head []byte) bool {
+	if len(head) < 11 || string(head[:2]) != "\x60\xea" {
+		return false
+	}
+	n := binary.LittleEndian.Uint16(head[2:])
+	return n >= 30 && n <= 2600 && head[4] >= 30 && uint16(head[4]) <= n && head[10] == 2
 }
 
 // isOldCpio tells a cpio in the binary format, whose magic has two bytes, by the name in its first entry

@@ -133,6 +133,10 @@ func formatOf(word string) format {
 		return openAr
 	case "rpm":
 		return openRPM
+	case "lha":
+		return openLHA
+	case "arj":
+		return openARJ
 	case "flash":
 		return openFlash
 	}

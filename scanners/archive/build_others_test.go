@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"testing"
 
@@ -158,4 +159,58 @@ func TestCompressIsReadWithCodesOfEveryLength(t *testing.T) {
 			t.Errorf("%d bits: want one member of %d bytes with sha256 %s, got%s", bits, len(content), sum, r)
 		}
 	}
+}
+
+// lhaOf is an archive of LHA with headers of that level and one file that is not packed.
+func lhaOf(level byte, name, content string) []byte {
+	le := binary.LittleEndian
+	var crc uint16
+	for i := range len(content) {
+		crc = crc>>8 ^ crc16Table[byte(crc)^content[i]]
+	}
+	size := uint32(len(content))
+	extension := append([]byte{lhaFileName}, name...)
+	fixed := func(packed uint32) []byte {
+		b := append([]byte{0, 0}, "-lh0-"...)
+		b = le.AppendUint32(le.AppendUint32(b, packed), size)
+		return append(b, 0, 0, 0, 0, 0x20, level)
+	}
+	var b []byte
+	switch level {
+	case 0:
+		b = append(append(fixed(size), byte(len(name))), name...)
+		b = le.AppendUint16(b, crc)
+		b[0] = byte(len(b) - 2)
+	case 1: // with the name in a header behind
+		b = le.AppendUint16(append(fixed(size+uint32(len(extension)+2)), 0), crc)
+		b = le.AppendUint16(append(b, 'U'), uint16(len(extension)+2))
+		b[0] = byte(len(b) - 2)
+		b = append(append(b, extension...), 0, 0)
+	case 2:
+		b = append(le.AppendUint16(fixed(size), crc), 'U')
+		b = append(append(le.AppendUint16(b, uint16(len(extension)+2)), extension...), 0, 0)
+		le.PutUint16(b, uint16(len(b)))
+	case 3:
+		b = append(le.AppendUint16(fixed(size), crc), 'U')
+		b = append(b, 0, 0, 0, 0)
+		b = append(append(le.AppendUint32(b, uint32(len(extension)+4)), extension...), 0, 0, 0, 0)
+		b[0] = 4
+		le.PutUint32(b[24:], uint32(len(b)))
+	}
+	return append(append(b, content...), 0)
+}
+
+// arjOf is an archive of ARJ with one file that is not packed.
+func arjOf(name, content string, flags byte) []byte {
+	le := binary.LittleEndian
+	header := func(kind byte, name, content string, flags byte) []byte {
+		h := []byte{minARJHeader, 11, 1, 0, flags, 0, kind, 0, 0, 0, 0, 0}
+		h = le.AppendUint32(le.AppendUint32(h, uint32(len(content))), uint32(len(content)))
+		h = le.AppendUint32(h, crc32.ChecksumIEEE([]byte(content)))
+		h = append(append(append(h, make([]byte, 6)...), name...), 0, 0)
+		b := append([]byte(arjMagic), le.AppendUint16(nil, uint16(len(h)))...)
+		b = le.AppendUint32(append(b, h...), crc32.ChecksumIEEE(h))
+		return append(b, 0, 0)
+	}
+	return join(header(2, "a.arj", "", 0), header(0, name, content, flags), []byte(content), []byte(arjMagic+"\x00\x00"))
 }

@@ -50,6 +50,11 @@ func TestOpensEveryFormat(t *testing.T) {
 		{"big.cpio", cpioOf(cpioBinary(binary.BigEndian), file{"letter.txt", letter}), "letter.txt"},
 		{"a.rpm", rpmOf("echo hello", gz(t, string(cpioOf(cpioNew, file{"letter.txt", letter})))), "letter.txt"},
 		{"script.rpm", rpmOf(letter, gz(t, string(cpioOf(cpioNew)))), "postin.sh"},
+		{"0.lzh", lhaOf(0, "letter.txt", letter), "letter.txt"},
+		{"1.lzh", lhaOf(1, "letter.txt", letter), "letter.txt"},
+		{"2.lzh", lhaOf(2, "letter.txt", letter), "letter.txt"},
+		{"3.lzh", lhaOf(3, "letter.txt", letter), "letter.txt"},
+		{"a.arj", arjOf("letter.txt", letter, 0), "letter.txt"},
 		{"a.swf", swfOf(t, letter), "a.swf"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -37,6 +37,10 @@ func FuzzExpand(f *testing.F) {
 	f.Add(compress(f, archiver.Zlib{}, []byte(letter)))
 	f.Add(compress(f, archiver.Sz{}, []byte(letter)))
 	f.Add(swfOf(f, letter))
+	for level := range byte(4) {
+		f.Add(lhaOf(level, "a", letter))
+	}
+	f.Add(arjOf("a", letter, 0))
 	files, _ := filepath.Glob("testdata/archives/*")
 	for _, name := range files {
 		content, err := os.ReadFile(name)
