@@ -211,7 +211,8 @@ func isNetworkPath(v []byte) bool {
 		return false
 	}
 	u := urlReader{b: v}
-	return isSlash(u.next()) && isSlash(u.next())
+	first, second := u.next(), u.next()
+	return isSlash(first) && isSlash(second)
 }
 
 // anyNetworkPath reports whether one of the images of a srcset begins so.
