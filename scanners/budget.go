@@ -172,6 +172,9 @@ func (b *Budget) Usage() Usage {
 
 // Use accounts for what was used elsewhere for this message.
 func (b *Budget) Use(u Usage) error {
+	if u == (Usage{}) {
+		return nil
+	}
 	if total := b.members.Add(int64(u.Members)); total > int64(b.lim.Members) {
 		return fmt.Errorf("%w: more than %d members", ErrBudget, b.lim.Members)
 	}

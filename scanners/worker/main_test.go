@@ -133,6 +133,7 @@ func init() { //nolint:gochecknoinits // the functions refer to the table
 			}
 			return nil, nil
 		},
+		"idle": func(d *deed) ([]eml.Finding, error) { return nil, nil },
 		"take": func(d *deed) ([]eml.Finding, error) { return nil, d.b.Take(1000) },
 		"endless": func(d *deed) ([]eml.Finding, error) {
 			_, err := d.member(1, nil, pattern{})

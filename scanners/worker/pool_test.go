@@ -156,6 +156,18 @@ func TestBudgetHoldsInWorkers(t *testing.T) {
 	}
 }
 
+// What has nothing in it costs nothing, also when nothing is left.
+func TestNothingIsWithinAnyBudget(t *testing.T) {
+	pl := oneWorker(t)
+	b := scanners.NewBudget(scanners.BudgetLimits{Bytes: 1, Members: 1}, eml.SpoolOptions{})
+	_ = b.Use(scanners.Usage{Bytes: 10, Members: 10})
+	list := pl.Isolate([]scanners.Named{{Name: "test", Scanner: misbehaver{}}})
+	found, err := list[0].Scanner.(scanners.Expander).Expand(t.Context(), part(t, "do idle\r\n"), b, nil)
+	if err != nil || len(found) > 0 {
+		t.Errorf("got %v, %v; want nothing", found, err)
+	}
+}
+
 func TestWorkerAsksForWords(t *testing.T) {
 	pl := oneWorker(t)
 	if got := summary(examine(t, pl, "do words\r\n")); strings.Count(got, "words") != 2 {
@@ -171,7 +183,7 @@ func TestWorkerMayDie(t *testing.T) {
 	for _, tt := range []struct{ what, want string }{
 		{"fail", "I cannot"},
 		{"panic", "panic: boom"},
-		{"overflow", "fatal error: stack overflow"},
+		{"overflow", overflowed},
 		{"memory", ""},
 		{"huge", ""},
 		{"goroutine", "panic: elsewhere"},
@@ -187,7 +199,7 @@ func TestWorkerMayDie(t *testing.T) {
 		{"forever", errProtocol.Error()},
 		{"flood", errProtocol.Error()},
 	} {
-		r := examine(t, pl, "do "+tt.what+"\r\n")
+		r := examineWith(t, pl, scanners.BudgetLimits{ContainerTime: hang}, "do "+tt.what+"\r\n")
 		got := r.Findings
 		if len(r.Unexamined) != 1 || r.Unexamined[0].Temporary {
 			t.Fatalf("%s: unexamined is %+v, want the part, for good", tt.what, r.Unexamined)
@@ -288,6 +300,9 @@ func part(t *testing.T, content string) *eml.Part {
 
 // Whatever limits the memory of a worker, it never has more.
 func TestMemoryOfWorkersIsBounded(t *testing.T) {
+	if race {
+		t.Skip("the race detector has memory of its own")
+	}
 	pl := newPool(t, Options{Workers: 1, Memory: 128 << 20})
 	stop, most := make(chan struct{}), make(chan int64)
 	go func() {
@@ -303,7 +318,7 @@ func TestMemoryOfWorkersIsBounded(t *testing.T) {
 		}
 	}()
 	for range 3 {
-		if got := summary(examine(t, pl, "do memory\r\n")); !strings.Contains(got, "scan/failed") {
+		if got := summary(examineWith(t, pl, scanners.BudgetLimits{ContainerTime: hang}, "do memory\r\n")); !strings.Contains(got, "scan/failed") {
 			t.Errorf("got %s", got)
 		}
 	}

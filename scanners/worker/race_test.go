@@ -1,0 +1,8 @@
+//go:build race
+
+package worker
+
+const race = true
+
+// overflowed is what is known of an overflow of the stack: the race detector ends first.
+const overflowed = "worker ended: exit status"
