@@ -59,10 +59,14 @@ func startWorkers(cfg *Config, log *slog.Logger) (*worker.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return worker.New(worker.Options{
+	pool, err := worker.New(worker.Options{
 		Workers: *cfg.Workers, Memory: cfg.Limits.WorkerMemory, Config: config,
 		// The very program that runs, even if its file has been replaced since.
 		Command: []string{"/proc/self/exe", "rastel", "worker"},
 		Spool:   cfg.spool(), Limits: cfg.budget(), Logger: log,
 	})
+	if err != nil {
+		return nil, fmt.Errorf("%w (workers: 0 does without them)", err)
+	}
+	return pool, nil
 }

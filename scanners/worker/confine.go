@@ -65,8 +65,8 @@ func limit(s settings) error {
 		{unix.RLIMIT_FSIZE, uint64(s.FileSize)},
 		{unix.RLIMIT_CPU, cpu},
 	} {
-		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: l.limit, Max: l.limit}); err != nil {
-			return fmt.Errorf("rlimit %d: %w", l.what, err)
+		if err := lower(l.what, l.limit); err != nil {
+			return err
 		}
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -79,9 +79,18 @@ func limit(s settings) error {
 	if err != nil {
 		return err
 	}
-	data := uint64(used - resident + heap)
-	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: data, Max: data}); err != nil {
-		return fmt.Errorf("rlimit data: %w", err)
+	return lower(unix.RLIMIT_DATA, uint64(used-resident+heap))
+}
+
+// lower sets a limit for good, unless it is lower already.
+func lower(what int, limit uint64) error {
+	var now unix.Rlimit
+	if err := unix.Getrlimit(what, &now); err != nil {
+		return fmt.Errorf("rlimit %d: %w", what, err)
+	}
+	limit = min(limit, now.Max)
+	if err := unix.Setrlimit(what, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+		return fmt.Errorf("rlimit %d: %w", what, err)
 	}
 	return nil
 }

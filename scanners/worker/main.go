@@ -127,7 +127,7 @@ func tired() bool {
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		return true
 	}
-	return time.Duration(u.Utime.Nano()+u.Stime.Nano()) > maxCPU/2
+	return time.Duration(u.Utime.Nano()+u.Stime.Nano()) > maxCPU
 }
 
 // An expansion is one job as the worker sees it.

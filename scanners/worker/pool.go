@@ -27,7 +27,7 @@ const (
 	defaultMemory = 256 << 20
 	// MinMemory is the least memory that a worker can do with.
 	MinMemory = 64 << 20
-	// maxJobs is after how many jobs a worker is replaced, and maxCPU after how much time.
+	// maxJobs is after how many jobs a worker is replaced, and maxCPU after how much processor time.
 	maxJobs = 1000
 	maxCPU  = 5 * time.Minute
 )
@@ -74,11 +74,12 @@ func New(opt Options) (*Pool, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
+	lim := scanners.NewBudget(opt.Limits, opt.Spool).Limits()
 	pl := &Pool{
 		opt: opt, slots: make(chan *process, opt.Workers), starts: make(chan chan<- started),
 		settings: settings{
-			Config: opt.Config, Memory: opt.Memory, CPU: maxCPU,
-			FileSize: scanners.NewBudget(opt.Limits, opt.Spool).Limits().Bytes + 1<<20,
+			Config: opt.Config, Memory: opt.Memory, FileSize: lim.Bytes + 1<<20,
+			CPU: maxCPU + lim.ContainerTime, // none that is well comes to that
 		},
 	}
 	pl.thread.Go(pl.starter)

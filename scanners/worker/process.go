@@ -37,7 +37,8 @@ type process struct {
 	cmd     *exec.Cmd
 	conn    *conn
 	scratch []*os.File
-	statm   *os.File // its memory; opened while that is allowed
+	statm   *os.File     // its memory; opened while that is allowed, or nil
+	end     func() error // kills it
 	ready   ready
 	printed printed
 	jobs    int
@@ -68,6 +69,7 @@ func (pl *Pool) start() (*process, error) {
 		ours.Close()
 		return nil, err
 	}
+	w.end = w.cmd.Process.Kill
 	go func() {
 		_ = w.cmd.Wait() // what it says is in ProcessState
 		close(w.dead)
@@ -109,8 +111,8 @@ func (w *process) begin() (err error) {
 		}
 		w.scratch = append(w.scratch, f)
 	}
-	if w.statm, err = os.Open(fmt.Sprintf("/proc/%d/statm", w.cmd.Process.Pid)); err != nil {
-		return err
+	if f, err := os.Open(fmt.Sprintf("/proc/%d/statm", w.cmd.Process.Pid)); err == nil {
+		w.statm = f // without it only its own limit holds it
 	}
 	if err := w.conn.SetDeadline(time.Now().Add(startTime)); err != nil {
 		return err
@@ -131,12 +133,12 @@ func (w *process) kill(why error) {
 		w.killed = why
 	}
 	w.mu.Unlock()
-	_ = w.cmd.Process.Kill() // it may have ended already
+	_ = w.end() // it may have ended already
 }
 
 // close waits for the end of a worker that was killed, or has ended, and gives back what it had.
 func (w *process) close() {
-	_ = w.cmd.Process.Kill()
+	_ = w.end()
 	<-w.dead
 	w.conn.Close()
 	for _, f := range w.scratch {
@@ -168,6 +170,9 @@ func (w *process) obituary() error {
 
 // memory is how many bytes of memory are the worker's own, without what it reads of files.
 func (w *process) memory() int64 {
+	if w.statm == nil {
+		return 0
+	}
 	var b [128]byte
 	n, _ := w.statm.ReadAt(b[:], 0)
 	var size, resident, shared int64
