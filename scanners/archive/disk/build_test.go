@@ -241,8 +241,11 @@ func exfatWith(t testing.TB, files ...seenFile) []byte {
 	heap, table := int64(le.Uint32(b[88:]))*sector, int64(le.Uint32(b[80:]))*sector
 	root := heap + (int64(le.Uint32(b[96:]))-2)*cluster
 	at := root
-	for b[at] != 0 {
-		at += 32
+	used := int64(0) // the map of what is
+	for ; b[at] != 0; at += 32 {
+		if b[at] == 0x81 {
+			used = heap + (int64(le.Uint32(b[at+20:]))-2)*cluster
+		}
 	}
 	next := int64(20)
 	for _, f := range files {
@@ -261,10 +264,20 @@ func exfatWith(t testing.TB, files ...seenFile) []byte {
 			n[0] = 0xc1
 			le.PutUint16(n[2+2*(i%15):], c)
 		}
-		at += int64(64 + 32*((len(name)+14)/15))
+		set := e[:64+32*((len(name)+14)/15)]
+		le.PutUint16(set[36:], exHash(name))
+		sum := uint16(0)
+		for i, c := range set {
+			if i != 2 && i != 3 {
+				sum = (sum<<15 | sum>>1) + uint16(c)
+			}
+		}
+		le.PutUint16(set[2:], sum)
+		at += int64(len(set))
 		for left := f.head; len(left) > 0; next += 2 {
 			n := copy(b[heap+(next-2)*cluster:heap+(next-1)*cluster], left)
 			left = left[n:]
+			b[used+(next-2)/8] |= 1 << ((next - 2) % 8)
 			le.PutUint32(b[table+4*next:], uint32(next+2))
 			if len(left) == 0 {
 				le.PutUint32(b[table+4*next:], 0xffffffff)
@@ -272,6 +285,16 @@ func exfatWith(t testing.TB, files ...seenFile) []byte {
 		}
 	}
 	return b
+}
+
+// exHash is the hash of a name in upper case (exFAT specification, section 7.6.4).
+func exHash(name []uint16) (sum uint16) {
+	for _, c := range utf16.Encode([]rune(strings.ToUpper(string(utf16.Decode(name))))) {
+		for _, b := range []byte{byte(c), byte(c >> 8)} {
+			sum = (sum<<15 | sum>>1) + uint16(b)
+		}
+	}
+	return sum
 }
 
 // dmgOf packs a disk as hdiutil does, in blocks of 64 sectors of several kinds.

@@ -7,7 +7,7 @@ import "io"
 // its end, or a disk with a table of partitions that lead to file systems.
 func Disguised(r io.ReaderAt, size int64) bool {
 	vol := volume{r, size, &walk{v: quiet{}, work: 1 << 20}}
-	if isISO(vol) && isoSane(vol) || isUDF(vol) && len(udfAnchors(vol)) > 0 || vhdFooter(vol) != nil || isDMG(vol) {
+	if isISO(vol) && hasISORoot(vol) || isUDF(vol) && len(udfAnchors(vol)) > 0 || vhdFooter(vol) != nil || isDMG(vol) {
 		return true
 	}
 	for _, e := range mbrTable(vol, 0) {
@@ -18,10 +18,10 @@ func Disguised(r io.ReaderAt, size int64) bool {
 	return bootable(vol)
 }
 
-// isoSane tells a volume descriptor from bytes that look like one: its version, and a root that is
-// a directory.
-func isoSane(vol volume) bool {
-	for i := int64(isoFirst); i < isoFirst+4; i++ {
+// hasISORoot asks more of a volume descriptor than its signature: its version, and a root that is a
+// directory.
+func hasISORoot(vol volume) bool {
+	for i := int64(isoFirst); i < isoFirst+isoDescriptors; i++ {
 		b := vol.peek(i*isoSector, isoSector)
 		if len(b) == isoSector && (string(b[1:7]) == "CD001\x01" && (b[0] == 0 || b[156] >= 34) || string(b[9:14]) == "CDROM") {
 			return true

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -194,31 +195,58 @@ func TestFATOddities(t *testing.T) {
 	}
 }
 
+// ntfsRecordOf is the record of the file whose name begins so.
+func ntfsRecordOf(img []byte, name string) []byte {
+	var u []byte
+	for _, c := range utf16.Encode([]rune(name)) {
+		u = le.AppendUint16(u, c)
+	}
+	at := bytes.Index(img, u)
+	for at%1024 != 0 || string(img[at:at+4]) != "FILE" {
+		at--
+	}
+	return img[at : at+1024]
+}
+
+// ntfsDataOf is the attribute of a record that is its content.
+func ntfsDataOf(r []byte) []byte {
+	at := int(le.Uint16(r[20:]))
+	for le.Uint32(r[at:]) != ntfsData {
+		at += int(le.Uint32(r[at+4:]))
+	}
+	return r[at:]
+}
+
+// A unit of 16 clusters, of which one is there, with what MS-XCA 2.5 makes of 3000 times a letter.
+func TestNTFSPacked(t *testing.T) {
+	img := fixture(t, "ntfs.img")
+	a := ntfsDataOf(ntfsRecordOf(img, "zzz.bin"))
+	runs := a[le.Uint16(a[32:]):]
+	if runs[0] != 0x21 || runs[1] != 3 {
+		t.Fatalf("runs % x are not what the test knows", runs[:8])
+	}
+	a[12], a[34] = 1, 4
+	runs[1] = 1
+	copy(runs[4:], "\x01\x0f\x00")
+	at := int(le.Uint16(runs[2:])) * 1024
+	clear(img[at : at+1024])
+	copy(img[at:], "\x03\xb0\x02z\xb4\x0b\x00\x00")
+	s := walkOf(t, img)
+	s.want(t, "zzz.bin", strings.Repeat("z", 3000))
+	s.wantNotes(t)
+	img[at+5] = 0xff // a copy from before the beginning
+	if f := walkOf(t, img).find("zzz.bin"); f == nil || !errors.Is(f.err, ErrDamaged) {
+		t.Errorf("damaged: got %+v", f)
+	}
+}
+
 func TestNTFSOddities(t *testing.T) {
 	img := fixture(t, "ntfs.img")
-	record := func(name string) []byte {
-		var u []byte
-		for _, c := range utf16.Encode([]rune(name)) {
-			u = le.AppendUint16(u, c)
-		}
-		at := bytes.Index(img, u)
-		for at%1024 != 0 || string(img[at:at+4]) != "FILE" {
-			at--
-		}
-		return img[at : at+1024]
-	}
-	data := func(r []byte) []byte {
-		at := int(le.Uint16(r[20:]))
-		for le.Uint32(r[at:]) != ntfsData {
-			at += int(le.Uint32(r[at+4:]))
-		}
-		return r[at:]
-	}
-	a := data(record("A letter with"))
+	a := ntfsDataOf(ntfsRecordOf(img, "A letter with"))
 	le.PutUint16(a[12:], 0x8000)
 	le.PutUint64(a[48:], 1<<42)
 	le.PutUint64(a[56:], 0)
-	b := data(record("zzz.bin"))
+	b := ntfsDataOf(ntfsRecordOf(img, "zzz.bin"))
 	le.PutUint16(b[12:], 0x4000)
 	s := walkOf(t, img)
 	if f := s.find("A letter with a long name.txt"); f == nil || f.size != 1<<42 {
@@ -228,6 +256,19 @@ func TestNTFSOddities(t *testing.T) {
 		t.Errorf("an encrypted file: got %+v", f)
 	}
 	s.want(t, "payload.exe", payload)
+}
+
+// Linux passes over sectors in which there is no descriptor.
+func TestReadsDescriptorsBehindOthers(t *testing.T) {
+	img := fixture(t, "joliet.iso")
+	first := bytes.Clone(img)
+	clear(first[16*isoSector : 17*isoSector]) // Joliet is left
+	walkOf(t, first).want(t, "payload.exe", payload)
+	pvd := bytes.Clone(img[16*isoSector : 17*isoSector])
+	far := slices.Concat(img, make([]byte, 200*isoSector))
+	clear(far[16*isoSector : 19*isoSector])
+	copy(far[60*isoSector:], pvd)
+	walkOf(t, far).want(t, "payload.exe", payload)
 }
 
 // Windows finds directories by the table of them.

@@ -47,12 +47,19 @@ func isoDescriptor(vol volume, off int64) (is, hs bool) {
 
 // isISO reports whether there is a descriptor where systems look for one.
 func isISO(vol volume) bool {
-	for i := int64(isoFirst); i < isoFirst+4; i++ {
-		if is, _ := isoDescriptor(vol, i*isoSector); is {
+	for i := int64(isoFirst); i < isoFirst+isoDescriptors; i++ {
+		if is, _ := isoDescriptor(vol, i*isoSector); is && isoSane(vol, i*isoSector) {
 			return true
 		}
 	}
 	return false
+}
+
+// isoSane tells a volume descriptor from bytes that look like one. What is not the first may be in
+// a file, so it takes a root that is a directory.
+func isoSane(vol volume, off int64) bool {
+	b := vol.peek(off, isoSector)
+	return off < (isoFirst+4)*isoSector || len(b) == isoSector && b[0] == 1 && b[6] == 1 && b[156] >= 34 && b[181]&isoDir != 0
 }
 
 // iso collects the files of all sessions of a disc.
@@ -118,11 +125,11 @@ func (d *isoDisc) session(start int64, where string) error {
 	for i := int64(isoFirst); i < isoFirst+isoDescriptors; i++ {
 		off := (start + i) * isoSector
 		is, hs := isoDescriptor(d.vol, off)
-		if !is {
-			if i > isoFirst+1 {
-				return nil
-			}
-			continue // Linux goes on, others end
+		if !is && start > 0 {
+			return nil
+		}
+		if !is || start == 0 && !isoSane(d.vol, off) {
+			continue // Linux goes on to the end, others do not
 		}
 		b, err := d.vol.read(off, isoSector)
 		if err != nil {
