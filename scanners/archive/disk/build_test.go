@@ -120,11 +120,14 @@ func newUDF(meta bool) *udfBuilder {
 	u.at(256, udfAnchor, anchor)
 	part := make([]byte, 512)
 	le.PutUint32(part[16:], 1)
+	copy(part[25:], "+NSR03")
 	le.PutUint32(part[188:], udfStart)
 	le.PutUint32(part[192:], 1<<20)
 	u.at(257, udfPartition, part)
 	lvd := make([]byte, 512)
 	le.PutUint32(lvd[212:], 512)
+	copy(lvd[217:], "*OSTA UDF Compliant")
+	lvd[240], lvd[241] = 0x50, 2
 	le.PutUint32(lvd[248:], 512)
 	le.PutUint32(lvd[268:], 1)
 	lvd[440], lvd[441] = 1, 6
@@ -168,6 +171,7 @@ func (u *udfBuilder) block(n uint32) uint32 {
 // at writes a descriptor with its tag.
 func (u *udfBuilder) at(block uint32, tag uint16, b []byte) {
 	le.PutUint16(b, tag)
+	b[2] = 3 // version
 	le.PutUint32(b[12:], block)
 	if block >= udfStart {
 		le.PutUint32(b[12:], block-udfStart)
@@ -184,7 +188,7 @@ func (u *udfBuilder) at(block uint32, tag uint16, b []byte) {
 // entry writes a file entry with allocation descriptors.
 func (u *udfBuilder) entry(block uint32, tag uint16, kind byte, size uint64, ads string, flags uint16) {
 	b := make([]byte, 512)
-	b[27] = kind
+	b[20], b[24], b[27] = 4, 1, kind
 	le.PutUint16(b[34:], flags)
 	le.PutUint64(b[56:], size)
 	data := 176
@@ -211,6 +215,7 @@ func (u *udfBuilder) add(name string, flags byte, block uint32) {
 	b = slices.Concat(b, []byte{8}, []byte(name))
 	b = slices.Concat(b, make([]byte, (4-len(b)%4)%4))
 	le.PutUint16(b, udfFileID)
+	b[2] = 3
 	for i, c := range b[:16] {
 		if i != 4 {
 			b[4] += c

@@ -3,8 +3,9 @@ package disk
 import (
 	"bytes"
 	"errors"
+	"io"
 	"runtime"
-	"slices"
+	"sort"
 	"testing"
 	"time"
 )
@@ -30,12 +31,31 @@ func pack(img []byte) (l layout, body []byte) {
 	return l, body
 }
 
-func (l layout) image(body []byte) []byte {
-	img := make([]byte, l.size)
-	for _, at := range l.blocks {
-		body = body[copy(img[at:min(at+fuzzBlock, l.size)], body):]
+// A fuzzed is the image that a layout and a body make; it reads the zeros without having them.
+type fuzzed struct {
+	layout
+	body []byte
+}
+
+func (f fuzzed) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off >= int64(f.size) {
+		return 0, io.EOF
 	}
-	return slices.Concat(img, body)
+	n := min(len(p), f.size-int(off))
+	clear(p[:n])
+	end := int(off) + n
+	for i := sort.SearchInts(f.blocks, int(off)-fuzzBlock+1); i < len(f.blocks) && f.blocks[i] < end; i++ {
+		b := f.body[min(i*fuzzBlock, len(f.body)):min((i+1)*fuzzBlock, len(f.body))]
+		if at := f.blocks[i] - int(off); at >= 0 {
+			copy(p[at:n], b)
+		} else {
+			copy(p[:n], b[min(-at, len(b)):])
+		}
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
 }
 
 // FuzzWalk holds every image to the promise of Walk: no panic, an end, an error of the visitor only,
@@ -49,13 +69,14 @@ func FuzzWalk(f *testing.F) {
 		f.Add(uint8(len(layouts)-1), body)
 	}
 	f.Fuzz(func(t *testing.T, which uint8, body []byte) {
-		img := layouts[int(which)%len(layouts)].image(body)
+		img := fuzzed{layouts[int(which)%len(layouts)], body}
+		size := int64(img.size)
 		s := &seen{max: 1000, bytes: 1 << 20}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		start := time.Now()
-		w := &walk{v: s, work: 8<<20 + workTimes*int64(len(img))}
-		err := w.try(func() error { return w.image(volume{bytes.NewReader(img), int64(len(img)), w}) })
+		w := &walk{v: s, work: 8<<20 + workTimes*size}
+		err := w.try(func() error { return w.image(volume{img, size, w}) })
 		if err != nil && !errors.Is(err, errEnough) {
 			t.Errorf("got %v, want an error of the visitor", err)
 		}
@@ -76,7 +97,7 @@ func FuzzWalk(f *testing.F) {
 				t.Errorf("note %v wraps no error of the package", n)
 			}
 		}
-		Disguised(bytes.NewReader(img), int64(len(img)))
+		Disguised(img, size)
 	})
 }
 
@@ -106,6 +127,25 @@ func fuzzImages(t testing.TB) [][]byte {
 		imgs = append(imgs, u.bytes())
 	}
 	return append(imgs, exfatWith(t, seenFile{names: []string{"payload.exe"}, head: payload, size: int64(len(payload)), link: true}))
+}
+
+// What fuzzing changes is what walks read of an image.
+func TestFuzzedImagesAreWhole(t *testing.T) {
+	for _, img := range fuzzImages(t) {
+		l, body := pack(img)
+		f := fuzzed{l, body}
+		for _, step := range []int{77, 512, 10_000} {
+			got, err := io.ReadAll(io.NewSectionReader(f, 0, int64(l.size)))
+			if err != nil || !bytes.Equal(got, img) {
+				t.Fatalf("read by %d: not what was packed, %v", step, err)
+			}
+			p := make([]byte, step)
+			at := len(img) / 3
+			if n, _ := f.ReadAt(p, int64(at)); !bytes.Equal(p[:n], img[at:min(at+step, len(img))]) {
+				t.Fatalf("%d bytes at %d: not what was packed", step, at)
+			}
+		}
+	}
 }
 
 // FuzzUnpack holds the decoders to theirs: an end, and no more than was asked for.

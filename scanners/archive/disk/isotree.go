@@ -76,6 +76,9 @@ func (t *isoTree) pathTable(vd []byte, at int64, order binary.ByteOrder) error {
 	}
 	size := min(int64(binary.LittleEndian.Uint32(vd[132:])), maxDirBytes)
 	b := t.vol.peek(int64(order.Uint32(vd[at:]))*t.block, size)
+	if len(b) < 10 || b[0] != 1 || b[8] != 0 { // it begins with the root; some writers leave one of the tables out
+		return nil
+	}
 	for len(b) >= 8 {
 		n := int(b[0])
 		end := 8 + n + n&1
