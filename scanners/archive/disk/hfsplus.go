@@ -3,6 +3,7 @@ package disk
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"unicode/utf16"
 )
 
@@ -171,7 +172,8 @@ func (v *hfsVolume) catalog(key, data []byte) error {
 		if len(data) < 248 {
 			return nil
 		}
-		f := hfsFile{hfsDir: d, id: id, data: data[88:168], resource: data[168:248]}
+		forks := slices.Clone(data[88:248]) // the node is not kept
+		f := hfsFile{hfsDir: d, id: id, data: forks[:80], resource: forks[80:]}
 		f.packed = data[41]&0x20 != 0 // UF_COMPRESSED among the flags of BSD
 		f.link = string(data[48:52]) == "slnk" || string(data[48:52]) == "hlnk"
 		v.files = append(v.files, f)
