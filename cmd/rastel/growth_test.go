@@ -26,11 +26,12 @@ func BenchmarkGrowth(b *testing.B) {
 		Set: built.set, Policy: built.policy.Load, Limits: built.cfg.mimeLimits(),
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
-	emltest.Growth(b, func(raw []byte) { scanned(b, e, raw) })
+	emltest.Growth(b, func(raw []byte) string { return scanned(b, e, raw) })
 }
 
-// scanned examines a message as serve and scan do, and writes it as it would be delivered.
-func scanned(b *testing.B, e *engine.Engine, raw []byte) {
+// scanned examines a message as serve and scan do, and writes it as it would be delivered. It returns
+// the verdict, what was written, and which limits were reached.
+func scanned(b *testing.B, e *engine.Engine, raw []byte) string {
 	s := eml.NewSpool(eml.SpoolOptions{})
 	defer s.Close()
 	s.Write(raw)
@@ -45,11 +46,19 @@ func scanned(b *testing.B, e *engine.Engine, raw []byte) {
 		b.Fatal(err)
 	}
 	res.print(io.Discard)
+	done := []string{x.Verdict.Action.String()}
 	if !x.Verdict.Patch.Empty() {
 		if _, err := x.Verdict.Patch.WriteTo(io.Discard); err != nil {
 			b.Fatal(err)
 		}
+		done = append(done, "patched")
 	}
+	for _, f := range x.Report.Findings {
+		if f.Unexamined && !slices.Contains(done, f.Check) {
+			done = append(done, f.Check)
+		}
+	}
+	return strings.Join(done, " ")
 }
 
 // TestMailsWithinAreNotReadForEver: messages in messages, each of which clients read in many ways,

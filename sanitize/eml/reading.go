@@ -54,14 +54,21 @@ const (
 	maxReadings      = 40
 	maxReadingFactor = 12       // times the size of the message, all readings together
 	readingFree      = 64 << 10 // bytes that a reading may always have
+
+	// Of a message that is found in a reading alone, times the size of the whole and readings that are
+	// free: each line of blanks in a header gives one, which has the next in it, and at each line all
+	// of them double. What is beyond that is told.
+	maxInnerFactor = 2
+	maxInnerFree   = 4
 )
 
 // An allowance bounds what the messages within a message may cost by their other readings, all
 // together: if each had its own, a mail in a mail in a mail would be read in some twenty ways to the
 // power of its depth.
 type allowance struct {
-	s    *Spool // the whole message
-	used atomic.Int64
+	s     *Spool // the whole message
+	used  atomic.Int64
+	inner atomic.Int64 // by messages that only another reading has
 }
 
 // allowanceOf is that of the message which the part is in, or in a container of; nil if there is
@@ -73,9 +80,17 @@ func allowanceOf(p *Part) *allowance {
 	return p.allowed
 }
 
-// take accounts for n bytes that are read, and reports false if they must not be.
-func (a *allowance) take(n int64) bool {
-	return a == nil || a.used.Add(n) <= max(a.s.Size()*maxReadingFactor, readingFree*maxReadings)
+// take accounts for n bytes that are read, of a message that only another reading has or of another,
+// and reports false if they must not be.
+func (a *allowance) take(n int64, inner bool) bool {
+	if a == nil {
+		return true
+	}
+	size := a.s.Size()
+	if inner && a.inner.Add(n) > max(size*maxInnerFactor, readingFree*maxInnerFree) {
+		return false
+	}
+	return a.used.Add(n) <= max(size*maxReadingFactor, readingFree*maxReadings)
 }
 
 // inReading reports whether the part, or one that it is in, was found by another reading.
@@ -97,6 +112,7 @@ type others struct {
 	over  bool
 
 	allowed *allowance // nil for the outermost message, which has room of its own
+	inner   bool       // the message was found by another reading
 }
 
 // A readingKey is what tells readings apart.
@@ -214,7 +230,7 @@ const (
 // endGap ends the text before the first part or behind the last one. No client shows it that
 // knows MIME, but some decode what they find there.
 func (p *parser) endGap(end int64, own bool) {
-	if len(p.open) == 0 || end <= p.gap {
+	if len(p.open) == 0 || end <= p.gap || p.over { // behind the last part that may be is no gap
 		return
 	}
 	part := p.open[len(p.open)-1].part
@@ -279,7 +295,7 @@ func (p *parser) readOthers() error {
 	for i := 0; i < len(p.others.list); i++ {
 		r := p.others.list[i]
 		n := r.part.end - r.part.start
-		if p.others.bytes += n; p.others.bytes > room || !p.others.allowed.take(n) {
+		if p.others.bytes += n; p.others.bytes > room || !p.others.allowed.take(n, p.others.inner) {
 			p.others.over = true
 			break
 		}

@@ -86,8 +86,8 @@ func (s *skeletonWriter) headerAsIdentity(p *Part) {
 // All messages within one share what their other readings may cost. What is beyond that is not
 // read, which is a finding; the Message is nil if that is all of it.
 func ParseContent(ctx context.Context, p *Part, lim Limits, leaf func(*Part)) (*Message, []Finding, error) {
-	allowed := allowanceOf(p)
-	if p.inReading() && !allowed.take(p.Size) {
+	allowed, inner := allowanceOf(p), p.inReading()
+	if inner && !allowed.take(p.Size, true) {
 		return nil, []Finding{{Check: "mime/limit-readings", Part: p, Detail: "a message in one of too many ways to read another", Unexamined: true}}, nil
 	}
 	s := p.content
@@ -101,7 +101,7 @@ func ParseContent(ctx context.Context, p *Part, lim Limits, leaf func(*Part)) (*
 	}
 	root := &Part{ID: p.memberID(1), src: s, Parent: p, member: true, Depth: p.Depth + 1}
 	q := newParser(ctx, root, s, lim.withDefaults(), leaf)
-	q.others.allowed = allowed
+	q.others.allowed, q.others.inner = allowed, inner
 	if err := q.run(); err != nil {
 		return nil, nil, err
 	}

@@ -17,11 +17,11 @@ const rounds = 5
 // settled is how long the rounds of one kind may take; after that there are no more.
 const settled = time.Second
 
-// enough is how much processor time a round takes at least, so that one page fault is not all of it; it
-// does the same up to maxRepeats times.
+// enough is how much processor time of each size is measured at least in a round, so that one page
+// fault or one collection of garbage is not all of it; the same is done up to maxRepeats times.
 const (
-	enough     = 10 * time.Millisecond
-	maxRepeats = 30
+	enough     = 25 * time.Millisecond
+	maxRepeats = 10_000
 )
 
 // Sizes are those of which messages are measured, and twice as many. A limit hides what grows below
@@ -34,6 +34,7 @@ type line struct {
 	name        string
 	t, t2       time.Duration
 	size, size2 int
+	crosses     string // what the greater message alone makes happen; empty if nothing
 }
 
 // Growth measures what do costs for each kind of message, of each of Sizes and of twice as many bytes,
@@ -42,10 +43,12 @@ type line struct {
 //
 // The ratio is that of the times when the bytes double, so 2.0 is linear. Messages of big pieces do not
 // double when n does: there are 7 pieces of 200 KB in the one and 15 in the other. Therefore the times are
-// compared by the bytes that there are; a message that does not get longer is not measured. Do must do
-// the same whatever is found: else a limit that only the greater message reaches, and because of which that
-// alone is written anew, is a step that looks like growth.
-func Growth(b *testing.B, do func(raw []byte)) {
+// compared by the bytes that there are; a message that does not get longer is not measured.
+//
+// Do returns what was done to the message: a limit that only one of both sizes reaches, and because of
+// which that alone is rejected or written anew, is a step that looks like growth, or hides it. What
+// was not done to both is printed with the line.
+func Growth(b *testing.B, do func(raw []byte) (done string)) {
 	var lines []line
 	for _, h := range Messages() {
 		for _, n := range Sizes {
@@ -58,6 +61,9 @@ func Growth(b *testing.B, do func(raw []byte)) {
 				l := line{name: name, size: len(raw), size2: len(twice)}
 				for b.Loop() {
 					if l.t2 == 0 {
+						if less, more := do(raw), do(twice); less != more {
+							l.crosses = less + " -> " + more
+						}
 						l.t, l.t2 = measure(raw, twice, do)
 						lines = append(lines, l)
 					}
@@ -68,9 +74,9 @@ func Growth(b *testing.B, do func(raw []byte)) {
 		}
 	}
 	slices.SortStableFunc(lines, func(a, b line) int { return cmp.Compare(b.ratio(), a.ratio()) })
-	fmt.Printf("%-36s %10s %10s %6s %8s\n", "message", "t(n) ms", "t(2n) ms", "ratio", "MB/s")
+	fmt.Printf("%-36s %10s %10s %6s %8s  %s\n", "message", "t(n) ms", "t(2n) ms", "ratio", "MB/s", "crosses a limit")
 	for _, l := range lines {
-		fmt.Printf("%-36s %10.2f %10.2f %6.2f %8.1f\n", l.name, ms(l.t), ms(l.t2), l.ratio(), l.speed())
+		fmt.Printf("%-36s %10.2f %10.2f %6.2f %8.1f  %s\n", l.name, ms(l.t), ms(l.t2), l.ratio(), l.speed(), l.crosses)
 	}
 }
 
@@ -85,26 +91,25 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // measure gives the least processor time of both, in turn, so that what else the machine does
 // disturbs both alike.
-func measure(raw, twice []byte, do func([]byte)) (t, t2 time.Duration) {
-	first := cost(1, func() { do(raw) })
-	n := min(1+int(enough/first), maxRepeats)
+func measure(raw, twice []byte, do func([]byte) string) (t, t2 time.Duration) {
 	t, t2 = time.Hour, time.Hour
 	for start, i := time.Now(), 0; i < rounds && (i == 0 || time.Since(start) < settled); i++ {
-		t = min(t, cost(n, func() { do(raw) }))
-		t2 = min(t2, cost(n, func() { do(twice) }))
+		t = min(t, cost(func() { do(raw) }))
+		t2 = min(t2, cost(func() { do(twice) }))
 	}
 	return t, t2
 }
 
-// cost is the processor time that f takes if it is done n times, of all threads, at least a
-// microsecond. Garbage of before is not counted.
-func cost(n int, f func()) time.Duration {
+// cost is the processor time that f takes once, of all threads, at least a microsecond. Garbage of
+// before is not counted.
+func cost(f func()) time.Duration {
 	runtime.GC()
-	before := cpu()
-	for range n {
+	spent, n := time.Duration(0), 0
+	for before := cpu(); spent < enough && n < maxRepeats; n++ {
 		f()
+		spent = cpu() - before
 	}
-	return max((cpu()-before)/time.Duration(n), time.Microsecond)
+	return max(spent/time.Duration(n), time.Microsecond)
 }
 
 func cpu() time.Duration {
