@@ -56,6 +56,9 @@ func TestOpensImagesInDisguise(t *testing.T) {
 		"a VHD that begins as a picture":   under(png, diskFixture(t, "dynamic.vhd")),
 		"a disk that begins as a document": under("%PDF-1.4 ", mbrOf(diskFixture(t, "fat12.img"))),
 	} {
+		if !New(Config{}).Opens(part(t, "a", content)) {
+			t.Errorf("%s: is not for workers", name)
+		}
 		r := expand(t, content, scanners.BudgetLimits{})
 		r.wantMember(t, "payload.exe", "MZ RASTEL HARMLESS TEST PAYLOAD 5d1f8c72")
 		if !slices.Contains(r.checks(), ambiguous) {

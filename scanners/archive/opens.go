@@ -5,16 +5,17 @@ import (
 	"context"
 
 	"rastel/sanitize/eml"
+	"rastel/scanners/archive/disk"
 )
 
-// Opens reports whether p may be an archive or have one in it: by its type, and by the signatures
-// that embedded looks for, whatever is behind them.
+// Opens reports whether p may be an archive or have one in it: by its type, by the signatures
+// that embedded looks for, whatever is behind them, and by those of images of disks.
 func (e *Expander) Opens(p *eml.Part) bool {
 	if formatOf(p.Type) != nil || p.Is("archive") || p.Is("image-of-disk") || p.Type == "data" || saysBrotli(p.Names, p.MediaType) {
 		return true
 	}
 	o := newOpening(context.Background(), e.cfg, p, nil, nil)
-	return o.hasSignature()
+	return disk.Disguised(o.src, p.Size) || o.hasSignature()
 }
 
 // hasSignature reports whether embedded would look closer at something; also if that cannot be
