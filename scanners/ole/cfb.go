@@ -1,5 +1,5 @@
-// Package ole opens compound files (MS-CFB), which Outlook keeps messages in and Office kept
-// documents in: file systems within a file.
+// Package ole opens documents that keep files and programs in objects (OLE): compound files (MS-CFB),
+// which Outlook keeps messages in, Office kept documents in, and Windows keeps installers in; and RTF.
 package ole
 
 import (
@@ -53,7 +53,7 @@ type node struct {
 	size     int64
 }
 
-// open reads the tables and the directory.
+// open reads the tables and the directory. With errFormat it gives what can be followed, or nil.
 func open(r io.ReaderAt, size int64) (*compound, error) {
 	var h [headerSize]byte
 	if _, err := r.ReadAt(h[:], 0); err != nil && err != io.EOF {
@@ -63,17 +63,32 @@ func open(r io.ReaderAt, size int64) (*compound, error) {
 	if string(h[:8]) != magic || c.shift != defaultShift && c.shift != largeShift || size < headerSize {
 		return nil, errFormat
 	}
-	if err := c.readFAT(&h); err != nil {
+	err := c.readAll(&h)
+	if c.root == nil || err != nil && !errors.Is(err, errFormat) {
 		return nil, err
 	}
+	return c, err
+}
+
+// readAll reads what it can; the first error counts, but for one of reading.
+func (c *compound) readAll(h *[headerSize]byte) error {
+	bad := c.readFAT(h)
 	dir, err := c.chain(binary.LittleEndian.Uint32(h[48:]))
-	if err != nil {
-		return nil, err
+	for _, read := range []func() error{
+		func() error { return err },
+		func() error { return c.readDirectory(dir) },
+		func() error { return c.readMini(binary.LittleEndian.Uint32(h[60:])) },
+	} {
+		if err := read(); err != nil && !errors.Is(err, errFormat) {
+			return err
+		} else if bad == nil {
+			bad = err
+		}
+		if bad != nil && !errors.Is(bad, errFormat) {
+			return bad
+		}
 	}
-	if err := c.readDirectory(dir); err != nil {
-		return nil, err
-	}
-	return c, c.readMini(binary.LittleEndian.Uint32(h[60:]))
+	return bad
 }
 
 // sectors is how many sectors the file has, the last of which may be short.
@@ -106,13 +121,14 @@ func (c *compound) readFAT(h *[headerSize]byte) error {
 		}
 	}
 	add(h[76:headerSize])
+	var bad error
 	next := binary.LittleEndian.Uint32(h[68:])
 	for range c.sectors() {
 		if next >= lastSector {
 			break
 		}
-		if err := c.sector(next, buf); err != nil {
-			return err
+		if bad = c.sector(next, buf); bad != nil {
+			break
 		}
 		add(buf[:len(buf)-4])
 		next = binary.LittleEndian.Uint32(buf[len(buf)-4:])
@@ -122,11 +138,14 @@ func (c *compound) readFAT(h *[headerSize]byte) error {
 			break // further ones tell of no sectors
 		}
 		if err := c.sector(n, buf); err != nil {
-			return err
+			bad = err
+			for i := range buf { // what it told is lost, but it has its place
+				buf[i] = 0xff
+			}
 		}
 		c.fat = appendTable(c.fat, buf)
 	}
-	return nil
+	return bad
 }
 
 func appendTable(t []uint32, buf []byte) []uint32 {
@@ -136,12 +155,12 @@ func appendTable(t []uint32, buf []byte) []uint32 {
 	return t
 }
 
-// chain gives the sectors of a chain.
+// chain gives the sectors of a chain; with errFormat those that can be followed.
 func (c *compound) chain(n uint32) ([]uint32, error) {
 	var out []uint32
 	for n < lastSector {
 		if int64(n) >= int64(len(c.fat)) || len(out) >= c.sectors() {
-			return nil, errFormat // leads nowhere, or in a circle
+			return out, errFormat // leads nowhere, or in a circle
 		}
 		out = append(out, n)
 		n = c.fat[n]
@@ -151,24 +170,25 @@ func (c *compound) chain(n uint32) ([]uint32, error) {
 
 // readMini reads the table of the mini stream (MS-CFB 2.4).
 func (c *compound) readMini(start uint32) (err error) {
-	if c.root.size == 0 {
+	if c.root == nil || c.root.size == 0 {
 		return nil // some writers say 0 for no sector
 	}
-	if c.mini, err = c.chain(c.root.start); err != nil {
-		return err
+	var bad error
+	if c.mini, bad = c.chain(c.root.start); bad != nil {
+		err = bad
 	}
-	table, err := c.chain(start)
-	if err != nil {
-		return err
+	table, bad := c.chain(start)
+	if bad != nil {
+		err = bad
 	}
 	buf := make([]byte, 1<<c.shift)
 	for _, n := range table {
-		if err := c.sector(n, buf); err != nil {
-			return err
+		if bad := c.sector(n, buf); bad != nil {
+			return bad
 		}
 		c.miniFAT = appendTable(c.miniFAT, buf)
 	}
-	return nil
+	return err
 }
 
 // A dirEntry is an entry of the directory (MS-CFB 2.6.1).
@@ -180,23 +200,28 @@ type dirEntry struct {
 // readDirectory makes the tree of nodes.
 func (c *compound) readDirectory(dir []uint32) error {
 	var entries []dirEntry
+	var bad error
 	buf := make([]byte, 1<<c.shift)
 	for _, n := range dir {
-		if err := c.sector(n, buf); err != nil {
-			return err
+		if bad = c.sector(n, buf); bad != nil {
+			break
 		}
 		for b := buf; len(b) >= entrySize; b = b[entrySize:] {
 			entries = append(entries, c.entry(b))
 		}
 		if len(entries) > maxEntries {
-			return errFormat
+			bad = errFormat
+			break
 		}
 	}
 	if len(entries) == 0 {
 		return errFormat
 	}
 	c.root = entries[0].node
-	return link(entries)
+	if err := link(entries); err != nil {
+		return err
+	}
+	return bad
 }
 
 func (c *compound) entry(b []byte) dirEntry {
@@ -217,8 +242,8 @@ func (c *compound) entry(b []byte) dirEntry {
 }
 
 // link gives each storage its children, which are in a tree of their own. An entry has one place,
-// whatever others say.
-func link(entries []dirEntry) error {
+// whatever others say; that they do is an error, and so is a place that is none.
+func link(entries []dirEntry) (bad error) {
 	type place struct {
 		id     uint32
 		parent *node
@@ -233,7 +258,8 @@ func link(entries []dirEntry) error {
 			continue
 		}
 		if int64(p.id) >= int64(len(entries)) || seen[p.id] {
-			return errFormat
+			bad = errFormat
+			continue
 		}
 		seen[p.id] = true
 		e := entries[p.id]
@@ -243,7 +269,7 @@ func link(entries []dirEntry) error {
 			todo = append(todo, place{e.child, e.node})
 		}
 	}
-	return nil
+	return bad
 }
 
 // find gives the child of that name; nil if there is none. Case does not count (MS-CFB 2.6.4).
@@ -304,7 +330,7 @@ func (s *streamReader) step() error {
 	}
 	first := true
 	for s.room < s.left {
-		at, ok := s.place(s.next)
+		at, ok := s.c.place(s.next, s.mini)
 		if !first && (!ok || at != s.at+s.room) {
 			return nil
 		}
@@ -321,9 +347,8 @@ func (s *streamReader) step() error {
 }
 
 // place is where a sector is in the file.
-func (s *streamReader) place(n uint32) (int64, bool) {
-	c := s.c
-	if !s.mini {
+func (c *compound) place(n uint32, mini bool) (int64, bool) {
+	if !mini {
 		return (int64(n) + 1) << c.shift, int64(n) < int64(c.sectors())
 	}
 	at := int64(n) << miniShift
@@ -332,4 +357,55 @@ func (s *streamReader) place(n uint32) (int64, bool) {
 		return 0, false
 	}
 	return (int64(c.mini[i])+1)<<c.shift + at&(1<<c.shift-1), true
+}
+
+// A stream is what a stream holds, for reading anywhere in it.
+type stream struct {
+	c       *compound
+	mini    bool
+	sectors []uint32
+	size    int64 // of what is there, which may be less than the directory says
+}
+
+// section gives a stream to read anywhere in, and reports whether all of it is there.
+func (c *compound) section(n *node) (*io.SectionReader, bool) {
+	s := &stream{c: c, mini: n.size < miniCutoff}
+	table, shift := c.fat, c.shift
+	if s.mini {
+		table, shift = c.miniFAT, miniShift
+	}
+	whole := true
+	for next := n.start; int64(len(s.sectors))<<shift < n.size; next = table[next] {
+		_, ok := c.place(next, s.mini)
+		if !ok || int64(next) >= int64(len(table)) || len(s.sectors) >= len(table) {
+			whole = false
+			break
+		}
+		s.sectors = append(s.sectors, next)
+	}
+	s.size = min(n.size, int64(len(s.sectors))<<shift)
+	return io.NewSectionReader(s, 0, s.size), whole
+}
+
+// ReadAt reads as io.ReaderAt does.
+func (s *stream) ReadAt(p []byte, off int64) (n int, err error) {
+	shift := s.c.shift
+	if s.mini {
+		shift = miniShift
+	}
+	for n < len(p) {
+		if off >= s.size {
+			return n, io.EOF
+		}
+		at, _ := s.c.place(s.sectors[off>>shift], s.mini)
+		within := off & (1<<shift - 1)
+		k, err := s.c.r.ReadAt(p[n:n+int(min(int64(len(p)-n), 1<<shift-within, s.size-off))], at+within)
+		n, off = n+k, off+int64(k)
+		if err == io.EOF && k == 0 {
+			return n, io.ErrUnexpectedEOF // the last sector is cut off
+		} else if err != nil && err != io.EOF {
+			return n, err
+		}
+	}
+	return n, nil
 }

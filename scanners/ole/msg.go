@@ -1,8 +1,8 @@
 package ole
 
+// Messages that Outlook has written to a file (MS-OXMSG): .msg files, whatever they are called.
+
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -16,46 +16,6 @@ import (
 	"rastel/sanitize/eml"
 	"rastel/scanners"
 )
-
-// Messages opens messages that Outlook has written to a file (MS-OXMSG): .msg files, whatever they
-// are called. Other compound files are left alone.
-type Messages struct{}
-
-const damaged = "ole/damaged"
-
-// Checks are all checks that Expand may report.
-func (Messages) Checks() []eml.Check {
-	return []eml.Check{{ID: damaged, Doc: "A message of Outlook (.msg) is damaged, and was not examined, or not to its end."}}
-}
-
-// Scan finds nothing: all that is to be said about a message is said by Expand.
-func (Messages) Scan(context.Context, *eml.Part) ([]eml.Finding, error) { return nil, nil }
-
-// Opens reports whether p is a compound file.
-func (Messages) Opens(p *eml.Part) bool { return p.Type == "ole" }
-
-// Expand yields the bodies of the message in p, its attachments, and those of the messages in it.
-func (Messages) Expand(ctx context.Context, p *eml.Part, b *scanners.Budget, yield func(*eml.Part) error) ([]eml.Finding, error) {
-	if p.Type != "ole" {
-		return nil, nil
-	}
-	m := &message{ctx: ctx, p: p, b: b, yield: yield}
-	c, err := open(p.Content(), p.Size)
-	switch {
-	case errors.Is(err, errFormat):
-		if isMessageLabel(p) {
-			m.report(err.Error())
-		}
-		return m.findings, nil
-	case err != nil:
-		return nil, err
-	case c.root.find(propertyStream) == nil && !isMessageLabel(p):
-		return nil, nil
-	}
-	m.c = c
-	err = m.message(c.root, 0)
-	return m.findings, err
-}
 
 // isMessageLabel reports whether clients take the part for a message of Outlook by its label.
 func isMessageLabel(p *eml.Part) bool {
@@ -98,28 +58,7 @@ const (
 	maxText = 4 << 10
 	// maxMediaType is how many of a media type.
 	maxMediaType = 100
-	// maxFindings is how many findings about one file are kept.
-	maxFindings = 20
 )
-
-// A message is one call of Expand.
-type message struct {
-	ctx   context.Context //nolint:containedctx // lives as long as one call of Expand
-	p     *eml.Part
-	b     *scanners.Budget
-	yield func(*eml.Part) error
-	c     *compound
-
-	index    int // of the last member
-	findings []eml.Finding
-}
-
-func (m *message) report(detail string) {
-	told := func(f eml.Finding) bool { return f.Detail == detail }
-	if len(m.findings) < maxFindings && !slices.ContainsFunc(m.findings, told) {
-		m.findings = append(m.findings, eml.Finding{Check: damaged, Part: m.p, Detail: detail, Unexamined: true})
-	}
-}
 
 // property takes the name of a stream apart: __substg1.0_37010102 is property 0x3701 of type 0x0102.
 func property(n *node) (id, kind uint16, ok bool) {
@@ -139,17 +78,17 @@ func cutPrefixFold(s, prefix string) (string, bool) {
 }
 
 // message yields what is in a message.
-func (m *message) message(n *node, depth int) error {
+func (f *file) message(n *node, depth int) error {
 	if depth >= maxMessages {
-		m.report("too many messages in one another")
+		f.damaged("too many messages in one another")
 		return nil
 	}
 	for _, child := range n.children {
 		var err error
 		if _, ok := cutPrefixFold(child.name, attachmentPrefix); ok && child.storage {
-			err = m.attachment(child, depth)
+			err = f.attachment(child, depth)
 		} else if id, kind, ok := property(child); ok && !child.storage {
-			err = m.body(child, id, kind)
+			err = f.body(child, id, kind)
 		}
 		if err != nil {
 			return err
@@ -159,20 +98,20 @@ func (m *message) message(n *node, depth int) error {
 }
 
 // body yields one of the forms of the text.
-func (m *message) body(n *node, id, kind uint16) error {
-	r := m.c.content(n)
+func (f *file) body(n *node, id, kind uint16) error {
+	r := f.c.content(n)
 	switch id {
 	case propBody:
-		return m.member(nil, "text/plain", text(r, kind))
+		return f.member(nil, "text/plain", text(r, kind))
 	case propHTML:
-		return m.member(nil, "text/html", text(r, kind))
+		return f.member(nil, "text/html", text(r, kind))
 	case propRTF:
 		rtf, isDamaged := scanners.DecompressRTF(r)
-		if err := m.member(nil, "text/rtf", rtf); err != nil {
+		if err := f.member(nil, "text/rtf", rtf); err != nil {
 			return err
 		}
 		if isDamaged() {
-			m.report("the RTF is damaged")
+			f.damaged("the RTF is damaged")
 		}
 	}
 	return nil
@@ -196,7 +135,7 @@ type attachment struct {
 }
 
 // attachment yields an attachment; without content for its names.
-func (m *message) attachment(n *node, depth int) error {
+func (f *file) attachment(n *node, depth int) error {
 	var a attachment
 	for _, child := range n.children {
 		id, kind, ok := property(child)
@@ -205,13 +144,13 @@ func (m *message) attachment(n *node, depth int) error {
 		}
 		switch id {
 		case propAttachName, propAttachLong, propAttachPath, propAttachLongPth, propTransportName:
-			a.add(m.string(child, kind))
+			a.add(f.string(child, kind))
 		case propDisplayName:
-			a.shown = m.string(child, kind)
+			a.shown = f.string(child, kind)
 		case propExtension:
-			a.extension = m.string(child, kind)
+			a.extension = f.string(child, kind)
 		case propMIMETag:
-			a.mediaType = strings.ToLower(m.string(child, kind))
+			a.mediaType = strings.ToLower(f.string(child, kind))
 			a.mediaType = a.mediaType[:min(len(a.mediaType), maxMediaType)]
 		case propAttachData:
 			a.contents = append(a.contents, child)
@@ -219,17 +158,17 @@ func (m *message) attachment(n *node, depth int) error {
 	}
 	a.complete()
 	if len(a.contents) == 0 && len(a.names) > 0 {
-		return m.member(a.names, a.mediaType, strings.NewReader(""))
+		return f.member(a.names, a.mediaType, strings.NewReader(""))
 	}
 	for _, content := range a.contents {
 		var err error
 		switch {
 		case !content.storage:
-			err = m.member(a.names, a.mediaType, m.c.content(content))
+			err = f.member(a.names, a.mediaType, f.c.content(content))
 		case content.find(propertyStream) != nil:
-			err = m.message(content, depth+1)
+			err = f.message(content, depth+1)
 		default:
-			err = m.object(content, a.names)
+			err = f.walk(content, a.names)
 		}
 		if err != nil {
 			return err
@@ -261,28 +200,12 @@ func (a *attachment) complete() {
 	}
 }
 
-// object yields the streams of an object that is embedded (MS-OXCMSG 2.2.2.9), in storages or not.
-func (m *message) object(n *node, names []string) error {
-	todo := []*node{n}
-	for len(todo) > 0 {
-		n := todo[len(todo)-1]
-		todo = append(todo[:len(todo)-1], n.children...)
-		if n.storage {
-			continue
-		}
-		if err := m.member(names, "", m.c.content(n)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // string is a text property, without the zeros at its end. What is not UTF-8 is taken for Latin-1:
 // of a name the extension, which matters, comes out right.
-func (m *message) string(n *node, kind uint16) string {
-	b, err := io.ReadAll(io.LimitReader(text(m.c.content(n), kind), maxText))
+func (f *file) string(n *node, kind uint16) string {
+	b, err := io.ReadAll(io.LimitReader(text(f.c.content(n), kind), maxText))
 	if err != nil {
-		m.report(fmt.Sprintf("a property: %v", err))
+		f.damaged(fmt.Sprintf("a property: %v", err))
 	}
 	s := strings.TrimRight(string(b), "\x00")
 	if utf8.ValidString(s) {
@@ -293,21 +216,4 @@ func (m *message) string(n *node, kind uint16) string {
 		out.WriteRune(rune(s[i]))
 	}
 	return out.String()
-}
-
-// member yields what r gives as a member of that name and type.
-func (m *message) member(names []string, mediaType string, r io.Reader) error {
-	m.index++
-	part, err := m.b.Member(m.ctx, m.p, m.index, names, r)
-	if part == nil {
-		return err
-	}
-	part.MediaType = mediaType
-	if err := m.yield(part); err != nil {
-		return err
-	}
-	if err != nil {
-		m.report(fmt.Sprintf("a stream: %v", err))
-	}
-	return nil
 }

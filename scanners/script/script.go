@@ -95,7 +95,7 @@ var kinds = []kind{
 	{check: registry, is: "changes to the registry", extensions: []string{"reg"}},
 	{check: batch, is: "a batch file", extensions: []string{"bat", "cmd", "btm", "nt"}, words: 3},
 	{check: powershell, is: "a PowerShell script", extensions: []string{"ps1", "psm1", "psd1", "ps1xml", "psc1", "cdxml"}, words: 3},
-	{check: visualBasic, is: "a Visual Basic script", extensions: []string{"vbs", "vbe", "vb", "bas"}, words: 3},
+	{check: visualBasic, is: "a Visual Basic script", extensions: []string{"vbs", "vbe", "vb", "bas", "vba"}, words: 3},
 	{check: javascript, is: "a JavaScript", extensions: []string{"js", "jse"}, words: 3},
 	{check: application, is: "an HTML application or Windows Script file", extensions: []string{"hta", "wsf", "wsc", "sct", "ws", "wsh"}},
 	{check: shell, is: "a script", extensions: []string{"sh", "command", "csh", "ksh"}},
