@@ -67,6 +67,9 @@ type Budget struct {
 	spent   atomic.Int64 // time, in nanoseconds
 	words   func(context.Context) []string
 
+	report   func(bytes int64) error // see Report
+	reported int64
+
 	mu    sync.Mutex
 	taken map[*eml.Part]int // the last index of a member
 }
@@ -100,10 +103,24 @@ func (b *Budget) Members() int { return b.lim.Members - int(b.members.Load()) }
 // Take accounts for n bytes that came out of a container without becoming a member, such as
 // what a tar in a gz is unpacked to.
 func (b *Budget) Take(n int64) error {
-	if total := b.bytes.Add(n); total > b.lim.Bytes {
+	total := b.bytes.Add(n)
+	if total > b.lim.Bytes {
 		return fmt.Errorf("%w: more than %d bytes", ErrBudget, b.lim.Bytes)
 	}
+	if b.report != nil && total-b.reported >= reportEvery {
+		n, b.reported = total-b.reported, total
+		return b.report(n)
+	}
 	return nil
+}
+
+// reportEvery is how many bytes are taken before Report tells.
+const reportEvery = 8 << 20
+
+// Report has f told how much was taken, now and then, for a budget that stands for a share of
+// another one. Such a budget is used by one goroutine; f is set before.
+func (b *Budget) Report(f func(bytes int64) error) {
+	b.report, b.reported = f, b.bytes.Load()
 }
 
 // Affords reports, with the error that Member would come to, that a member of p of n bytes is more
@@ -170,7 +187,7 @@ func (b *Budget) Usage() Usage {
 	return Usage{Bytes: b.bytes.Load(), Members: int(b.members.Load())}
 }
 
-// Use accounts for what was used elsewhere for this message.
+// Use accounts for what was used elsewhere for this message. Less than nothing gives back.
 func (b *Budget) Use(u Usage) error {
 	if u == (Usage{}) {
 		return nil

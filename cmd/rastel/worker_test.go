@@ -101,11 +101,15 @@ func carrying(name string, content []byte) []byte {
 }
 
 // Where a container is opened makes no difference to what is found in it.
-func TestWorkersFindTheSame(t *testing.T) {
+func TestCasesFindTheSameInWorkers(t *testing.T) {
 	within, without := workerEngine(t, 0, LimitsConfig{}), workerEngine(t, 2, LimitsConfig{})
 	n := 0
 	for name, raw := range containers(t) {
 		want, got := described(examined(t, within, raw)), described(examined(t, without, raw))
+		if strings.Contains(want, "scan/limit") && strings.Contains(got, "scan/limit") {
+			n++ // which of its members a bomb has examined before it bursts depends on who is first
+			continue
+		}
 		if got != want {
 			t.Errorf("%s: in a worker\n%s\nin this process\n%s", name, got, want)
 		}

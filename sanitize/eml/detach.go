@@ -1,6 +1,10 @@
 package eml
 
-import "os"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // A Detached is what another process is told of a leaf, so that it can look into it: enough for an
 // Expander, and nothing of the message around it.
@@ -28,6 +32,20 @@ func (d Detached) Attach(f *os.File) *Part {
 	return &Part{
 		ID: d.ID, MediaType: d.MediaType, Names: d.Names, Type: d.Type, Size: d.Size, SHA256: d.SHA256, Depth: d.Depth,
 		leaf: true, member: d.Member, content: fileSpool(f, d.Size),
+	}
+}
+
+// Forget gives back the disk of the first n bytes of a member, which nobody may read any more. It may
+// do nothing.
+func (p *Part) Forget(n int64) {
+	if !p.member || p.content == nil {
+		return
+	}
+	s := p.content
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file != nil && n > 0 {
+		_ = unix.Fallocate(int(s.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, n) // not all file systems can
 	}
 }
 

@@ -153,7 +153,7 @@ func restrictFiles() (string, error) {
 // allowed are the system calls of a program that computes, reads and writes descriptors it has, and
 // starts threads. Not all architectures have all.
 var allowed = []string{
-	"read", "write", "pread64", "pwrite64", "readv", "writev", "lseek", "close", "fcntl", "fstat", "ftruncate",
+	"read", "write", "pread64", "pwrite64", "readv", "writev", "lseek", "close", "fcntl", "fstat", "ftruncate", "fallocate",
 	"sendmsg", "recvmsg", "sendto", "recvfrom", "getsockopt",
 	"epoll_wait", "epoll_pwait", "epoll_pwait2", "epoll_ctl", "ppoll", "poll",
 	"munmap", "mremap", "madvise", "mincore", "brk", "mlock", "membarrier",

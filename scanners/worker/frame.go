@@ -24,6 +24,7 @@ const (
 	kindMember   = 'm' // member, then its content, then done
 	kindData     = 'd'
 	kindDone     = 't'
+	kindUsed     = 'u' // bytes that came out since it was last said, and are of no member yet
 	kindAsk      = 'q' // for words; answered by words
 	kindWords    = 'w' // to the worker
 	kindFinding  = 'f'

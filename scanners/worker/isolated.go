@@ -75,6 +75,7 @@ type task struct {
 	resume   func() // the clock, once
 	asked    bool
 	used     scanners.Usage // what this side has accounted for, for this job and before it
+	ahead    int64          // bytes that were accounted for before their member came
 	members  []*eml.Part    // that were yielded
 	findings []eml.Finding
 }
@@ -121,6 +122,7 @@ func (t *task) begin() {
 // result is what the worker says of the whole.
 func (t *task) result(last *end) error {
 	lim := t.b.Limits()
+	t.back()
 	more := scanners.Usage{
 		Bytes:   min(max(last.Used.Bytes-t.used.Bytes, 0), lim.Bytes+1),
 		Members: min(max(last.Used.Members-t.used.Members, 0), lim.Members+1),
@@ -163,6 +165,8 @@ func (t *task) exchange(content *os.File) (*end, error) {
 			err = t.member(payload)
 		case kindFinding:
 			err = t.finding(payload)
+		case kindUsed:
+			err = t.useAhead(payload)
 		case kindAsk:
 			err = t.answer()
 		case kindEnd:
@@ -214,6 +218,26 @@ func (t *task) bad(err error) error {
 	return &lost{err}
 }
 
+// useAhead accounts for bytes that may become a member later.
+func (t *task) useAhead(payload []byte) error {
+	var n int64
+	if err := decode(payload, &n); err != nil {
+		return t.bad(err)
+	}
+	lim := t.b.Limits().Bytes
+	if n <= 0 || n > lim+1 {
+		return t.bad(fmt.Errorf("%w: %d bytes", errProtocol, n))
+	}
+	t.ahead += n
+	return t.b.Use(scanners.Usage{Bytes: n})
+}
+
+// back gives back what was accounted for ahead, because now it is counted as what it is.
+func (t *task) back() {
+	_ = t.b.Use(scanners.Usage{Bytes: -t.ahead}) // what is still too much is found out when more comes
+	t.ahead = 0
+}
+
 // member makes and yields a member.
 func (t *task) member(payload []byte) error {
 	var m member
@@ -223,6 +247,7 @@ func (t *task) member(payload []byte) error {
 	if m.Index < 1 || m.Index > 1<<30 || len(m.Names) > maxNames || len(m.MediaType) > maxMediaType {
 		return t.bad(fmt.Errorf("%w: member %d", errProtocol, m.Index))
 	}
+	t.back()
 	r := &memberReader{t: t}
 	part, err := t.b.Member(t.ctx, t.p, m.Index, ends(toStrings(m.Names)), r)
 	if err != nil {

@@ -29,6 +29,9 @@ const socketFD = 3
 // memory.
 const maxStack = 32 << 20
 
+// forgetEvery is after how many bytes of a member, which the parent has, their disk is given back.
+const forgetEvery = 8 << 20
+
 // idleMemory is how much memory a worker may keep from one job to the next.
 const idleMemory = 32 << 20
 
@@ -106,6 +109,7 @@ func (w *served) serve() error {
 	x.budget = scanners.NewBudget(j.Limits, eml.SpoolOptions{File: w.scratch.open})
 	_ = x.budget.Use(j.Used) // what is used up is found out when more is used
 	x.budget.SetWords(x.words)
+	x.budget.Report(x.used)
 	last := x.run(j.Expander)
 	if x.broken != nil {
 		return x.broken
@@ -178,10 +182,15 @@ func (x *expansion) yield(m *eml.Part) error {
 	if x.broken == nil {
 		x.broken = x.w.conn.send(kindMember, member{index, toBytes(m.Names), m.MediaType})
 	}
-	r := m.Content()
+	r, sent, kept := m.Content(), int64(0), int64(0)
 	for x.broken == nil {
+		if sent-kept >= forgetEvery {
+			kept = sent
+			m.Forget(sent) // the parent has it
+		}
 		n, err := r.Read(x.w.conn.room())
 		if n > 0 {
+			sent += int64(n)
 			x.broken = x.w.conn.sendData(n)
 		}
 		if err == io.EOF {
@@ -193,6 +202,14 @@ func (x *expansion) yield(m *eml.Part) error {
 	}
 	if x.broken == nil {
 		x.broken = x.w.conn.send(kindDone, nil)
+	}
+	return x.broken
+}
+
+// used tells the parent, so that all workers for a message stop where one would.
+func (x *expansion) used(n int64) error {
+	if x.broken == nil {
+		x.broken = x.w.conn.send(kindUsed, n)
 	}
 	return x.broken
 }

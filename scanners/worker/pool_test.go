@@ -145,6 +145,7 @@ func TestBudgetHoldsInWorkers(t *testing.T) {
 		{good, scanners.BudgetLimits{Members: 1}, "scan/limit 1 test: expansion limit reached: more than 1 members; 1 members of 1 bytes"},
 		{good, scanners.BudgetLimits{Bytes: 1}, "scan/limit 1 test: expansion limit reached: more than 1 bytes; 1 members of 1 bytes"},
 		{"do take\r\n", scanners.BudgetLimits{Bytes: 999}, "scan/limit 1 test: expansion limit reached: more than 999 bytes"},
+		{"do greedy\r\n", scanners.BudgetLimits{Bytes: 50 << 20}, "scan/limit 1 test: expansion limit reached: more than 52428800 bytes"},
 		{"do lie\r\n", scanners.BudgetLimits{}, "scan/limit 1 test: expansion limit reached: more than 10000 members"},
 		{"do loop\r\n", scanners.BudgetLimits{ContainerTime: time.Second}, "scan/limit 1 test: expansion limit reached: more than 1s for one container; 1 members of 15 bytes were examined"},
 	} {

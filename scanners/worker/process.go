@@ -118,7 +118,7 @@ func (w *process) begin() (err error) {
 		return err
 	}
 	if err := w.conn.send(kindSettings, w.pool.settings, w.scratch...); err != nil {
-		return fmt.Errorf("worker does not listen: %w", err)
+		return fmt.Errorf("worker did not begin: %w", err)
 	}
 	if err := w.conn.expect(kindReady, &w.ready); err != nil {
 		return fmt.Errorf("worker did not begin: %w", err)
