@@ -59,16 +59,26 @@ const maxPieces = 4
 func addForms(out []string, name string) []string {
 	s := strings.TrimRight(fold(name), `/\. `) // "a.exe/" is a file to some
 	s = s[strings.LastIndexAny(s, `/\`)+1:]
-	pieces := strings.Split(s, ":")
-	if n := len(pieces); n > 2*maxPieces { // no system has a use for so many
-		pieces = slices.Concat(pieces[:maxPieces], pieces[n-maxPieces:])
-	}
-	for _, piece := range pieces {
+	for _, piece := range piecesOf(s) {
 		if piece = trimName(piece); piece != "" && !slices.Contains(out, piece) {
 			out = append(out, piece)
 		}
 	}
 	return out
+}
+
+// piecesOf divides a name at its colons, in pieces of which no system has a use for many.
+func piecesOf(s string) []string {
+	pieces := strings.SplitN(s, ":", 2*maxPieces+1)
+	if len(pieces) <= 2*maxPieces {
+		return pieces
+	}
+	pieces = pieces[:2*maxPieces]
+	for i := len(pieces) - 1; i >= maxPieces; i-- { // the last ones
+		at := strings.LastIndexByte(s, ':')
+		pieces[i], s = s[at+1:], s[:at]
+	}
+	return pieces
 }
 
 // fold gives a name in lower case and NFKC, in which a full-width or one-dot-leader stop is a
@@ -79,6 +89,11 @@ func fold(name string) string {
 	}
 	return strings.Map(func(r rune) rune {
 		switch {
+		case r > ' ' && r < 0x7f:
+			if r >= 'A' && r <= 'Z' {
+				r |= 0x20
+			}
+			return r
 		case unicode.IsSpace(r):
 			return ' '
 		case isInvisible(r) || unicode.IsControl(r):

@@ -2,6 +2,8 @@ package sanitize
 
 import (
 	"context"
+	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -255,6 +257,21 @@ func TestHostileHeadersCost(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("%s%q... takes %v", field, piece, time.Since(start))
+		}
+	}
+}
+
+// TestShellCommandsAreFound: the first of them, as this expression has it.
+func TestShellCommandsAreFound(t *testing.T) {
+	want := regexp.MustCompile("`[^`]*`|\\$[({]")
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		b := make([]byte, rnd.IntN(12))
+		for i := range b {
+			b[i] = "`$({a\n\xff"[rnd.IntN(7)]
+		}
+		if got, want := shellCommand(string(b)), want.FindString(string(b)); got != want {
+			t.Fatalf("%q: got %q, want %q", b, got, want)
 		}
 	}
 }

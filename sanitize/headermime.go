@@ -2,7 +2,6 @@ package sanitize
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 )
 
@@ -127,20 +126,34 @@ func mendComments(c *fieldContext, v string) (string, string) {
 }
 
 // shellCommand is what a shell runs within a text, whatever is around it: a program that hands a
-// field to a shell, as metamail did, runs the sender's command.
-var shellCommand = regexp.MustCompile("`[^`]*`|\\$[({]")
+// field to a shell, as metamail did, runs the sender's command. It is the first such command, between
+// two back-quotes or only its beginning; empty if there is none.
+func shellCommand(text string) string {
+	at, end := strings.IndexByte(text, '`'), 0
+	if n := strings.IndexByte(text[at+1:], '`'); at >= 0 && n >= 0 {
+		end = at + n + 2
+	} else {
+		at = len(text)
+	}
+	for i, c := range []byte(text[:at]) {
+		if c == '$' && i+1 < len(text) && (text[i+1] == '(' || text[i+1] == '{') {
+			return text[i : i+2]
+		}
+	}
+	return text[at:max(at, end)]
+}
 
 // mendShell makes text of what a shell would run. The boundary stays as it is: the parts would be
 // lost with it.
 func mendShell(c *fieldContext, v string) (string, string) {
-	if !c.isMIME() || !shellCommand.MatchString(v) {
+	if !c.isMIME() || shellCommand(v) == "" {
 		return v, ""
 	}
 	var b strings.Builder
 	detail := ""
 	for _, s := range segments(v) {
 		text := v[s.start:s.end]
-		if found := shellCommand.FindString(text); found != "" && s.name != "boundary" {
+		if found := shellCommand(text); found != "" && s.name != "boundary" {
 			if detail == "" {
 				detail = fmt.Sprintf("%.60q", found)
 			}
@@ -195,10 +208,11 @@ func mendLongParameters(c *fieldContext, v string) (string, string) {
 
 // mendLongMIME cuts MIME fields that are too long: texts as other fields are, and of structured ones
 // all but what the content cannot be read without.
-func mendLongMIME(c *fieldContext, v string) (string, string) {
+func mendLongMIME(c *fieldContext, given string) (string, string) {
 	limit := c.config.mimeField()
+	v := withCRLF(given)
 	if !c.isMIME() || len(v) <= limit {
-		return v, ""
+		return given, ""
 	}
 	detail := fmt.Sprintf("%d bytes", len(v))
 	if c.name != "content-type" && c.name != "content-disposition" {
@@ -218,7 +232,15 @@ func mendLongMIME(c *fieldContext, v string) (string, string) {
 		}
 	}
 	if b.String() == v {
-		return v, ""
+		return given, ""
 	}
 	return b.String(), detail
+}
+
+// withCRLF is a value as it is written: each fold is CRLF.
+func withCRLF(v string) string {
+	if strings.Count(v, "\n") == strings.Count(v, "\r\n") {
+		return v
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(v, "\r\n", "\n"), "\n", "\r\n")
 }

@@ -33,10 +33,11 @@ func (Names) Checks() []eml.Check { return nameChecks }
 // Scan looks at the names of a part; its content does not matter.
 func (s Names) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
 	var out []eml.Finding
-	for _, name := range p.Names {
+	for _, n := range p.Names {
+		name := readName{n, forms(n)}
 		for _, t := range nameTests {
 			if detail := t.test(s.Config, name); detail != "" {
-				out = addOnce(out, eml.Finding{Check: t.check, Part: p, Detail: fmt.Sprintf("%.200q: %s", name, detail)})
+				out = addOnce(out, eml.Finding{Check: t.check, Part: p, Detail: fmt.Sprintf("%.200q: %s", n, detail)})
 			}
 		}
 	}
@@ -77,10 +78,16 @@ func addOnce(list []eml.Finding, f eml.Finding) []eml.Finding {
 	return append(list, f)
 }
 
+// A readName is a name and its forms, which cost more than most tests of them.
+type readName struct {
+	text  string
+	forms []string
+}
+
 // nameTests say, for people, what is wrong with a name; nothing if nothing is.
 var nameTests = []struct {
 	check string
-	test  func(Config, string) string
+	test  func(Config, readName) string
 }{
 	{"name/executable", testExecutable},
 	{"name/double-extension", testDouble},
@@ -93,8 +100,8 @@ var nameTests = []struct {
 	{"name/shell", testShell},
 }
 
-func testExecutable(c Config, name string) string {
-	for _, f := range forms(name) {
+func testExecutable(c Config, name readName) string {
+	for _, f := range name.forms {
 		if why := c.executable(extension(f)); why != "" {
 			return fmt.Sprintf("%s (%s)", why, extension(f))
 		}
@@ -102,8 +109,8 @@ func testExecutable(c Config, name string) string {
 	return ""
 }
 
-func testDouble(c Config, name string) string {
-	for _, f := range forms(name) {
+func testDouble(c Config, name readName) string {
+	for _, f := range name.forms {
 		last := extension(f)
 		if c.executable(last) == "" {
 			continue
@@ -119,13 +126,13 @@ func testDouble(c Config, name string) string {
 // maxBlanks is how many blanks in a row a name may have; more push its end out of sight.
 const maxBlanks = 7
 
-func testHidden(c Config, name string) string {
-	blanks := 0
-	for i, r := range name {
+func testHidden(c Config, name readName) string {
+	blanks, stop := 0, strings.LastIndexByte(name.text, '.')
+	for i, r := range name.text {
 		switch {
 		case isBidi(r):
 			return fmt.Sprintf("changes direction (U+%04X)", r)
-		case isInvisible(r) && inExtension(name, i):
+		case isInvisible(r) && stop >= 0 && i > stop: // elsewhere joiners are part of how some scripts, and emoji, are written
 			return fmt.Sprintf("an invisible character (U+%04X)", r)
 		case unicode.IsSpace(r):
 			if blanks++; blanks > maxBlanks {
@@ -135,7 +142,7 @@ func testHidden(c Config, name string) string {
 		}
 		blanks = 0
 	}
-	for _, f := range forms(name) {
+	for _, f := range name.forms {
 		ext := extension(f)
 		if look := lookAlikes.Replace(ext); look != ext && c.executable(look) != "" {
 			return "letters that look like " + look
@@ -160,18 +167,11 @@ var lookAlikes = strings.NewReplacer(
 // "setup。exe", but people, and what makes a domain or a name of it, take it for what it looks like.
 var stops = strings.NewReplacer("。", ".", "۔", ".", "܁", ".", "܂", ".", "ꓸ", ".", "\U00010a50", ".")
 
-// inExtension reports whether byte i of a name is in its extension. Elsewhere joiners are part
-// of how some scripts, and emoji, are written.
-func inExtension(name string, i int) bool {
-	stop := strings.LastIndexByte(name, '.')
-	return stop >= 0 && i > stop
-}
-
 // clsid is a class identifier as an extension; Windows opens the file with that class.
 var clsid = regexp.MustCompile(`\.\{[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\}`)
 
-func testCLSID(_ Config, name string) string {
-	for _, f := range forms(name) {
+func testCLSID(_ Config, name readName) string {
+	for _, f := range name.forms {
 		if m := clsid.FindString(f); m != "" {
 			return "opened by the class " + m[1:]
 		}
@@ -181,8 +181,8 @@ func testCLSID(_ Config, name string) string {
 
 // testPath does not mind directories as such: members of archives have them, and some clients
 // write a date with slashes.
-func testPath(_ Config, name string) string {
-	s := strings.ReplaceAll(fold(percentDecode(clip(name))), `\`, "/")
+func testPath(_ Config, name readName) string {
+	s := strings.ReplaceAll(fold(percentDecode(clip(name.text))), `\`, "/")
 	switch {
 	case strings.HasPrefix(s, "/"):
 		return "an absolute path"
@@ -199,8 +199,8 @@ func testPath(_ Config, name string) string {
 
 // testControl lets a tab pass, for a fold in a header field leaves one, and C1 controls, for a
 // wrongly declared charset makes those of dashes and quotes.
-func testControl(_ Config, name string) string {
-	for _, r := range name {
+func testControl(_ Config, name readName) string {
+	for _, r := range name.text {
 		if r != '\t' && r < ' ' || r == 0x7f {
 			return fmt.Sprintf("a control character (U+%04X)", r)
 		}
@@ -211,8 +211,8 @@ func testControl(_ Config, name string) string {
 // maxNameBytes is how long a name may be in file systems.
 const maxNameBytes = 255
 
-func testLong(c Config, name string) string {
-	base := name[strings.LastIndexAny(name, `/\`)+1:]
+func testLong(c Config, name readName) string {
+	base := name.text[strings.LastIndexAny(name.text, `/\`)+1:]
 	n := utf8.RuneCountInString(base)
 	if n <= c.nameLength() && len(base) <= maxNameBytes {
 		return ""
@@ -225,8 +225,8 @@ func testLong(c Config, name string) string {
 var devices = set(`con prn aux nul conin$ conout$ com0 com1 com2 com3 com4 com5 com6 com7 com8 com9
 	lpt0 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9`)
 
-func testReserved(_ Config, name string) string {
-	for _, f := range forms(name) {
+func testReserved(_ Config, name readName) string {
+	for _, f := range name.forms {
 		stem, _, _ := strings.Cut(f, ".")
 		if devices[strings.TrimRight(stem, " ")] {
 			return "a device in Windows"
@@ -237,11 +237,11 @@ func testReserved(_ Config, name string) string {
 
 // testShell looks for command substitution, and for pipes, which Perl and others open for a name
 // (CVE-2023-2868 began with a back-quote in one).
-func testShell(_ Config, name string) string {
-	if found := shellCommand.FindString(name); found != "" {
+func testShell(_ Config, name readName) string {
+	if found := shellCommand(name.text); found != "" {
 		return fmt.Sprintf("a command for a shell: %.60q", found)
 	}
-	if s := strings.TrimSpace(name); strings.HasPrefix(s, "|") || strings.HasSuffix(s, "|") {
+	if s := strings.TrimSpace(name.text); strings.HasPrefix(s, "|") || strings.HasSuffix(s, "|") {
 		return "a pipe"
 	}
 	return ""

@@ -25,15 +25,13 @@ const (
 // SafeName is the name that Rename should give to a part with these names: it tells what the
 // worst of them was, can be saved anywhere, and no desktop runs it. It is its own safe name.
 func SafeName(names []string) string {
-	name := worstName(names)
-	return safeName(name, riskyExtension(name))
+	return safeName(worstName(names))
 }
 
 // MangledName is the name that Mangle gives to a part with these names: a safe name of which the
 // extension does nothing, whatever it was.
 func MangledName(names []string) string {
-	name := worstName(names)
-	ext := riskyExtension(name)
+	name, ext := worstName(names)
 	if plain := plainName(name); ext == "" {
 		ext = extension(strings.ToLower(plain))
 		if len(ext) > maxSafeExtension {
@@ -72,17 +70,18 @@ func safeName(name, ext string) string {
 	return safe
 }
 
-// worstName is the first name that a desktop runs, or else the first.
-func worstName(names []string) string {
+// worstName is the first name that a desktop runs, with the extension by which it does, or else the
+// first.
+func worstName(names []string) (name, ext string) {
 	for _, n := range names {
-		if riskyExtension(n) != "" {
-			return n
+		if ext := riskyExtension(n); ext != "" {
+			return n, ext
 		}
 	}
 	if len(names) == 0 {
-		return ""
+		return "", ""
 	}
-	return names[0]
+	return names[0], ""
 }
 
 // riskyExtension is the extension by which a name is dangerous to open; empty if it is not.
@@ -139,8 +138,11 @@ func Rename(p *eml.Part, name string) []eml.Edit {
 		return nil
 	}
 	media := p.MediaType
-	if _, runs := refused[riskyExtension(worstName(p.Names))]; runs && isOpaque(media) {
-		media = neutralType
+	if isOpaque(media) {
+		_, ext := worstName(p.Names)
+		if _, runs := refused[ext]; runs {
+			media = neutralType
+		}
 	}
 	return rename(p, name, media)
 }
@@ -243,7 +245,7 @@ const maxParam = 500
 // isKeptParam reports whether another parameter is carried over. One that would be mended in the field as it
 // was (header/shell, header/null-parameter) is not, or it would be mended when the message comes again.
 func isKeptParam(k, v string) bool {
-	return isToken(k) && v != "" && len(v) <= maxParam && (k == "boundary" || !shellCommand.MatchString(v))
+	return isToken(k) && v != "" && len(v) <= maxParam && (k == "boundary" || shellCommand(v) == "")
 }
 
 // appendParam writes a parameter on a line of its own: as a quoted string (RFC 2045 section 5.1),

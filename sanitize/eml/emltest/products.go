@@ -67,6 +67,7 @@ func namesOfParts() []Hostile {
 		out = append(out, Hostile{"fragments-multipart-" + k.name, each(1500, func(n int) string { return "Content-Type: multipart/mixed" + count(n, k.make) + "\r\n" })})
 	}
 	out = append(out, Hostile{"fragments-marks", field(file+"; filename ", same("*0"), "=a.exe")},
+		Hostile{"longname-joiners", field(file+"; filename=\"a", same("\u200d"), "\"")},
 		Hostile{"fragments-marks-30000", each(30_000, func(n int) string { return file + "; filename " + fill("*0", n) + "=a.exe\r\n" })})
 	long := map[string]string{"dots": ".a", "blanks": " ", "colons": ":", "percents": "%41", "odd": "\xe2\x80\xae", "bytes": "\xe4", "combining": "e\u0301", "marks": "\u0301"}
 	for _, name := range []string{"dots", "blanks", "colons", "percents", "odd", "bytes", "combining", "marks"} {
