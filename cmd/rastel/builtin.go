@@ -15,6 +15,7 @@ import (
 	"rastel/scanners/clamd"
 	"rastel/scanners/dkim"
 	"rastel/scanners/ole"
+	"rastel/scanners/onenote"
 	"rastel/scanners/script"
 	"rastel/scanners/worker"
 )
@@ -34,6 +35,7 @@ func builtin(cfg *Config) []scanners.Named {
 		{Name: "smuggling", Scanner: scanners.Smuggling{}},
 		{Name: "ole", Scanner: ole.Files{}},
 		{Name: "rtf", Scanner: ole.RTF{}},
+		{Name: "onenote", Scanner: onenote.Scanner{}},
 		{Name: "archive", Scanner: archive.New(archive.Config{})},
 		{Name: "uuencode", Scanner: scanners.UUEncode{}},
 		{Name: "yenc", Scanner: scanners.YEnc{}},

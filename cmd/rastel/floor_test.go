@@ -25,6 +25,7 @@ var floor = map[string][]string{
 	"rastel/scanners/clamd":                   {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"}, // the verifier, and its DNS
 	"rastel/scanners/ole":                     {"rastel/sanitize/eml", "rastel/scanners"}, // compound files, for more than one scanner
+	"rastel/scanners/onenote":                 {"rastel/sanitize/eml", "rastel/scanners"}, // notebooks, which are a format of their own
 	"rastel/scanners/script":                  {"rastel/sanitize/eml", "rastel/scanners"}, // what scripts and shortcuts do, in words
 	"rastel/scanners/worker":                  {"rastel/sanitize/eml", "rastel/scanners"}, // expanders in processes of their own
 	"rastel/policy":                           {"rastel/sanitize/eml", "rastel/scanners"},
