@@ -3,7 +3,10 @@ package scanners
 import (
 	"bytes"
 	"context"
+	"io"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 
 	"rastel/sanitize/eml"
@@ -22,7 +25,7 @@ func (Mail) Scan(context.Context, *eml.Part) ([]eml.Finding, error) { return nil
 // Expand yields the leaves of the message in p.
 func (s Mail) Expand(ctx context.Context, p *eml.Part, b *Budget, yield func(*eml.Part) error) ([]eml.Finding, error) {
 	if !opensAsMail(p) {
-		return nil, nil
+		return nil, savedPage(ctx, p, b, yield)
 	}
 	b.number(p, 1) // that of the message
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -62,13 +65,53 @@ func opensAsMail(p *eml.Part) bool {
 	case strings.HasPrefix(p.MediaType, "message/"):
 		return true
 	}
-	for _, name := range p.Names {
-		if mailExtensions[strings.ToLower(path.Ext(strings.TrimRight(name, ". ")))] {
-			return true
-		}
-	}
-	return false
+	return named(p, mailExtensions)
 }
+
+// named reports whether one of the names has one of the extensions.
+func named(p *eml.Part, extensions map[string]bool) bool {
+	return slices.ContainsFunc(p.Names, func(name string) bool {
+		return extensions[strings.ToLower(path.Ext(strings.TrimRight(name, ". ")))]
+	})
+}
+
+// savedPage yields the page in p that was saved as MIME, if a program of Office finds one in it that is
+// not at the beginning.
+func savedPage(ctx context.Context, p *eml.Part, b *Budget, yield func(*eml.Part) error) error {
+	if !p.Is("text") && p.Type != "data" || !named(p, officeExtensions) {
+		return nil
+	}
+	head := p.Head(statusHead)
+	field := pageField.FindIndex(head)
+	if field == nil {
+		return nil
+	}
+	at := int64(0) // of the paragraph with the field
+	if blank := blankLine.FindAllIndex(head[:field[1]], -1); blank != nil {
+		at = int64(blank[len(blank)-1][1])
+	}
+	m, err := b.Member(ctx, p, 1, nil, io.NewSectionReader(p.Content(), at, p.Size-at))
+	if err != nil {
+		if m != nil {
+			m.Release()
+		}
+		return err
+	}
+	m.MediaType = "message/rfc822"
+	return yield(m)
+}
+
+// officeExtensions are those of programs that open a page which was saved with all that is in it, as
+// MIME, under their own names, and look for its header behind anything.
+var officeExtensions = map[string]bool{
+	".doc": true, ".docx": true, ".docm": true, ".dot": true, ".dotm": true, ".wbk": true, ".rtf": true, ".xml": true,
+	".xls": true, ".xlsx": true, ".xlsm": true, ".xlsb": true, ".xlt": true, ".xla": true, ".ppt": true, ".pps": true, ".pot": true,
+}
+
+var (
+	pageField = regexp.MustCompile(`(?i)(?:^|[\r\n])[ \t]*MIME-Version[ \t]*:`) // what they look for
+	blankLine = regexp.MustCompile(`(?:^|\r\n|\r|\n)[ \t]*(?:\r\n|\r|\n)`)
+)
 
 // mailExtensions are those that desktops open with a mail client, or with a browser that knows MIME.
 var mailExtensions = map[string]bool{".eml": true, ".emlx": true, ".mht": true, ".mhtml": true, ".nws": true, ".mim": true, ".mime": true, ".mbox": true, ".mbx": true}

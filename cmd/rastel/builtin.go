@@ -14,6 +14,7 @@ import (
 	"rastel/scanners/archive"
 	"rastel/scanners/clamd"
 	"rastel/scanners/dkim"
+	"rastel/scanners/flatxml"
 	"rastel/scanners/ole"
 	"rastel/scanners/onenote"
 	"rastel/scanners/script"
@@ -35,6 +36,8 @@ func builtin(cfg *Config) []scanners.Named {
 		{Name: "smuggling", Scanner: scanners.Smuggling{}},
 		{Name: "ole", Scanner: ole.Files{}},
 		{Name: "rtf", Scanner: ole.RTF{}},
+		{Name: "activemime", Scanner: ole.ActiveMime{}},
+		{Name: "flatxml", Scanner: flatxml.Scanner{}},
 		{Name: "onenote", Scanner: onenote.Scanner{}},
 		{Name: "archive", Scanner: archive.New(archive.Config{})},
 		{Name: "uuencode", Scanner: scanners.UUEncode{}},

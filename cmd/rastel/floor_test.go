@@ -24,6 +24,7 @@ var floor = map[string][]string{
 	"rastel/scanners/archive/lzh":             {}, // decoders of LHA and ARJ
 	"rastel/scanners/clamd":                   {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"}, // the verifier, and its DNS
+	"rastel/scanners/flatxml":                 {"rastel/sanitize/eml", "rastel/scanners"}, // documents that are XML throughout
 	"rastel/scanners/ole":                     {"rastel/sanitize/eml", "rastel/scanners"}, // compound files, for more than one scanner
 	"rastel/scanners/onenote":                 {"rastel/sanitize/eml", "rastel/scanners"}, // notebooks, which are a format of their own
 	"rastel/scanners/script":                  {"rastel/sanitize/eml", "rastel/scanners"}, // what scripts and shortcuts do, in words

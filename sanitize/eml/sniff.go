@@ -39,6 +39,7 @@ var magics = []magic{
 	{0, "\x00\x05\x16\x00", "applesingle"}, {0, "\x00\x05\x16\x07", "appledouble"}, // RFC 1740 appendix A
 
 	{0, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"}, // MS-CFB 2.2
+	{0, "ActiveMime", "activemime"},                // of Word, in pages and XML
 	{0, "{\\rt", "rtf"},                            // Word takes a damaged "{\rtf1" too
 	{0, "\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3", "onenote"},
 	{0, "%!PS", "postscript"}, {0, "\xc5\xd0\xd3\xc6", "postscript"},

@@ -24,7 +24,7 @@ var Types = map[string][]string{
 	"binhex": {"container", "text"}, "uuencode": {"container", "text"}, "yenc": {"container"}, "mail": {"container", "text"},
 
 	"ole": {"container", "document"}, "rtf": {"container", "document", "text"}, "pdf": {"container", "document"},
-	"onenote": {"container", "document"}, "postscript": {"document", "text"},
+	"onenote": {"container", "document"}, "activemime": {"container", "document"}, "postscript": {"document", "text"},
 
 	"html": {"text", "active"}, "svg": {"text", "active", "image"}, "xml": {"text"},
 	"text": {"text"}, "calendar": {"text"}, "vcard": {"text"}, "empty": {"text"},
