@@ -11,16 +11,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rounds is how often each size is measured; the shortest time counts.
-const rounds = 5
+// rounds is how often each size is measured; the shortest time counts. Some more are measured while it
+// looks as if more grew than the message, for what else the machine does costs processor time too.
+const (
+	rounds     = 3
+	moreRounds = 12
+	doubtful   = 2.2
+)
 
-// settled is how long the rounds of one kind may take; after that there are no more.
-const settled = time.Second
+// settled is how much processor time the rounds of one kind may take, and how long at most; after that
+// there are no more.
+const (
+	settled = 2 * time.Second
+	hung    = 30 * time.Second
+)
 
 // enough is how much processor time of each size is measured at least in a round, so that one page
 // fault or one collection of garbage is not all of it; the same is done up to maxRepeats times.
 const (
-	enough     = 25 * time.Millisecond
+	enough     = 20 * time.Millisecond
 	maxRepeats = 10_000
 )
 
@@ -64,7 +73,7 @@ func Growth(b *testing.B, do func(raw []byte) (done string)) {
 						if less, more := do(raw), do(twice); less != more {
 							l.crosses = less + " -> " + more
 						}
-						l.t, l.t2 = measure(raw, twice, do)
+						l.measure(raw, twice, do)
 						lines = append(lines, l)
 					}
 				}
@@ -91,13 +100,16 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // measure gives the least processor time of both, in turn, so that what else the machine does
 // disturbs both alike.
-func measure(raw, twice []byte, do func([]byte) string) (t, t2 time.Duration) {
-	t, t2 = time.Hour, time.Hour
-	for start, i := time.Now(), 0; i < rounds && (i == 0 || time.Since(start) < settled); i++ {
-		t = min(t, cost(func() { do(raw) }))
-		t2 = min(t2, cost(func() { do(twice) }))
+func (l *line) measure(raw, twice []byte, do func([]byte) string) {
+	l.t, l.t2 = time.Hour, time.Hour
+	start, began := cpu(), time.Now()
+	for i := 0; i < rounds || i < moreRounds && l.ratio() > doubtful; i++ {
+		if i > 0 && (cpu()-start > settled || time.Since(began) > hung) {
+			return
+		}
+		l.t = min(l.t, cost(func() { do(raw) }))
+		l.t2 = min(l.t2, cost(func() { do(twice) }))
 	}
-	return t, t2
 }
 
 // cost is the processor time that f takes once, of all threads, at least a microsecond. Garbage of
