@@ -29,6 +29,9 @@ type BudgetLimits struct {
 	// a single one. Waiting for the rest of the message does not count.
 	Time          time.Duration // default 1 minute
 	ContainerTime time.Duration // default 30 seconds
+
+	// PasswordTime is how long passwords are tried, for all containers together. Default 10 seconds.
+	PasswordTime time.Duration
 }
 
 // ratioFree is how many bytes may come out before the ratio counts: small files that are
@@ -54,6 +57,9 @@ func (l BudgetLimits) withDefaults() BudgetLimits {
 	if l.ContainerTime == 0 {
 		l.ContainerTime = 30 * time.Second
 	}
+	if l.PasswordTime == 0 {
+		l.PasswordTime = 10 * time.Second
+	}
 	return l
 }
 
@@ -65,7 +71,9 @@ type Budget struct {
 	bytes   atomic.Int64
 	members atomic.Int64
 	spent   atomic.Int64 // time, in nanoseconds
-	words   func(context.Context) []string
+	words   func(context.Context) Words
+
+	guessing atomic.Int64 // time that was spent on passwords, in nanoseconds
 
 	report   func(bytes int64) error // see Report
 	reported int64
@@ -82,19 +90,19 @@ func NewBudget(lim BudgetLimits, spool eml.SpoolOptions) *Budget {
 // Spool makes an empty spool for what an expander must keep on the way to its members, and closes.
 func (b *Budget) Spool() *eml.Spool { return eml.NewSpool(b.spool) }
 
-// Words are what may be passwords in the message: see Candidates. It waits until the message has
-// been read to its end. There are none if ctx ends before, if there is no message, or no words in it.
-// Ask only where there is something to try them on.
-func (b *Budget) Words(ctx context.Context) []string {
+// Words are what may be passwords of what ctx belongs to. It waits until the message has been read to
+// its end, and the containers around that to theirs. There are none if ctx ends before. Ask only where
+// there is something to try them on.
+func (b *Budget) Words(ctx context.Context) Words {
 	if b.words == nil {
-		return nil
+		return Words{}
 	}
 	defer Pause(ctx)()
 	return b.words(ctx)
 }
 
 // SetWords says where Words come from, before the budget is used.
-func (b *Budget) SetWords(f func(context.Context) []string) { b.words = f }
+func (b *Budget) SetWords(f func(context.Context) Words) { b.words = f }
 
 // Members is how many members may still be made; an expander that knows their number
 // beforehand can give up before it starts.
@@ -178,13 +186,14 @@ func (b *Budget) number(p *eml.Part, index int) int {
 
 // A Usage is how much of a budget was used.
 type Usage struct {
-	Bytes   int64
-	Members int
+	Bytes    int64
+	Members  int
+	Guessing time.Duration // of passwords
 }
 
 // Usage is how much was used until now.
 func (b *Budget) Usage() Usage {
-	return Usage{Bytes: b.bytes.Load(), Members: int(b.members.Load())}
+	return Usage{Bytes: b.bytes.Load(), Members: int(b.members.Load()), Guessing: time.Duration(b.guessing.Load())}
 }
 
 // Use accounts for what was used elsewhere for this message. Less than nothing gives back.
@@ -192,6 +201,7 @@ func (b *Budget) Use(u Usage) error {
 	if u == (Usage{}) {
 		return nil
 	}
+	b.guessing.Add(int64(u.Guessing))
 	if total := b.members.Add(int64(u.Members)); total > int64(b.lim.Members) {
 		return fmt.Errorf("%w: more than %d members", ErrBudget, b.lim.Members)
 	}

@@ -13,7 +13,8 @@ import (
 // goroutine than the one that starts it.
 type clock struct {
 	b    *Budget
-	told bool // somebody has said that the time is up
+	it   *item // that is opened
+	told bool  // somebody has said that the time is up
 
 	ctx    context.Context //nolint:containedctx // ends with the clock
 	cancel context.CancelCauseFunc

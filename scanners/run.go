@@ -48,13 +48,15 @@ type item struct {
 	parent *item
 	left   int  // tasks and children that are not done
 	closed bool // not to be opened
+	notes  notes
+	opened chan struct{} // closed when all members were yielded
 }
 
 // Add has a leaf examined. It never blocks.
 func (r *Run) Add(p *eml.Part) { r.add(p, nil) }
 
 func (r *Run) add(p *eml.Part, parent *item) {
-	it := &item{part: p, parent: parent, left: 1 + len(r.set.wait)}
+	it := &item{part: p, parent: parent, left: 1 + len(r.set.wait), opened: make(chan struct{})}
 	around := sameAround(p)
 	it.closed = around != nil
 	r.mu.Lock()
@@ -65,9 +67,16 @@ func (r *Run) add(p *eml.Part, parent *item) {
 	if it.closed {
 		r.failed("containers", p, fmt.Errorf("%w: the same again as %s, which it is in; not opened another time", ErrBudget, around.ID))
 	}
-	r.push(&r.compute, func() { r.scanAll(r.set.compute, it) })
+	r.push(&r.compute, func() {
+		r.scanAll(r.set.compute, it)
+		close(it.opened)
+		r.done(it)
+	})
 	for i := range r.set.wait {
-		r.push(&r.waiting, func() { r.scanAll(r.set.wait[i:i+1], it) })
+		r.push(&r.waiting, func() {
+			r.scanAll(r.set.wait[i:i+1], it)
+			r.done(it)
+		})
 	}
 }
 
@@ -152,12 +161,11 @@ func (r *Run) Wait() Report {
 
 // scanAll has scanners examine one part.
 func (r *Run) scanAll(list []Named, it *item) {
-	c := &clock{b: r.budget}
+	c := &clock{b: r.budget, it: it}
 	for i := range list {
 		r.scan(&list[i], it, c)
 	}
 	c.close()
-	r.done(it)
 }
 
 // scan has one scanner examine one part.
@@ -180,6 +188,7 @@ func (r *Run) expand(e Expander, it *item, c *clock) ([]eml.Finding, error) {
 	if err == nil {
 		findings, err = e.Expand(ctx, it.part, r.budget, func(m *eml.Part) error {
 			members, size = members+1, size+m.Size
+			it.notes.take(m)
 			r.adopt(it.part, m)
 			r.add(m, it)
 			return ctx.Err()

@@ -29,7 +29,9 @@ type Options struct {
 	Spool   eml.SpoolOptions // where members are kept
 	Workers int              // computing scanners of one message at a time; 0 means the number of processors
 	Waiting int              // waiting scanners of one message at a time; 0 means 4
-	Logger  *slog.Logger     // for panics of scanners; nil means none
+	// Passwords are tried on what is encrypted, besides the words of the message.
+	Passwords []string
+	Logger    *slog.Logger // for panics of scanners; nil means none
 }
 
 // A Set is the scanners that examine messages. It does not change once made, and is safe for
@@ -78,7 +80,7 @@ func (s *Set) Start(ctx context.Context) *Run {
 	r := &Run{set: s, ctx: ctx, budget: NewBudget(s.opt.Budget, s.opt.Spool), adopted: map[*eml.Part][]*eml.Part{}}
 	r.idle.L = &r.mu
 	r.text.known = make(chan struct{})
-	r.budget.SetWords(r.text.words)
+	r.budget.SetWords(r.words)
 	r.compute.max, r.waiting.max = s.opt.Workers, s.opt.Waiting
 	return r
 }

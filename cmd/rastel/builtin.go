@@ -97,7 +97,7 @@ func (b *built) assemble(c *clamd.Scanner) {
 		b.dkim = dkim.New(b.cfg.DKIM)
 		list = append(list, scanners.Named{Name: "dkim", Scanner: b.dkim, Waits: true})
 	}
-	b.set = scanners.NewSet(scanners.Options{Budget: b.cfg.budget(), Spool: b.cfg.spool(), Logger: b.log}, list...)
+	b.set = scanners.NewSet(scanners.Options{Budget: b.cfg.budget(), Spool: b.cfg.spool(), Passwords: b.cfg.Passwords, Logger: b.log}, list...)
 }
 
 // findClamd uses the configured clamd, or one at its usual sockets, or none: a clamd that was

@@ -39,6 +39,10 @@ type Config struct {
 	// processors, for other commands 0, which means that they are opened by the command itself.
 	Workers *int `yaml:"workers"`
 
+	// Passwords are tried on archives and documents that are encrypted, besides the words of the message
+	// and what everybody knows: those that correspondents have agreed on.
+	Passwords []string `yaml:"passwords"`
+
 	Milter     milter.Config     `yaml:"milter"`
 	Sanitize   sanitize.Config   `yaml:"sanitize"`
 	API        api.Config        `yaml:"api"`
@@ -66,6 +70,7 @@ type LimitsConfig struct {
 
 	ExpandedTime  time.Duration `yaml:"expanded_time"`  // what all containers may take; default 1m
 	ContainerTime time.Duration `yaml:"container_time"` // what one container may take; default 30s
+	PasswordTime  time.Duration `yaml:"password_time"`  // how long passwords are tried for all containers; default 10s
 	WorkerMemory  int64         `yaml:"worker_memory"`  // bytes of memory of one worker; default 268435456
 }
 
@@ -133,7 +138,7 @@ func (c *Config) validate() error {
 	if c.notices, err = sanitize.NewNotices(c.Sanitize.Notices); err != nil {
 		err = fmt.Errorf("sanitize: %w", err)
 	}
-	errs := []error{err, c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Log.validate(), c.validateWorkers()}
+	errs := []error{err, c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
 	if c.Clamd != nil {
 		errs = append(errs, c.Clamd.Validate())
 	}
@@ -186,7 +191,7 @@ func (c *Config) mimeLimits() eml.Limits {
 func (c *Config) budget() scanners.BudgetLimits {
 	l := c.Limits
 	return scanners.BudgetLimits{Bytes: l.ExpandedBytes, Members: l.ExpandedMembers, Depth: l.ExpandedDepth, Ratio: l.ExpandedRatio,
-		Time: l.ExpandedTime, ContainerTime: l.ContainerTime}
+		Time: l.ExpandedTime, ContainerTime: l.ContainerTime, PasswordTime: l.PasswordTime}
 }
 
 // decodeStrict decodes YAML and refuses unknown keys. Its errors are one line: file, line,

@@ -19,9 +19,10 @@ var floor = map[string][]string{
 	"rastel/sanitize":                         {"rastel/sanitize/eml", "rastel/sanitize/vobject"},
 	"rastel/scanners":                         {"rastel/sanitize/eml", "rastel/sanitize/vobject"},
 	"rastel/scanners/scannertest":             {"rastel/sanitize/eml", "rastel/scanners"}, // the suite of Scanner
-	"rastel/scanners/archive":                 {"rastel/sanitize/eml", "rastel/scanners", "rastel/scanners/archive/disk", "rastel/scanners/archive/lzh"},
+	"rastel/scanners/archive":                 {"rastel/sanitize/eml", "rastel/scanners", "rastel/scanners/archive/disk", "rastel/scanners/archive/lzh", "rastel/scanners/archive/zipcrypt"},
 	"rastel/scanners/archive/disk":            {}, // file systems; knows nothing of mail
 	"rastel/scanners/archive/lzh":             {}, // decoders of LHA and ARJ
+	"rastel/scanners/archive/zipcrypt":        {}, // the encryption of zip; knows nothing of mail
 	"rastel/scanners/clamd":                   {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"}, // the verifier, and its DNS
 	"rastel/scanners/flatxml":                 {"rastel/sanitize/eml", "rastel/scanners"}, // documents that are XML throughout

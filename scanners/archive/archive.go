@@ -67,7 +67,7 @@ var _ scanners.Expander = (*Expander)(nil)
 // New makes an Expander.
 func New(cfg Config) *Expander { return &Expander{cfg: cfg.withDefaults()} }
 
-// The checks of this package. All but ambiguous mean that something was not seen.
+// The checks of this package. All but those in examined mean that something was not seen.
 const (
 	encrypted   = "archive/encrypted"
 	unsupported = "archive/unsupported"
@@ -77,10 +77,16 @@ const (
 	limit       = "archive/limit"
 )
 
+// examined are the checks for what was seen wholly.
+var examined = map[string]bool{ambiguous: true, inMessage: true, known: true, listed: true}
+
 // Checks are all checks that Expand may report.
 func (*Expander) Checks() []eml.Check {
 	return []eml.Check{
-		{ID: encrypted, Doc: "An archive, or a member of one, is encrypted and was not examined."},
+		{ID: encrypted, Doc: "An archive, or a member of one, is encrypted, no password was found, and it was not examined."},
+		{ID: inMessage, Doc: "An archive is encrypted, and the message says its password: that keeps programs from looking into it, and nobody else. It was opened and examined."},
+		{ID: known, Doc: "An archive is encrypted with a password that everybody knows, and the message does not say it. It was opened and examined."},
+		{ID: listed, Doc: "An archive is encrypted with one of the passwords in the configuration. It was opened and examined."},
 		{ID: unsupported, Doc: "An archive is of a format or uses a method that is not supported, and was not examined."},
 		{ID: damaged, Doc: "An archive is damaged and was not examined, or not to its end."},
 		{ID: multivolume, Doc: "An archive is one of several volumes and was not examined, or not to its end."},

@@ -42,6 +42,7 @@ type opening struct {
 	inflate  io.ReadCloser   // kept for the next member; see zipmethod.go
 	scratch  []byte          // see room
 	dicts    int64           // bytes of all dictionaries so far
+	locks    locks
 }
 
 func newOpening(ctx context.Context, cfg Config, p *eml.Part, b *scanners.Budget, yield func(*eml.Part) error) *opening {
@@ -60,7 +61,7 @@ func (o *opening) report(p *eml.Part, check, detail string) {
 		}
 		o.told[key] = true
 	}
-	o.findings = append(o.findings, eml.Finding{Check: check, Part: p, Detail: detail, Unexamined: check != ambiguous})
+	o.findings = append(o.findings, eml.Finding{Check: check, Part: p, Detail: detail, Unexamined: !examined[check]})
 }
 
 // failed reports an error of a decoder, unless the reason is not in the content: then it is

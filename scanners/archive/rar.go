@@ -2,6 +2,7 @@ package archive
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -28,20 +29,16 @@ func openRAR(o *opening) error {
 // not known. It uses rardecode itself because archiver
 // cannot bound the dictionary, for which a file of 254 bytes can ask 4 GiB (CVE-2025-11579).
 func (o *opening) rarAt(off int64) (int64, error) {
-	var rr *rardecode.Reader
-	err := guard(func() (err error) {
-		in := io.NewSectionReader(o.src, off, o.p.Size-off)
-		rr, err = rardecode.NewReader(in, rardecode.MaxDictionarySize(o.cfg.Dictionary))
-		return noEOF(err)
-	})
+	w := &rarWalk{o: o, off: off}
+	err := w.start()
 	for err == nil {
 		var h *rardecode.FileHeader
-		err = guard(func() (err error) { h, err = rr.Next(); return err })
+		h, err = w.next()
 		if err == io.EOF {
-			return o.rarEnd(off), o.fatal()
+			return w.end(), o.fatal()
 		}
 		if err == nil {
-			if fatal := o.rarMember(h, rr); fatal != nil || o.tooDamaged() {
+			if fatal := w.member(h); fatal != nil || o.tooDamaged() {
 				return 0, fatal
 			}
 		}
@@ -49,22 +46,79 @@ func (o *opening) rarAt(off int64) (int64, error) {
 	return 0, o.failed(o.p, err)
 }
 
-// rarMember yields the file that rr has come to.
-func (o *opening) rarMember(h *rardecode.FileHeader, rr io.Reader) error {
+// A rarWalk is the walk over the members of a RAR archive.
+type rarWalk struct {
+	o      *opening
+	off    int64
+	rr     *rardecode.Reader
+	index  int  // of the member that rr has come to, from 1
+	locked bool // the headers too
+	rarKey
+}
+
+// start opens the archive, and looks for the password if its headers are encrypted.
+func (w *rarWalk) start() error {
+	err := w.open("")
+	if !errors.Is(err, rardecode.ErrArchiveEncrypted) {
+		return err
+	}
+	w.locked = true
+	if fatal := w.guess(0); fatal != nil || w.password == "" {
+		return err
+	}
+	return w.open(w.password)
+}
+
+// open opens the archive from its beginning.
+func (w *rarWalk) open(password string) error {
+	w.index = 0
+	return guard(func() (err error) {
+		in := io.NewSectionReader(w.o.src, w.off, w.o.p.Size-w.off)
+		opts := []rardecode.Option{rardecode.MaxDictionarySize(w.o.cfg.Dictionary)}
+		if password != "" {
+			opts = append(opts, rardecode.Password(password))
+		}
+		w.rr, err = rardecode.NewReader(in, opts...)
+		return noEOF(err)
+	})
+}
+
+// next goes to the next member.
+func (w *rarWalk) next() (h *rardecode.FileHeader, err error) {
+	err = guard(func() error { h, err = w.rr.Next(); return err })
+	w.index++
+	return h, err
+}
+
+// end is the offset of the end of the archive; 0 if that is not known.
+func (w *rarWalk) end() int64 {
+	if w.locked {
+		return 0
+	}
+	return w.o.rarEnd(w.off)
+}
+
+// member yields the file that the walk has come to.
+func (w *rarWalk) member(h *rardecode.FileHeader) error {
 	var names nameSet
 	names.addRaw(h.Name, utf8.ValidString(h.Name))
 	if h.Version > 0 {
 		names.add(fmt.Sprintf("%s;%d", h.Name, h.Version)) // an older version of the file
 	}
+	if h.Encrypted && !h.IsDir && !w.tried {
+		if err := w.unlock(h); err != nil {
+			return err
+		}
+	}
 	switch {
 	case h.IsDir:
-		return o.passed()
-	case h.Encrypted:
-		return o.closed(names, encrypted, "encrypted")
+		return w.o.passed()
+	case h.Encrypted && w.password == "":
+		return w.o.closed(names, encrypted, w.o.lockedDetail())
 	case h.LinkType != rardecode.LinkTypeNone && h.PackedSize == 0:
-		return o.closed(names, "", "")
+		return w.o.closed(names, "", "")
 	}
-	_, err := o.member(names, rr)
+	_, err := w.o.member(names, w.rr)
 	return err
 }
 

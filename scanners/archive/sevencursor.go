@@ -212,7 +212,7 @@ func (c *szCursor) folder() (f szFolder) {
 		c.fail("streams of a folder")
 		return f
 	}
-	c.numbers(2 * (f.out - 1))
+	f.binds = c.numbers(2 * (f.out - 1))
 	if packed := in - (f.out - 1); packed != 1 {
 		c.numbers(packed)
 	}

@@ -1,8 +1,10 @@
 package archive
 
 import (
+	"bufio"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -52,9 +54,11 @@ type szHeader struct {
 // A szFolder is a stream of packed members.
 type szFolder struct {
 	coders []szCoder
+	binds  []uint64 // pairs of an input and the output that feeds it
 	sizes  []uint64 // of the output of each coder
 	out    int
 	err    error // why it is not to be opened
+	locked bool  // a method of it is encryption
 }
 
 type szCoder struct {
@@ -69,8 +73,9 @@ type szStreams struct {
 	folders []szFolder
 }
 
-// szHeader reads and bounds the header of the archive at off.
-func (o *opening) szHeader(off int64) (*szHeader, error) {
+// szHeader reads and bounds the header of the archive at off. Without a password what is encrypted has
+// errEncrypted.
+func (o *opening) szHeader(off int64, password string) (*szHeader, error) {
 	raw, end, err := o.szRaw(off)
 	if err != nil || len(raw) == 0 {
 		return &szHeader{end: end}, err
@@ -82,7 +87,7 @@ func (o *opening) szHeader(off int64) (*szHeader, error) {
 		if c.err != nil {
 			return nil, c.err
 		}
-		if raw, err = o.szDecode(off, s); err != nil {
+		if raw, err = o.szDecode(off, s, password); err != nil {
 			return nil, err
 		}
 		c = &szCursor{b: raw}
@@ -91,7 +96,7 @@ func (o *opening) szHeader(off int64) (*szHeader, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	o.szJudge(h.folders)
+	o.szJudge(h.folders, password)
 	h.end = end
 	return h, nil
 }
@@ -125,39 +130,66 @@ func (o *opening) szRaw(off int64) ([]byte, int64, error) {
 }
 
 // szDecode unpacks a packed header. 7-Zip packs it with LZMA, and encrypts it if told to.
-func (o *opening) szDecode(off int64, s *szStreams) ([]byte, error) {
+func (o *opening) szDecode(off int64, s *szStreams, password string) ([]byte, error) {
 	if len(s.folders) != 1 || len(s.sizes) == 0 {
 		return nil, fmt.Errorf("%w: packed header", errCorrupt)
 	}
-	o.szJudge(s.folders)
+	o.szJudge(s.folders, password)
 	f := &s.folders[0]
 	if f.err != nil {
 		return nil, f.err
 	}
-	size, rest := f.sizes[len(f.sizes)-1], uint64(o.p.Size-off-32)
+	order, err := f.order()
+	if err != nil {
+		return nil, fmt.Errorf("packed header: %w", err)
+	}
+	size, rest := f.sizes[order[len(order)-1]], uint64(o.p.Size-off-32)
 	switch {
-	case len(f.coders) != 1:
-		return nil, fmt.Errorf("packed header with %d methods: %w", len(f.coders), errUnsupported)
 	case size > maxSzHeader:
 		return nil, fmt.Errorf("header of %d bytes: %w", size, errTooMany)
 	case s.at > rest || s.sizes[0] > rest-s.at:
 		return nil, fmt.Errorf("%w: packed header", errCorrupt)
 	}
-	in := o.input(off+32+int64(s.at), int64(s.sizes[0]))
 	late := &lateReader{open: func() (io.Reader, error) {
-		switch c := f.coders[0]; c.id {
-		case szCopy:
-			return in, nil
-		case szLZMA:
-			return o.lzma(in, lzmaStream{props: c.props[0], dict: c.dictionary(), size: int64(size), packed: int64(s.sizes[0])})
-		case szLZMA2:
-			return lzma.Reader2Config{DictCap: int(max(min(c.dictionary(), maxSzHeader), lzma.MinDictCap))}.NewReader2(in)
+		r, packed := io.Reader(o.input(off+32+int64(s.at), int64(s.sizes[0]))), s.sizes[0]
+		for _, k := range order {
+			var err error
+			if r, err = o.szCoder(&f.coders[k], r, packed, f.sizes[k], password); err != nil {
+				return nil, err
+			}
+			packed = f.sizes[k]
 		}
-		return nil, fmt.Errorf("packed header: %w", errUnsupported)
+		return r, nil
 	}}
 	raw := make([]byte, size)
-	_, err := io.ReadFull(&decoder{r: late}, raw)
+	_, err = io.ReadFull(&decoder{r: late}, raw)
 	return raw, noEOF(err)
+}
+
+// order is the order in which the methods of a packed header are undone: one, or encryption and one.
+func (f *szFolder) order() ([]int, error) {
+	switch {
+	case len(f.coders) == 1 && f.out == 1:
+		return []int{0}, nil
+	case len(f.coders) == 2 && f.out == 2 && len(f.binds) == 2 && f.binds[0] <= 1 && f.binds[1] == 1-f.binds[0] && len(f.sizes) == 2:
+		return []int{int(f.binds[1]), int(f.binds[0])}, nil
+	}
+	return nil, fmt.Errorf("%d methods: %w", len(f.coders), errUnsupported)
+}
+
+// szCoder undoes one method of a packed header.
+func (o *opening) szCoder(c *szCoder, r io.Reader, packed, size uint64, password string) (io.Reader, error) {
+	switch c.id {
+	case szAES:
+		return szDecrypt(c.props, password, io.LimitReader(r, int64(packed)), size)
+	case szCopy:
+		return r, nil
+	case szLZMA:
+		return o.lzma(bufio.NewReader(r), lzmaStream{props: c.props[0], dict: c.dictionary(), size: int64(size), packed: int64(packed)})
+	case szLZMA2:
+		return lzma.Reader2Config{DictCap: int(max(min(c.dictionary(), maxSzHeader), lzma.MinDictCap))}.NewReader2(r)
+	}
+	return nil, fmt.Errorf("packed header: %w", errUnsupported)
 }
 
 // The methods that are told apart, by their IDs (Methods.txt of 7-Zip).
@@ -175,11 +207,17 @@ const (
 const szPlain = " 03 03030103 0303011b 03030205 03030501 03030805 0a 040108 040202 04f71102 04f71104 "
 
 // szJudge says of each folder why it is not to be opened.
-func (o *opening) szJudge(folders []szFolder) {
+func (o *opening) szJudge(folders []szFolder, password string) {
 	for i := range folders {
 		f := &folders[i]
 		for k, c := range f.coders {
 			dict, err := c.judge()
+			if c.id == szAES {
+				f.locked = true
+				if errors.Is(err, errEncrypted) && password != "" {
+					err = nil
+				}
+			}
 			if c.id == szLZMA && k < len(f.sizes) {
 				dict = min(dict, int64(min(f.sizes[k], 1<<32)))
 			}
@@ -197,6 +235,9 @@ func (o *opening) szJudge(folders []szFolder) {
 func (c *szCoder) judge() (int64, error) {
 	switch c.id {
 	case szAES:
+		if _, err := szKeyOf(c.props); err != nil {
+			return 0, err
+		}
 		return 0, errEncrypted
 	case szLZMA, szPPMd:
 		if len(c.props) != 5 {

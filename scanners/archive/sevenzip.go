@@ -28,7 +28,14 @@ func open7z(o *opening) error {
 // that is not known. Its header is read twice: first here, because the decoder believes every
 // number in it.
 func (o *opening) sevenZipAt(off int64) (int64, error) {
-	h, err := o.szHeader(off)
+	h, password, err := o.szUnlocked(off)
+	if fatal := o.fatal(); fatal != nil {
+		return 0, fatal
+	}
+	if errors.Is(err, errEncrypted) {
+		o.report(o.p, encrypted, o.lockedDetail())
+		return 0, nil
+	}
 	if err != nil {
 		return 0, o.failed(o.p, err)
 	}
@@ -40,7 +47,7 @@ func (o *opening) sevenZipAt(off int64) (int64, error) {
 	}
 	w := szWalk{o: o, h: h, bad: map[int]bool{}}
 	err = guard(func() error {
-		return archiver.SevenZip{}.Extract(o.ctx, io.NewSectionReader(o.src, off, o.p.Size-off), w.member)
+		return archiver.SevenZip{Password: password}.Extract(o.ctx, io.NewSectionReader(o.src, off, o.p.Size-off), w.member)
 	})
 	if w.fatal != nil || err == nil || errors.Is(err, errStop) {
 		return h.end, w.fatal
@@ -84,6 +91,9 @@ func (w *szWalk) yield(f archiver.FileInfo) error {
 		return w.o.closed(names, damaged, "in a stream that is not there")
 	case w.h.folders[h.Stream].err != nil:
 		err := w.h.folders[h.Stream].err
+		if errors.Is(err, errEncrypted) {
+			return w.o.closed(names, encrypted, w.o.lockedDetail())
+		}
 		return w.o.closed(names, checkOf(err), err.Error())
 	case w.bad[h.Stream]:
 		return w.o.closed(names, damaged, "behind damage in the same stream")

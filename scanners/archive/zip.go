@@ -29,6 +29,7 @@ type zipFile struct {
 	listed  int                 // entries of all directories
 	covered []extent            // bytes that belong to entries, in order
 	end     int64               // of the last end record and its comment
+	comment string              // of the archive
 }
 
 // A zipEntry is one place in the archive where a member begins, and all that headers say
@@ -203,6 +204,9 @@ func (z *zipFile) yield() error {
 		offsets = append(offsets, at)
 	}
 	slices.Sort(offsets)
+	if err := z.unlock(); err != nil {
+		return err
+	}
 	for _, at := range offsets {
 		if err := z.entry(z.entries[at]); err != nil || z.o.tooDamaged() {
 			return err

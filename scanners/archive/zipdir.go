@@ -104,6 +104,7 @@ func (z *zipFile) directory(end int64) (bool, error) {
 		found = found || ok
 	}
 	if found {
+		z.readComment(end+zipEndLen, int64(binary.LittleEndian.Uint16(b[20:])))
 		z.end = max(z.end, min(end+zipEndLen+int64(binary.LittleEndian.Uint16(b[20:])), z.o.p.Size))
 	}
 	return found, nil
@@ -239,10 +240,17 @@ func (o *opening) readCentral(in io.Reader) (*zipHeader, error) {
 	}
 	h := &zipHeader{
 		flags: binary.LittleEndian.Uint16(b[8:]), method: binary.LittleEndian.Uint16(b[10:]),
-		crc: binary.LittleEndian.Uint32(b[16:]), name: string(clip(rest[:nameLen])),
+		time: binary.LittleEndian.Uint16(b[12:]), crc: binary.LittleEndian.Uint32(b[16:]), name: string(clip(rest[:nameLen])),
 		packed: int64(binary.LittleEndian.Uint32(b[20:])), size: int64(binary.LittleEndian.Uint32(b[24:])),
 		at: int64(binary.LittleEndian.Uint32(b[42:])), central: true,
 	}
 	h.extra(rest[nameLen : nameLen+extraLen])
 	return h, nil
+}
+
+// readComment reads some of the comment of n bytes at that offset.
+func (z *zipFile) readComment(at, n int64) {
+	b := make([]byte, min(n, maxComment))
+	k, _ := z.o.src.ReadAt(b, at) // what cannot be read has no words
+	z.comment += string(b[:k]) + "\n"
 }

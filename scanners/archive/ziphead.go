@@ -16,6 +16,7 @@ const (
 	zipEncrypted  = 1 << 0
 	zipLZMAEnd    = 1 << 1 // LZMA: the stream has an end marker
 	zipDescriptor = 1 << 3 // sizes and checksum follow the data
+	zipStrong     = 1 << 6 // encrypted by other methods (APPNOTE.TXT 7)
 	zipUTF8       = 1 << 11
 	zipMasked     = 1 << 13 // the directory is encrypted and local headers lie
 )
@@ -32,6 +33,7 @@ const maxZipReadings = 4
 // A zipHeader is what one header, local or central, says about a member.
 type zipHeader struct {
 	flags, method uint16
+	time          uint16 // of MS-DOS
 	crc           uint32
 	packed, size  int64 // negative if unknown
 	name          string
@@ -39,6 +41,7 @@ type zipHeader struct {
 	at            int64  // of the local header; for central ones
 	next          int64  // for local ones of unknown size: bytes up to the next header
 	central       bool
+	aes           zipLock
 }
 
 // zipEntryAt reads the local header at that offset of the part.
@@ -55,7 +58,7 @@ func (o *opening) zipEntryAt(at int64) *zipEntry {
 	}
 	h := &zipHeader{
 		flags: binary.LittleEndian.Uint16(b[6:]), method: binary.LittleEndian.Uint16(b[8:]),
-		crc: binary.LittleEndian.Uint32(b[14:]), name: string(clip(rest[:nameLen])),
+		time: binary.LittleEndian.Uint16(b[10:]), crc: binary.LittleEndian.Uint32(b[14:]), name: string(clip(rest[:nameLen])),
 		packed: int64(binary.LittleEndian.Uint32(b[18:])), size: int64(binary.LittleEndian.Uint32(b[22:])),
 	}
 	h.extra(rest[nameLen:])
@@ -84,6 +87,10 @@ func (h *zipHeader) extra(b []byte) {
 		switch id {
 		case zipExtra64:
 			h.extra64(b[:n])
+		case zipExtraAES:
+			if n >= 7 {
+				h.aes = zipLock{aes: true, version: binary.LittleEndian.Uint16(b), strength: b[4], method: binary.LittleEndian.Uint16(b[5:])}
+			}
 		case zipExtraPath:
 			if n > 5 { // version and checksum of the name, which not all programs check
 				h.path = string(clip(b[5:n]))

@@ -25,11 +25,11 @@ const (
 // zipMember yields one reading of a member, whose data begins at that offset of the part.
 func (o *opening) zipMember(names []string, data int64, h *zipHeader) error {
 	if h.method == zipAES || h.flags&zipMasked != 0 {
-		return o.closed(names, encrypted, "encrypted")
+		return o.zipLocked(names, data, h)
 	}
 	if h.flags&zipEncrypted != 0 {
 		if !o.zipPlain(data, h) {
-			return o.closed(names, encrypted, "encrypted")
+			return o.zipLocked(names, data, h)
 		}
 		o.report(o.p, ambiguous, "a member of a zip archive is marked as encrypted but is not")
 	}

@@ -243,6 +243,9 @@ func decode(payload []byte, v any) error {
 	return nil
 }
 
+// words are scanners.Words.
+type words struct{ Message, Listed [][]byte }
+
 func toBytes(list []string) [][]byte {
 	out := make([][]byte, len(list))
 	for i, s := range list {

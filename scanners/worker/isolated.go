@@ -26,7 +26,12 @@ const (
 	maxMediaType = 1 << 10
 	// maxStarts is how many workers are tried for a job that none has begun.
 	maxStarts = 3
+	// lendAfter is how long a worker waits before another one may work in its place.
+	lendAfter = 20 * time.Millisecond
 )
+
+// errTooManyWait says that no more workers may wait.
+var errTooManyWait = errors.New("too many workers wait for the rest of their messages")
 
 // errNotBegun says that a worker has ended before it began a job.
 var errNotBegun = errors.New("not begun")
@@ -126,6 +131,8 @@ func (t *task) result(last *end) error {
 	more := scanners.Usage{
 		Bytes:   min(max(last.Used.Bytes-t.used.Bytes, 0), lim.Bytes+1),
 		Members: min(max(last.Used.Members-t.used.Members, 0), lim.Members+1),
+		// More than all of it would count as all of it.
+		Guessing: min(max(last.Used.Guessing-t.used.Guessing, 0), lim.PasswordTime),
 	}
 	if err := t.b.Use(more); err != nil {
 		return err
@@ -318,17 +325,39 @@ func (x *isolated) reports(check string) bool {
 	return false
 }
 
+// await waits for the words of the message. A worker that would wait long does not count meanwhile.
+func (t *task) await() (scanners.Words, error) {
+	ctx, cancel := context.WithCancel(t.ctx)
+	defer cancel()
+	known := make(chan scanners.Words, 1)
+	go func() { known <- t.b.Words(ctx) }()
+	select {
+	case w := <-known:
+		return w, nil
+	case <-time.After(lendAfter):
+	}
+	if !t.x.pool.lend() {
+		cancel()
+		return <-known, &scanners.Temporary{Err: errTooManyWait}
+	}
+	defer t.x.pool.regain()
+	return <-known, nil
+}
+
 // answer sends the words of the message.
 func (t *task) answer() error {
 	if t.asked {
 		return t.bad(fmt.Errorf("%w: asks again", errProtocol))
 	}
 	t.asked = true
-	words := t.b.Words(t.ctx)
+	w, err := t.await()
+	if err != nil {
+		return err
+	}
 	if err := t.ctx.Err(); err != nil {
 		return err
 	}
-	if err := t.w.conn.send(kindWords, toBytes(words)); err != nil {
+	if err := t.w.conn.send(kindWords, words{toBytes(w.Message), toBytes(w.Listed)}); err != nil {
 		return t.lost(err)
 	}
 	return nil

@@ -142,7 +142,7 @@ type expansion struct {
 	members map[*eml.Part]int // that were yielded, counted from 1
 	broken  error             // of the socket
 	asked   bool
-	said    []string
+	said    scanners.Words
 }
 
 // run calls the expander, and sends its findings.
@@ -215,19 +215,19 @@ func (x *expansion) used(n int64) error {
 }
 
 // words asks the parent, once.
-func (x *expansion) words(context.Context) []string {
+func (x *expansion) words(context.Context) scanners.Words {
 	if x.asked {
 		return x.said
 	}
 	x.asked = true
 	if x.broken != nil {
-		return nil
+		return x.said
 	}
-	var words [][]byte
+	var said words
 	if x.broken = x.w.conn.send(kindAsk, nil); x.broken == nil {
-		x.broken = x.w.conn.expect(kindWords, &words)
+		x.broken = x.w.conn.expect(kindWords, &said)
 	}
-	x.said = toStrings(words)
+	x.said = scanners.Words{Message: toStrings(said.Message), Listed: toStrings(said.Listed)}
 	return x.said
 }
 

@@ -148,7 +148,7 @@ func init() { //nolint:gochecknoinits // the functions refer to the table
 			return nil, err
 		},
 		"words": func(d *deed) ([]eml.Finding, error) {
-			return []eml.Finding{d.report(d.p, strings.Join(append(d.b.Words(d.ctx), d.b.Words(d.ctx)...), " "))}, nil
+			return []eml.Finding{d.report(d.p, strings.Join(append(d.b.Words(d.ctx).Message, d.b.Words(d.ctx).Message...), " "))}, nil
 		},
 		"fail":     func(d *deed) ([]eml.Finding, error) { return nil, errors.New("I cannot") },
 		"panic":    func(d *deed) ([]eml.Finding, error) { panic("boom") },

@@ -30,6 +30,8 @@ const (
 	// maxJobs is after how many jobs a worker is replaced, and maxCPU after how much processor time.
 	maxJobs = 1000
 	maxCPU  = 5 * time.Minute
+	// lentPerWorker is how many workers may wait for the rest of their messages, besides each that works.
+	lentPerWorker = 16
 )
 
 // Options of a Pool.
@@ -52,6 +54,7 @@ type Pool struct {
 	settings settings
 
 	slots  chan *process // one for each worker; nil: it is to be started
+	lent   chan struct{} // one for each slot that was lent
 	starts chan chan<- started
 	thread sync.WaitGroup
 	ready  ready // what the first worker said
@@ -76,7 +79,7 @@ func New(opt Options) (*Pool, error) {
 	}
 	lim := scanners.NewBudget(opt.Limits, opt.Spool).Limits()
 	pl := &Pool{
-		opt: opt, slots: make(chan *process, opt.Workers), starts: make(chan chan<- started),
+		opt: opt, slots: make(chan *process, opt.Workers), lent: make(chan struct{}, opt.Workers*lentPerWorker), starts: make(chan chan<- started),
 		settings: settings{
 			Config: opt.Config, Memory: opt.Memory, FileSize: lim.Bytes + 1<<20,
 			CPU: maxCPU + lim.ContainerTime, // none that is well comes to that
@@ -163,6 +166,27 @@ func (pl *Pool) give(w *process, fit bool) error {
 	w.close()
 	pl.slots <- nil
 	return w.obituary()
+}
+
+// lend gives the slot of a worker that is about to wait to another one: the rest of a message may be
+// long in coming, and what is awaited may itself need a worker. It reports false if too many wait.
+func (pl *Pool) lend() bool {
+	select {
+	case pl.lent <- struct{}{}:
+		pl.slots <- nil // there is room: a worker is out
+		return true
+	default:
+		return false
+	}
+}
+
+// regain takes a slot for a worker that goes on.
+func (pl *Pool) regain() {
+	if w := <-pl.slots; w != nil {
+		w.kill(errors.New("replaced"))
+		w.close()
+	}
+	<-pl.lent
 }
 
 // Isolate gives the list with all Openers replaced by scanners that run them in workers. Their

@@ -171,7 +171,7 @@ func TestNothingIsWithinAnyBudget(t *testing.T) {
 
 func TestWorkerAsksForWords(t *testing.T) {
 	pl := oneWorker(t)
-	if got := summary(examine(t, pl, "do words\r\n")); strings.Count(got, "words") != 2 {
+	if got := summary(examine(t, pl, "do words\r\n")); strings.Count(got, "some words") != 2 {
 		t.Errorf("got %s, want the words twice", got)
 	}
 }
