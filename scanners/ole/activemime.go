@@ -51,7 +51,7 @@ func (ActiveMime) Expand(ctx context.Context, p *eml.Part, b *scanners.Budget, y
 			continue
 		}
 		streams++
-		if err := f.compressed(io.NewSectionReader(p.Content(), at, p.Size-at)); err != nil {
+		if err := f.compressed(io.NewSectionReader(p.Content(), at, p.Size-at), -1); err != nil {
 			return f.findings, err
 		}
 	}

@@ -115,6 +115,8 @@ func TestOpensDocuments(t *testing.T) {
 		"a name of an installer beside an object": {dir{"\u3f00": "x", "\x01Ole10Native": sized(packedFile("l", "a.exe", "p", "content"))}, []string{`["0S"]  x`, `["l" "a.exe" "p"]  content`}},
 		"slides": {dir{"PowerPoint Document": record(0xf, 1000, record(0, 1, "x")+record(0x10, typeObject, sized(deflated(inner)))) + record(0, typeObject, inner)},
 			[]string{fmt.Sprintf("[]  %.20s", inner), fmt.Sprintf("[]  %.20s", inner)}},
+		"an object without an end": {dir{"PowerPoint Document": record(0x10, typeObject, string(binary.LittleEndian.AppendUint32(nil, 6))+deflated("object")[:len(deflated("object"))-4])}, []string{"[]  object"}},
+		"a damaged picture":        {dir{"Pictures": record(0, 0xf01a, strings.Repeat("x", 48)+"\x00\xfe"+deflated("metafile")[:8])}, []string{"[]  metaf"}},
 		"pictures": {dir{"Pictures": record(0, 0xf01e, "0123456789abcdef\xffpicture") + record(0x10, 0xf01d, strings.Repeat("0123456789abcdef", 2)+"\xffMZ") + "\x00\x00" + record(0, 0xf01a, strings.Repeat("x", 48)+"\x00\xfe"+deflated("metafile"))},
 			[]string{"[]  MZ", "[]  metafile", "[]  picture"}},
 	} {

@@ -99,13 +99,14 @@ func readPacked(r io.Reader) (*packed, bool) {
 		p.add(s)
 		return err == nil
 	}
-	if _, ok := u16(); !ok || !text() || !text() { // a version, the label and the file name
+	version, ok := u16()
+	if !ok || !text() || !text() { // the label and the file name
 		return nil, false
 	}
 	kind, _ := u32()
-	p.embedded = kind>>16 == 3
+	p.embedded = kind == 3<<16
 	n, ok := u32()
-	if !ok || n > maxPackedName {
+	if !ok || version != 2 && !p.embedded || n > maxPackedName {
 		return nil, false
 	}
 	path := make([]byte, n)

@@ -41,7 +41,7 @@ func (f *file) slides(n *node) error {
 		body := io.NewSectionReader(s, at-2+recordHeader, min(size, s.Size()-at+2-recordHeader))
 		switch {
 		case h[0] == 0x10 && isZlib(h[12:]):
-			return f.compressed(io.NewSectionReader(body, 4, body.Size()-4))
+			return f.compressed(io.NewSectionReader(body, 4, body.Size()-4), int64(binary.LittleEndian.Uint32(h[8:])))
 		case bytes.Equal(h[8:16], []byte(magic)):
 			return f.part(nil, body)
 		}
@@ -52,19 +52,38 @@ func (f *file) slides(n *node) error {
 // isZlib reports whether a zlib stream may begin with b (RFC 1950 section 2.2).
 func isZlib(b []byte) bool { return b[0]&0xf == 8 && binary.BigEndian.Uint16(b)%31 == 0 }
 
-// compressed yields what a zlib stream has.
-func (f *file) compressed(r io.Reader) error {
-	z, err := zlib.NewReader(r)
-	if err != nil {
-		f.damaged(fmt.Sprintf("a compressed object: %v", err))
-		return nil
-	}
-	defer z.Close()
-	bad, err := f.output.member(nil, "", z)
-	if bad != nil {
+// compressed yields what a zlib stream has, which is to be of that size. PowerPoint writes some without
+// an end, and all that counts is there.
+func (f *file) compressed(r io.Reader, size int64) error {
+	bad, got, err := f.inflated(r)
+	if bad != nil && got != size {
 		f.damaged(fmt.Sprintf("a compressed object: %v", bad))
 	}
 	return err
+}
+
+// inflated yields what a zlib stream has, as far as it goes: bad is why no further, got how many bytes.
+func (f *file) inflated(r io.Reader) (bad error, got int64, err error) {
+	z, bad := zlib.NewReader(r)
+	if bad != nil {
+		return bad, 0, nil
+	}
+	defer z.Close()
+	n := &counter{r: z}
+	bad, err = f.output.member(nil, "", n)
+	return bad, n.n, err
+}
+
+// A counter counts what is read.
+type counter struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // search calls found with each offset of sig in s.
@@ -150,7 +169,8 @@ func (f *file) picture(s *io.SectionReader, kind uint16, twoHashes bool) error {
 	body := io.NewSectionReader(s, at, max(s.Size()-at, 0))
 	var z [2]byte
 	if k, _ := body.ReadAt(z[:], 0); h[32] == 0 && k == len(z) && isZlib(z[:]) {
-		return f.compressed(body)
+		_, _, err := f.inflated(body) // nothing shows one that is damaged behind where it is
+		return err
 	}
 	return f.part(nil, body)
 }
