@@ -72,6 +72,29 @@ func oddBlank(s string) int {
 	return 0
 }
 
+// blankControls puts blanks in the place of control characters that are not in quotes. That is how a
+// field is read first, for so it is delivered when it is mended; other clients find them in a name or a
+// type.
+func blankControls(s string) string {
+	i := strings.IndexFunc(s, isControl)
+	if i < 0 {
+		return s
+	}
+	b := []byte(s)
+	quoted := strings.Count(s[:i], `"`)%2 == 1
+	for ; i < len(b); i++ {
+		switch {
+		case b[i] == '"':
+			quoted = !quoted
+		case !quoted && isControl(rune(b[i])):
+			b[i] = ' '
+		}
+	}
+	return strings.Trim(string(b), " \t")
+}
+
+func isControl(r rune) bool { return r < ' ' && r != '\t' && r != 0x1b || r == 0x7f }
+
 // plainBlanks puts blank in the place of odd blanks that are not in quotes.
 func plainBlanks(s, blank string) string {
 	var b strings.Builder

@@ -31,7 +31,7 @@ func (p *parser) contentType(part *Part, values []string) []parsedField {
 		return nil
 	}
 	f := &fields[0]
-	if !validType(f.value) {
+	if !validType(f.value) || f.blanked {
 		p.ambiguous(part, "mime/ambiguous-type", "the Content-Type is damaged")
 	}
 	if validType(f.value) || kindOf(f.value) != kindLeaf {

@@ -55,7 +55,7 @@ func (p *parser) otherTypes(part *Part, k kind, fields []parsedField, encodings 
 		if as != kindMultipart {
 			note(as, f.value, "")
 		}
-		if !validType(f.value) {
+		if !validType(f.value) || f.blanked {
 			note(kindLeaf, "text/plain", "") // RFC 2045 section 5.2
 			p.guessedType(f, note)
 		}

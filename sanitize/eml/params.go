@@ -21,6 +21,7 @@ type parsedField struct {
 	params  []param
 	damaged bool // something in it is not what RFC 2045 allows, and clients differ about it
 	over    bool // there were more parameters than the limit
+	blanked bool // the value is so only because control characters are taken for blanks
 
 	alts []parsedField // what clients make of it that take it apart in another way
 	fold bool          // of an alt: it differs from the field in how folds are read, which may well be harmless
@@ -30,7 +31,13 @@ type parsedField struct {
 // the message, folds included. It never gives up: what cannot be read as a parameter is passed
 // over, and damaged is set.
 func parseField(raw string, limit int) parsedField {
-	f := parseOnce(unfoldTo(raw, ""), limit, false)
+	text := unfoldTo(raw, "")
+	f := parseOnce(blankControls(text), limit, false)
+	if f.text != text {
+		alt := parseOnce(text, limit, false)
+		f.blanked = alt.value != f.value
+		f.alts = append(f.alts, alt)
+	}
 	if foldsWithin(raw) { // some drop the blanks of a fold with its line break, or make one of them
 		for _, blank := range []string{"-", " "} {
 			alt := parseOnce(unfoldTo(raw, blank), limit, false)
@@ -38,7 +45,7 @@ func parseField(raw string, limit int) parsedField {
 			f.alts = append(f.alts, alt)
 		}
 	}
-	for _, v := range otherBlanks(f.text) {
+	for _, v := range otherBlanks(text) {
 		f.alts = append(f.alts, parseOnce(v, limit, false))
 	}
 	if strings.IndexByte(f.text, '(') >= 0 {
