@@ -70,7 +70,7 @@ func examine(ctx context.Context, p *eml.Part, b []byte, html bool, broken []*br
 	over := false // it was not read wholly, or must be read in other forms
 	for i := 0; i < len(texts); i++ {
 		pg := newPage(texts[i])
-		pg.xml, pg.disk = mayBeXML(p), isFile(p)
+		pg.xml, pg.disk, pg.data = mayBeXML(p), isFile(p), !html
 		defer pg.done()
 		if how == "" {
 			pg.broken = broken

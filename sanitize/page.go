@@ -20,6 +20,7 @@ type page struct {
 	alien   bool          // one of these, noted or not, is unreadable
 	shown   bool          // a namespace of it is one of those that a browser shows
 	xml     bool          // a client may read it as XML
+	data    bool          // no client takes it for a page unless it is shown
 	disk    bool          // it may be opened from the disk
 	drawing bool          // a drawing or a formula began in it
 	divided bool          // a style element in it was put together
@@ -41,14 +42,14 @@ var pages = sync.Pool{New: func() any { return new(page) }}
 // newPage gives a page that the caller puts back into pages when it is done with it.
 func newPage(b []byte) *page {
 	p := pages.Get().(*page)
-	p.xml, p.disk = false, false
+	p.xml, p.disk, p.data = false, false, false
 	p.reset(b)
 	return p
 }
 
 // reset makes a page of other bytes of it, with the room it has, which are read in the same way.
 func (p *page) reset(b []byte) {
-	*p = page{b: b, xml: p.xml, disk: p.disk, piece: p.piece, marks: p.marks[:0], css: cssText{text: p.css.text, start: p.css.start, end: p.css.end}, image: image{sources: p.image.sources}, tags: tagReader{tag: tag{attrs: p.tags.tag.attrs}}}
+	*p = page{b: b, xml: p.xml, disk: p.disk, data: p.data, piece: p.piece, marks: p.marks[:0], css: cssText{text: p.css.text, start: p.css.start, end: p.css.end}, image: image{sources: p.image.sources}, tags: tagReader{tag: tag{attrs: p.tags.tag.attrs}}}
 	p.tags.b = b
 }
 
@@ -266,7 +267,7 @@ func (p *page) tag(t *tag) (end int) {
 	p.images()
 	name := p.local(t.name)
 	p.drawing = p.drawing || string(name) == "svg" || string(name) == "math"
-	if !e.safe || string(name) != "style" {
+	if !e.safe || string(name) != "style" || p.data && !p.shown { // the last as Word has them, by the thousand
 		return t.end
 	}
 	css := span{t.end, p.styleEnd(t.end)}
