@@ -163,16 +163,25 @@ func (o *opening) input(off, n int64) *bufio.Reader {
 // consumed is where in the container the reader of the last input has come to.
 func (o *opening) consumed() int64 { return o.window.off - int64(o.in.Buffered()) }
 
-// trailer looks at what follows the end of all that a format knows of. Zeros are padding; all
-// else becomes a member, because another program may start there.
+// trailer looks at what follows the end of all that a format knows of. Zeros are padding, and so is a
+// line end; all else becomes a member, because another program may start there.
 func (o *opening) trailer(off int64) error {
 	off, err := o.skipZeros(off)
-	if err != nil || off >= o.p.Size {
+	if err != nil || off >= o.p.Size || o.isLineEnd(off) {
 		return err
 	}
 	o.report(o.p, ambiguous, "data behind the end")
 	_, err = o.member(nil, o.input(off, o.p.Size-off))
 	return err
+}
+
+// isLineEnd reports whether a line end is all there is from off on. Programs that take a file for text
+// add one: Word documents on the web have it.
+func (o *opening) isLineEnd(off int64) bool {
+	var b [3]byte
+	n, _ := o.src.ReadAt(b[:], off)
+	end := string(b[:n])
+	return end == "\n" || end == "\r\n"
 }
 
 // skipZeros is the offset of the first byte from off on that is not zero.
