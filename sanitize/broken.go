@@ -16,7 +16,7 @@ type brokenPage struct {
 	by     eml.Wrapping
 	breaks eml.Breaks
 	marks  []mark // by their places here; of what is active only
-	places int    // how many were found, the others too; some of them twice
+	places int    // how many were found, the others too; some of them twice, so there are no more
 	work   int    // what it takes to read all of it
 	pieced int    // how many bytes were put together to be read again
 	limit  int    // for each of both; it is that of the page, which is smaller
@@ -71,7 +71,7 @@ func (k *brokenPage) follow(p *page, r construct) {
 	} else {
 		k.add(p.marks[r.marks:], added, p.work-r.work)
 	}
-	k.whole = k.whole || p.divided || k.places > maxMarks/2 || k.work > k.limit || k.pieced > k.limit
+	k.whole = k.whole || p.divided || k.places > maxMarks || k.work > k.limit || k.pieced > k.limit
 }
 
 // add takes over marks that stand so many bytes further on here.

@@ -172,6 +172,9 @@ func TestLargePiecesAreReadAsAWhole(t *testing.T) {
 		{"escape", "<p>\x1b(B" + strings.Repeat("x", 2000), 0},
 		{"many charsets", strings.Repeat("<meta charset=utf-8>", 1000), 2},
 		{"another charset late", strings.Repeat("<meta charset=utf-8>", 1000) + "<meta charset=utf-7>", 0},
+		{"not many marks", strings.Repeat("<script>", maxMarks), 2},
+		{"not many marks in styles", strings.Repeat("<style>.c { background: url(http://a/b) }</style><p class=c>", maxMarks*9/10), 2},
+		{"marks that breaks divide", strings.Repeat("<style>a{b:xexpression(go())}</style><p onclick=go()>", maxMarks/2-1), 2},
 		{"many marks", strings.Repeat("<script>", maxMarks+1), 0},
 	} {
 		if got := checkBrokenPages(t, tt.in); got != tt.pieced {
