@@ -137,7 +137,7 @@ func Rename(p *eml.Part, name string) []eml.Edit {
 	if isNamed(p.Names, SafeName) && programTypes[p.MediaType] == "" {
 		return nil
 	}
-	media := p.MediaType
+	media := holding(p.MediaType)
 	if isOpaque(media) {
 		_, ext := worstName(p.Names)
 		if _, runs := refused[ext]; runs {
@@ -150,7 +150,20 @@ func Rename(p *eml.Part, name string) []eml.Edit {
 // isOpaque reports whether an entity can be of another type: one that holds entities cannot, and
 // the text of a message would be shown no more.
 func isOpaque(media string) bool {
-	return !strings.HasPrefix(media, "multipart/") && !strings.HasPrefix(media, "message/") && media != "text/plain" && media != "text/html"
+	return !holdsEntities(media) && media != "text/plain" && media != "text/html"
+}
+
+func holdsEntities(media string) bool {
+	return strings.HasPrefix(media, "multipart/") || strings.HasPrefix(media, "message/") || media == "multipart"
+}
+
+// holding is the type itself, or the whole of it where only half is there and clients find parts all
+// the same.
+func holding(media string) string {
+	if media == "multipart" {
+		return "multipart/mixed"
+	}
+	return media
 }
 
 // neutralType is the media type by which no client opens anything.
@@ -162,8 +175,8 @@ const neutralType = "application/octet-stream"
 func Mangle(p *eml.Part) []eml.Edit {
 	p = p.Carrier()
 	media := neutralType
-	if strings.HasPrefix(p.MediaType, "multipart/") || strings.HasPrefix(p.MediaType, "message/") {
-		media = p.MediaType
+	if holdsEntities(p.MediaType) {
+		media = holding(p.MediaType)
 	}
 	if isNamed(p.Names, MangledName) && p.MediaType == media {
 		return nil
