@@ -16,7 +16,9 @@ import (
 type Files struct{}
 
 // Checks are all checks that Expand may report.
-func (Files) Checks() []eml.Check { return []eml.Check{damagedCheck, encryptedCheck} }
+func (Files) Checks() []eml.Check {
+	return append([]eml.Check{damagedCheck, encryptedCheck}, openedChecks...)
+}
 
 // Scan finds nothing: all that is to be said about a compound file is said by Expand.
 func (Files) Scan(context.Context, *eml.Part) ([]eml.Finding, error) { return nil, nil }
@@ -106,7 +108,9 @@ func (f *file) storage(n *node, names []string) error {
 		return err
 	}
 	if e := f.c.encryption(n, f.read); e != nil {
-		f.report(encrypted, "a document that needs a password ("+e.Kind+")")
+		if err := f.unlock(e); err != nil {
+			return err
+		}
 	}
 	if isProject(n) {
 		return f.project(n)

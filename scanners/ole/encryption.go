@@ -122,9 +122,12 @@ func wordIsEncrypted(r io.Reader) bool {
 	return err == nil && binary.LittleEndian.Uint16(fib[10:])&0x0100 != 0
 }
 
+// encryptedToken is that of an encrypted presentation (MS-PPT 2.3.2).
+const encryptedToken = 0xf3d1c4df
+
 // slidesAreEncrypted looks at the token of the CurrentUserAtom.
 func slidesAreEncrypted(r io.Reader) bool {
 	var atom [16]byte
 	_, err := io.ReadFull(r, atom[:])
-	return err == nil && binary.LittleEndian.Uint32(atom[12:]) == 0xf3d1c4df
+	return err == nil && binary.LittleEndian.Uint32(atom[12:]) == encryptedToken
 }

@@ -35,11 +35,11 @@ type output struct {
 	findings []eml.Finding
 }
 
-// report adds a finding, once. All but one mean that something was not seen.
+// report adds a finding, once. All but those in examined mean that something was not seen.
 func (o *output) report(check, detail string) {
 	told := func(f eml.Finding) bool { return f.Check == check && f.Detail == detail }
 	if len(o.findings) < maxFindings && !slices.ContainsFunc(o.findings, told) {
-		o.findings = append(o.findings, eml.Finding{Check: check, Part: o.p, Detail: detail, Unexamined: check != rtfAmbiguous})
+		o.findings = append(o.findings, eml.Finding{Check: check, Part: o.p, Detail: detail, Unexamined: !examined[check]})
 	}
 }
 

@@ -28,6 +28,11 @@ func (f *file) slides(n *node) error {
 	if !whole {
 		f.damaged("the sectors of a presentation")
 	}
+	return f.objects(s)
+}
+
+// objects is slides for the content of the stream.
+func (f *file) objects(s *io.SectionReader) error {
 	sig := []byte{byte(typeObject & 0xff), typeObject >> 8}
 	return f.search(s, sig, func(at int64) error {
 		h := make([]byte, recordHeader+8)
