@@ -127,6 +127,9 @@ func (s *fieldScanner) unquoted() (value string, others, soft []string) {
 		others = append(others, value)
 		value = strings.TrimRight(value[:i], " \t") // a trailing comment
 	}
+	if i := strings.LastIndexByte(value, '('); i > 0 && strings.HasSuffix(value, ")") {
+		others = append(others, strings.TrimRight(value[:i], " \t")) // to those who take the first one for a part of the value
+	}
 	if i := strings.IndexAny(value, " \t\","); i >= 0 {
 		s.odd = true // clients end the value there, or do not
 		others = append(others, value[:i])
