@@ -136,11 +136,14 @@ func (d *richText) object(at int64) error {
 
 // picture yields the picture in the destination that begins there if it is something else.
 func (d *richText) picture(at int64) error {
+	if d.tooMuch() {
+		return nil
+	}
 	head := make([]byte, headOfPicture)
 	r := &hexReader{w: d.words(at), sum: sha256.New()}
 	n, _ := io.ReadFull(r, head) // an error of reading comes again
-	if d.left -= r.w.at - at; isPicture(head[:n]) || d.left < 0 {
-		return nil // the whole of them is read for the second time here
+	if d.left -= r.w.at - at; isPicture(head[:n]) {
+		return nil
 	}
 	r = &hexReader{w: d.words(at), sum: sha256.New()}
 	err := d.reading(r, d.piece)

@@ -187,6 +187,9 @@ const (
 // readings calls take with the data of the destination that begins at an offset, in each reading that
 // differs from those before.
 func (d *richText) readings(at int64, take func(*io.SectionReader, *hexReader) error) error {
+	if d.tooMuch() {
+		return nil
+	}
 	var seen [][sha256.Size]byte
 	first := &hexReader{}
 	for groups := range groupWays {
@@ -206,8 +209,7 @@ func (d *richText) readings(at int64, take func(*io.SectionReader, *hexReader) e
 			if err != nil {
 				return err
 			}
-			if d.left -= r.w.at - at; d.left < 0 {
-				d.report(rtfDamaged, "objects in one another that may be read in too many ways")
+			if d.left -= r.w.at - at; d.tooMuch() {
 				return nil
 			}
 			if len(seen) > 1 {
@@ -217,6 +219,14 @@ func (d *richText) readings(at int64, take func(*io.SectionReader, *hexReader) e
 		}
 	}
 	return nil
+}
+
+// tooMuch reports whether no more may be read for objects, and says so.
+func (d *richText) tooMuch() bool {
+	if d.left < 0 {
+		d.report(rtfDamaged, "objects in one another that may be read in too many ways")
+	}
+	return d.left < 0
 }
 
 // reading decodes the data of a destination in one way.

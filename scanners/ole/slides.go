@@ -16,6 +16,8 @@ const (
 	typeFirstPic = 0xf01a
 	typeLastPic  = 0xf02a
 
+	// placeCost is how many bytes of the budget it costs to look closer at a place: honest files have few.
+	placeCost = 64
 	// maxWindow is how much of a stream is looked at at a time.
 	maxWindow = 64 << 10
 )
@@ -108,6 +110,9 @@ func (o *output) search(s *io.SectionReader, sig []byte, found func(at int64) er
 				break
 			}
 			at += i
+			if err := o.b.Take(placeCost); err != nil {
+				return err
+			}
 			if err := found(start + int64(at)); err != nil {
 				return err
 			}
