@@ -19,6 +19,7 @@ type page struct {
 	charset []string      // what the page says of itself
 	alien   bool          // one of these, noted or not, is unreadable
 	shown   bool          // a namespace of it is one of those that a browser shows
+	styled  bool          // and one that has style elements
 	xml     bool          // a client may read it as XML
 	data    bool          // no client takes it for a page unless it is shown
 	disk    bool          // it may be opened from the disk
@@ -267,7 +268,7 @@ func (p *page) tag(t *tag) (end int) {
 	p.images()
 	name := p.local(t.name)
 	p.drawing = p.drawing || string(name) == "svg" || string(name) == "math"
-	if !e.safe || string(name) != "style" || p.data && !p.shown { // the last as Word has them, by the thousand
+	if !e.safe || string(name) != "style" || p.data && !p.styled { // the last as Word has them, by the thousand
 		return t.end
 	}
 	css := span{t.end, p.styleEnd(t.end)}
@@ -428,17 +429,26 @@ func (p *page) namespace(a attr) bool {
 	if !strings.HasPrefix(string(p.lower(span{a.name.start, min(a.name.end, a.name.start+5)})), "xmlns") {
 		return false
 	}
-	if p.shown {
+	if p.shown && p.styled {
 		return true
 	}
 	name := p.word(a)
 	for _, s := range shownNamespaces {
-		p.shown = p.shown || bytes.Contains(name, s)
+		if bytes.Contains(name, s) {
+			p.shown = true
+			p.styled = p.styled || string(s) != mathML
+		}
 	}
 	return true
 }
 
-var shownNamespaces = [][]byte{[]byte("/xhtml"), []byte("/svg"), []byte("/mathml"), []byte("/xsl/transform"), []byte("&")}
+// shownAs notes that something may make any page of data.
+func (p *page) shownAs(page bool) { p.shown, p.styled = p.shown || page, p.styled || page }
+
+// mathML has no style elements; all documents of OpenDocument declare it.
+const mathML = "/mathml"
+
+var shownNamespaces = [][]byte{[]byte("/xhtml"), []byte("/svg"), []byte(mathML), []byte("/xsl/transform"), []byte("&")}
 
 // styleElement examines the content of a style element, which has character references in SVG and in XML,
 // and in HTML has none. It reports what style reports.

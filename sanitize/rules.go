@@ -246,7 +246,7 @@ func (p *page) stylesheet(t *tag) {
 	}
 	if !css || types != 1 {
 		p.mark(checkLink, t.name.start+1)
-		p.shown = p.shown || !isPlainFile(p.b[href.start:href.end])
+		p.shownAs(!isPlainFile(p.b[href.start:href.end]))
 	} else if isRemote(p.b[href.start:href.end]) {
 		p.mark(checkRemoteStyle, href.start)
 	}
@@ -283,7 +283,7 @@ func (p *page) declaration(i int) (end int) {
 	b := p.b[i:]
 	if hasPrefixFold(b, "ATTLIST") || hasPrefixFold(b, "ENTITY") && !harmlessEntity(b[len("ENTITY"):]) {
 		p.mark(checkSVG, i)
-		p.shown = p.shown || makesPage(b)
+		p.shownAs(makesPage(b))
 	}
 	if !hasPrefixFold(b, "ENTITY") {
 		return i + len("ATTLIST")
