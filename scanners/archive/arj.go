@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ const (
 // An arjHeader is what stands before a file.
 type arjHeader struct {
 	flags, method, kind byte
+	modifier            byte // of the password
 	packed, size        int64
 	crc                 uint32
 	name                string
@@ -82,7 +84,7 @@ func (o *opening) arjHeader(off int64) (*arjHeader, error) {
 		return nil, errCorrupt
 	}
 	h := &arjHeader{
-		flags: b[4], method: b[5], kind: b[6], crc: binary.LittleEndian.Uint32(b[20:]),
+		flags: b[4], method: b[5], kind: b[6], modifier: b[7], crc: binary.LittleEndian.Uint32(b[20:]),
 		packed: int64(binary.LittleEndian.Uint32(b[12:])), size: int64(binary.LittleEndian.Uint32(b[16:])),
 	}
 	h.name, _, _ = strings.Cut(string(b[first:]), "\x00")
@@ -108,23 +110,40 @@ func (o *opening) arjMember(h *arjHeader) error {
 	switch {
 	case h.kind == arjDirectory || h.kind == arjLabel:
 		return o.passed()
-	case h.flags&arjGarbled != 0:
-		return o.closed(names, encrypted, errEncrypted.Error())
 	case h.flags&(arjVolume|arjContinued) != 0:
 		return o.closed(names, multivolume, errVolume.Error())
 	}
-	in := o.input(h.data, min(h.packed, max(o.p.Size-h.data, 0)))
-	var r io.Reader
-	switch h.method {
-	case 0:
-		r = in
-	case 1, 2, 3:
-		r = lzh.New(in, lzh.ARJ, h.size)
-	case 4:
-		r = lzh.New(in, lzh.ARJ4, h.size)
-	default:
+	var password []byte
+	if h.flags&arjGarbled != 0 {
+		var err error
+		if password, err = o.arjPassword(h); err != nil {
+			return err
+		}
+		if password == nil {
+			return o.closed(names, encrypted, o.lockedDetail())
+		}
+	}
+	r := o.arjReader(h, password)
+	if r == nil {
 		return o.closed(names, unsupported, fmt.Sprintf("method %d", h.method))
 	}
 	_, err := o.member(names, newChecked(r, h.size, &h.crc))
 	return err
+}
+
+// arjReader unpacks a file, which is garbled if there is a password; nil if that is not supported.
+func (o *opening) arjReader(h *arjHeader, password []byte) io.Reader {
+	in := o.input(h.data, min(h.packed, max(o.p.Size-h.data, 0)))
+	if len(password) > 0 {
+		in = bufio.NewReader(&arjGarble{r: in, password: password, modifier: h.modifier})
+	}
+	switch h.method {
+	case 0:
+		return in
+	case 1, 2, 3:
+		return lzh.New(in, lzh.ARJ, h.size)
+	case 4:
+		return lzh.New(in, lzh.ARJ4, h.size)
+	}
+	return nil
 }

@@ -141,3 +141,27 @@ func TestFindsThePasswordInTheCommentOfAnArchive(t *testing.T) {
 	r.wantMember(t, "letter.txt", letter)
 	r.wantChecks(t, inMessage)
 }
+
+// BenchmarkPasswords is what one wrong password costs. (Those of zip are in package zipcrypt.)
+func BenchmarkPasswords(b *testing.B) {
+	key := szKey{cycles: 19, salt: []byte("salt")}
+	b.Run("7z", func(b *testing.B) {
+		for b.Loop() {
+			key.derive("wrong")
+		}
+	})
+	for _, name := range []string{"rar3-comment-hpsw.rar", "rar5-hpsw.rar"} {
+		content, err := os.ReadFile(filepath.Join(corpus, "archives/rarfile", name))
+		if err != nil {
+			b.Skip("the corpus of archives is not there")
+		}
+		b.Run(name, func(b *testing.B) {
+			o := newOpening(b.Context(), Config{}.withDefaults(), part(b, name, content), nil, nil)
+			for b.Loop() {
+				if ok, _ := (&rarWalk{o: o}).opens("wrong", 0); ok {
+					b.Fatal("a wrong password opens it")
+				}
+			}
+		})
+	}
+}

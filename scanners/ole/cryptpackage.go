@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/xml"
+	"fmt"
 	"hash"
 	"io"
 )
@@ -191,9 +192,8 @@ func (k *agileKey) plain(f *file, e *Encryption) error {
 func (f *file) openPackage(e *Encryption, decrypt func(i uint32, data []byte) []byte) error {
 	s := e.Stream("EncryptedPackage")
 	var head [packageHead]byte
-	if _, err := s.ReadAt(head[:], 0); err != nil {
-		f.damaged("EncryptedPackage is too short")
-		return nil
+	if n, err := s.ReadAt(head[:], 0); n < len(head) {
+		return f.failed(fmt.Errorf("EncryptedPackage: %w", err))
 	}
 	size := binary.LittleEndian.Uint64(head[:])
 	r := &packageReader{r: io.NewSectionReader(s, packageHead, s.Size()-packageHead), decrypt: decrypt}

@@ -85,12 +85,9 @@ func xorKeyOf(p []byte) uint16 {
 func xorArray(p []byte, k uint16) (a [16]byte) {
 	half := [2]byte{byte(k), byte(k >> 8)}
 	for i := range a {
-		b := byte(0)
-		switch {
-		case i < len(p):
+		b := xorPad[max(i-len(p), 0)]
+		if i < len(p) {
 			b = p[i]
-		default:
-			b = xorPad[i-len(p)]
 		}
 		a[i] = bits.RotateLeft8(b^half[i%2], -1)
 	}

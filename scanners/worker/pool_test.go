@@ -176,6 +176,45 @@ func TestWorkerAsksForWords(t *testing.T) {
 	}
 }
 
+// A message may be long in coming, and a sender may see to it: its worker is not missed meanwhile.
+func TestWorkerThatWaitsForWordsLendsItsPlace(t *testing.T) {
+	pl := oneWorker(t)
+	var waiting []*eml.Spool
+	var done sync.WaitGroup
+	for range 3 {
+		s := eml.NewSpool(eml.SpoolOptions{})
+		waiting = append(waiting, s)
+		io.WriteString(s, "Subject: some words\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: application/x; name=n\r\n\r\ndo words\r\n\r\n--b\r\n\r\n")
+		done.Go(func() {
+			defer s.Close()
+			list := pl.Isolate([]scanners.Named{{Name: "test", Scanner: misbehaver{}}, {Name: "seen", Scanner: seen{}}})
+			run := scanners.NewSet(scanners.Options{}, list...).Start(t.Context())
+			m, _, err := eml.Parse(t.Context(), &eml.Envelope{}, s, eml.Limits{}, run.Add)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer m.Close()
+			run.Message(m)
+			if got := summary(run.Wait()); !strings.Contains(got, "some words") {
+				t.Errorf("got %s, want the words", got)
+			}
+		})
+	}
+	for range 5 {
+		wantGood(t, pl)
+	}
+	for _, s := range waiting {
+		io.WriteString(s, "the end\r\n--b--\r\n")
+		s.CloseWrite(nil)
+	}
+	done.Wait()
+	wantGood(t, pl)
+	if n := len(pl.lent); n > 0 || len(pl.slots) != 1 {
+		t.Errorf("%d places are lent, and %d there, want none and 1", n, len(pl.slots))
+	}
+}
+
 // Whatever a decoder does to its process, it is a failure for that message, and the next one has
 // another worker.
 func TestWorkerMayDie(t *testing.T) {
