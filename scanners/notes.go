@@ -11,39 +11,51 @@ import (
 const (
 	// maxNotesOf is how many members of one container are looked at for passwords of the others, and
 	// maxNote how many bytes of each.
-	maxNotesOf, maxNote = 50, 4 << 10
+	maxNotesOf, maxNote = 50, 1 << 10
 )
 
-// notes are what members of a container say that may be a password of other members: texts and names.
+// notes are the members of a container that may say a password of other members: texts, and whatever
+// has a name that may be one. They are read when somebody asks, which is seldom.
 type notes struct {
 	mu    sync.Mutex
-	parts int
-	words candidates
+	parts []note
 }
 
-// take reads a member.
+// A note is a member and how it begins, if it is a text.
+type note struct {
+	part *eml.Part
+	text []byte
+}
+
+// take keeps what a member says.
 func (n *notes) take(m *eml.Part) {
 	isText := m.Is("text") || strings.HasPrefix(m.MediaType, "text/")
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.parts >= maxNotesOf || !isText && !m.Is("container") {
+	if len(n.parts) >= maxNotesOf || !isText && !m.Is("container") {
 		return
 	}
-	n.parts++
-	for _, name := range m.Names {
-		n.words.name(name)
-	}
+	var b []byte
 	if isText {
-		b := make([]byte, min(maxNote, m.Size))
+		b = make([]byte, min(maxNote, m.Size))
 		k, _ := m.Content().ReadAt(b, 0) // what cannot be read has no words
-		n.words.content(m, b[:k])
+		b = b[:k]
 	}
+	n.parts = append(n.parts, note{m, b})
 }
 
+// list is the words of all notes.
 func (n *notes) list() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.words.list()
+	var c candidates
+	for _, p := range n.parts {
+		for _, name := range p.part.Names {
+			c.name(name)
+		}
+		c.content(p.part, p.text)
+	}
+	return c.list()
 }
 
 // A text is that of the message which a run examines, once it is known.
