@@ -283,6 +283,7 @@ var foundClassOf = map[string]string{
 	"calendar/charset": "unexamined", "calendar/ambiguous": "ambiguous", "calendar/damaged": "damaged",
 	"card": "active", "card/limit": "unexamined", "card/charset": "unexamined", "card/ambiguous": "ambiguous", "card/damaged": "damaged",
 	"page": "deceptive", "page/remote-image": "active", "page/remote-style": "active", "page/remote-hint": "active", "page/web-bug": "active", "pdf": "active", "office": "macro",
+	"pdf/encrypted": "encrypted", "pdf/password-in-message": "encrypted", "pdf/password-known": "encrypted", "pdf/password-listed": "encrypted", "pdf/damaged": "damaged", "pdf/limit": "unexamined",
 	"archive": "archive", "archive/encrypted": "encrypted", "crypto": "encrypted", "crypto/damaged": "damaged", "signed": "other",
 	"hidden": "damaged", "ole": "damaged", "mime": "ambiguous", "mime/partial": "elsewhere", "mime/external-body": "elsewhere",
 	"mime/limit-depth": "unexamined", "mime/limit-parts": "unexamined", "mime/limit-readings": "unexamined",

@@ -17,6 +17,7 @@ import (
 	"rastel/scanners/flatxml"
 	"rastel/scanners/ole"
 	"rastel/scanners/onenote"
+	"rastel/scanners/pdf"
 	"rastel/scanners/script"
 	"rastel/scanners/worker"
 )
@@ -39,6 +40,7 @@ func builtin(cfg *Config) []scanners.Named {
 		{Name: "activemime", Scanner: ole.ActiveMime{}},
 		{Name: "flatxml", Scanner: flatxml.Scanner{}},
 		{Name: "onenote", Scanner: onenote.Scanner{}},
+		{Name: "pdf", Scanner: pdf.Documents{}},
 		{Name: "archive", Scanner: archive.New(archive.Config{})},
 		{Name: "uuencode", Scanner: scanners.UUEncode{}},
 		{Name: "yenc", Scanner: scanners.YEnc{}},

@@ -28,6 +28,7 @@ var floor = map[string][]string{
 	"rastel/scanners/flatxml":                 {"rastel/sanitize/eml", "rastel/scanners"}, // documents that are XML throughout
 	"rastel/scanners/ole":                     {"rastel/sanitize/eml", "rastel/scanners"}, // compound files, for more than one scanner
 	"rastel/scanners/onenote":                 {"rastel/sanitize/eml", "rastel/scanners"}, // notebooks, which are a format of their own
+	"rastel/scanners/pdf":                     {"rastel/sanitize/eml", "rastel/scanners"}, // documents that hold files and scripts
 	"rastel/scanners/script":                  {"rastel/sanitize/eml", "rastel/scanners"}, // what scripts and shortcuts do, in words
 	"rastel/scanners/worker":                  {"rastel/sanitize/eml", "rastel/scanners"}, // expanders in processes of their own
 	"rastel/policy":                           {"rastel/sanitize/eml", "rastel/scanners"},
