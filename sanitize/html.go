@@ -27,7 +27,7 @@ func (HTML) Checks() []eml.Check { return htmlChecks[:] }
 // Scan examines one leaf.
 func (s HTML) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
 	html := isHTML(p)
-	if !p.Leaf() || !html && !isXML(p) {
+	if !p.Leaf() || !html && !isXML(p) || isForm(p) {
 		return nil, nil
 	}
 	if p.Size > s.Config.htmlSize() {
@@ -113,6 +113,12 @@ func (p *page) count(marks *tally) {
 	if p.over {
 		marks[checkLimit]++
 	}
+}
+
+// isForm reports whether a part is a form in a PDF document (XFA), as the reader of those says. Such
+// forms have elements like "script" and rich text in XHTML, and no browser opens them.
+func isForm(p *eml.Part) bool {
+	return p.Member() && p.Parent.Type == "pdf" && p.MediaType == "application/vnd.adobe.xdp+xml"
 }
 
 // isXML reports whether a browser shows the part, if its elements are of HTML or a drawing. Most

@@ -15,6 +15,8 @@ const (
 	maxWants = 100_000
 	// maxNames is how many names of one file are kept, and maxName how many bytes of one, from its end.
 	maxNames, maxName = 16, 4 << 10
+	// formType is the media type of forms (XFA 3.3), by which who looks at pages knows them.
+	formType = "application/vnd.adobe.xdp+xml"
 	// maxScripts is how many different scripts are told from others.
 	maxScripts = 100_000
 )
@@ -355,7 +357,7 @@ func (o *opening) addScript(r io.Reader) error {
 		}
 		_, _ = s.Seek(0, io.SeekStart)
 	}
-	_, err := io.Copy(o.scripts, o.b.Reader(o.ctx, o.p, r))
+	_, err := o.copy(o.scripts, r)
 	if err = o.broken("a script", err); err != nil {
 		return err
 	}
@@ -364,13 +366,13 @@ func (o *opening) addScript(r io.Reader) error {
 }
 
 // yieldScripts yields all scripts as one member: an honest form may have thousands of them. It has no
-// name, for nobody can save it and run it as that.
+// name and no type, for nobody can save it and run it as a program.
 func (o *opening) yieldScripts() error {
 	if o.scripts == nil || o.scripts.Size() == 0 {
 		return nil
 	}
 	o.scripts.CloseWrite(nil)
-	return o.member("scripts", nil, "text/javascript", o.scripts.NewReader())
+	return o.member("scripts", nil, "", o.scripts.NewReader())
 }
 
 // streams yields the streams that are wanted, and those that are by their content.
@@ -414,7 +416,7 @@ func (o *opening) stream(e *entry, dict value) error {
 	}
 	if names, ok := o.wants[want{e.num, roleForm}]; ok {
 		wanted = true
-		if err := o.file(e, dict, "a form", names, "text/xml"); err != nil {
+		if err := o.file(e, dict, "a form", names, formType); err != nil {
 			return err
 		}
 	}
@@ -483,7 +485,7 @@ func (o *opening) scriptStream(e *entry, dict value) error {
 
 // carve yields a stream that begins like a program, an archive or a document, whatever it is said to be.
 func (o *opening) carve(e *entry, dict value, l *Lock) error {
-	head := make([]byte, carveHead)
+	head := o.buf[:]
 	r, err := o.decoded(e, dict, l, false)
 	if err != nil {
 		return fatal(err)

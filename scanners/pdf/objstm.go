@@ -3,6 +3,8 @@ package pdf
 import (
 	"io"
 	"slices"
+
+	"rastel/sanitize/eml"
 )
 
 // maxIndex is how many bytes of the table at the beginning of an object stream are read.
@@ -68,11 +70,16 @@ func (o *opening) keepText(e *entry, dict value) (start, size int64, err error) 
 		o.texts = o.b.Spool()
 	}
 	start = o.texts.Size()
-	size, err = io.Copy(o.texts, o.b.Reader(o.ctx, o.p, r))
+	size, err = o.copy(o.texts, r)
 	if _, e := o.texts.Write([]byte("\n")); e != nil && err == nil {
 		err = e
 	}
 	return start, size, err
+}
+
+// copy copies what r gives to a spool.
+func (o *opening) copy(s *eml.Spool, r io.Reader) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{s}, struct{ io.Reader }{o.b.Reader(o.ctx, o.p, r)}, o.buf[:])
 }
 
 // objectsAt adds the objects in the text of an object stream.

@@ -6,10 +6,14 @@
 package pdf
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"path"
+	"slices"
+	"strings"
 
 	"rastel/sanitize/eml"
 	"rastel/scanners"
@@ -46,12 +50,30 @@ func (Documents) Checks() []eml.Check {
 // Scan finds nothing: all that is to be said about a document is said by Expand.
 func (Documents) Scan(context.Context, *eml.Part) ([]eml.Finding, error) { return nil, nil }
 
-// Opens reports whether p is a PDF document.
-func (Documents) Opens(p *eml.Part) bool { return p.Type == "pdf" }
+// maxHeader is where the header of a document begins at the latest (PDF 1.7, implementation note 13).
+const maxHeader = 1024
+
+// Opens reports whether p may be a PDF document, whatever else it is: readers ask for the header only,
+// and skip what is before it. Of archives, in which a document may be at the beginning, those that are
+// called one.
+func (Documents) Opens(p *eml.Part) bool {
+	if p.Type == "pdf" {
+		return true
+	}
+	if !p.Leaf() || p.Is("container") && !isLabelled(p) {
+		return false
+	}
+	return bytes.Contains(p.Head(maxHeader), []byte("%PDF-"))
+}
+
+// isLabelled reports whether a part is called a PDF document.
+func isLabelled(p *eml.Part) bool {
+	return strings.HasSuffix(p.MediaType, "pdf") || slices.ContainsFunc(p.Names, func(n string) bool { return strings.EqualFold(path.Ext(n), ".pdf") })
+}
 
 // Expand yields the files that are in the document in p, its scripts as one text, and its forms.
 func (Documents) Expand(ctx context.Context, p *eml.Part, b *scanners.Budget, yield func(*eml.Part) error) ([]eml.Finding, error) {
-	if p.Type != "pdf" {
+	if !(Documents{}).Opens(p) {
 		return nil, nil
 	}
 	o := &opening{ctx: ctx, p: p, b: b, yield: yield, wants: map[want][]string{}, told: map[string]bool{}}
@@ -81,6 +103,7 @@ type opening struct {
 	texts   *eml.Spool
 	scripts *eml.Spool
 	pool    inflaters
+	buf     [carveHead]byte   // for copies and beginnings
 	wants   map[want][]string // what objects are wanted for, and their names
 	queue   []want            // all of them, in order
 

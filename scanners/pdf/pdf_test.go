@@ -289,6 +289,18 @@ func TestHybrid(t *testing.T) {
 	open(t, b.Bytes()).want(t, []string{": hybrid\n"})
 }
 
+// TestOpensDocumentsInDisguise opens what is something else by its first bytes.
+func TestOpensDocumentsInDisguise(t *testing.T) {
+	content := attached(nil).String()
+	for name, head := range map[string]string{"picture": "\xff\xd8\xff\xe0\x00\x10JFIF", "program": "MZ\x90\x00\x03\x00\x00\x00\x04", "text": "GIF89a"} {
+		t.Run(name, func(t *testing.T) { open(t, []byte(head+content)).want(t, inAttached) })
+	}
+	open(t, []byte("PK\x03\x04"+content)).want(t, nil)
+	if !(Documents{}).Opens(&eml.Part{Type: "pdf"}) {
+		t.Error("a document is not opened")
+	}
+}
+
 func TestTooManyFilters(t *testing.T) {
 	b := newBuilder()
 	b.stream(5, "/Type/EmbeddedFile/Filter["+strings.Repeat("/AHx", 9)+"]", "00>")

@@ -415,10 +415,7 @@ func (d *document) index() {
 // all are all versions of an object, as indices of entries, in the order of the file.
 func (d *document) all(num uint32) []int32 {
 	first := sort.Search(len(d.byNum), func(i int) bool { return d.entries[d.byNum[i]].num >= num })
-	last := first
-	for last < len(d.byNum) && d.entries[d.byNum[last]].num == num {
-		last++
-	}
+	last := first + sort.Search(len(d.byNum)-first, func(i int) bool { return d.entries[d.byNum[first+i]].num > num })
 	return d.byNum[first:last]
 }
 

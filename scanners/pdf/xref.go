@@ -10,7 +10,7 @@ import (
 
 // follow reads all tables, and adds the objects that only they know of.
 func (d *document) follow(open func(*entry) (io.Reader, error), tick func() error) error {
-	f := &follower{d: d, open: open, seen: map[int64]bool{}, tick: tick}
+	f := &follower{d: d, c: newCursor(d.file.r, d.file.size), open: open, seen: map[int64]bool{}, tick: tick}
 	for i := range d.trailers {
 		if err := f.trailer(d.trailers[i].off); err != nil {
 			return err
@@ -34,6 +34,7 @@ func (d *document) follow(open func(*entry) (io.Reader, error), tick func() erro
 // A follower reads tables.
 type follower struct {
 	d    *document
+	c    *cursor // for tables; that of the document goes where they lead
 	open func(*entry) (io.Reader, error)
 	tick func() error
 	seen map[int64]bool // where tables were read
@@ -75,11 +76,11 @@ func (f *follower) table(off int64) error {
 		d.limit("more than 1000 cross-reference tables")
 		return nil
 	}
-	d.file.seek(off)
+	f.c.seek(off)
 	var text []byte
-	t := d.file.token(&text, maxKeyword)
+	t := f.c.token(&text, maxKeyword)
 	if t.kind == tokenKeyword && hasPrefix(text, "xref") {
-		d.file.seek(t.off + int64(len("xref")))
+		f.c.seek(t.off + int64(len("xref")))
 		return f.sections(t.off)
 	}
 	i, err := f.object(off, -1)
@@ -94,13 +95,13 @@ func (f *follower) sections(off int64) error {
 	d := f.d
 	var text []byte
 	for {
-		first, count := d.file.token(&text, maxKeyword), d.file.token(&text, maxKeyword)
+		first, count := f.c.token(&text, maxKeyword), f.c.token(&text, maxKeyword)
 		if first.kind == tokenKeyword && hasPrefix(text, "trailer") {
-			d.file.seek(first.off + int64(len("trailer")))
+			f.c.seek(first.off + int64(len("trailer")))
 			break
 		}
 		if first.kind != tokenInt || count.kind != tokenInt {
-			return d.spend(d.file, off)
+			return d.spend(f.c, off)
 		}
 		for i := int64(0); i < count.num; i++ {
 			more, err := f.line(first.num + i)
@@ -113,8 +114,8 @@ func (f *follower) sections(off int64) error {
 		}
 		text = text[:0]
 	}
-	at := d.file.off()
-	if err := d.spend(d.file, off); err != nil {
+	at := f.c.off()
+	if err := d.spend(f.c, off); err != nil {
 		return err
 	}
 	if len(d.trailers) < maxTrailers && !d.knowsTrailer(at) {
@@ -135,7 +136,7 @@ func (d *document) knowsTrailer(off int64) bool {
 // line reads one line of a table: an offset, a generation, and n for an object. Of anything else it
 // takes nothing.
 func (f *follower) line(num int64) (bool, error) {
-	c := f.d.file
+	c := f.c
 	var text []byte
 	off := c.token(&text, maxKeyword)
 	if off.kind != tokenInt {
@@ -151,10 +152,7 @@ func (f *follower) line(num int64) (bool, error) {
 	if text[0] != 'n' {
 		return true, nil
 	}
-	back := c.off()
-	err := f.place(off.num, num)
-	c.seek(back)
-	return true, err
+	return true, f.place(off.num, num)
 }
 
 // place takes note of an object that is said to be at an offset.
@@ -263,25 +261,9 @@ func (f *follower) stream(i int) error {
 	if err := d.load(&e, &o); err != nil {
 		return err
 	}
-	dict := o.value()
-	f.next(dict)
-	var width [3]int
-	n := 0
-	for w := range dict.get("W").items {
-		if n < 3 {
-			width[n] = int(clamp(w.int(0), 8))
-			n++
-		}
-	}
-	var index []int64
-	for v := range dict.get("Index").items {
-		index = append(index, v.int(0))
-	}
-	if len(index) < 2 {
-		index = []int64{0, clamp(dict.get("Size").int(0), 1<<32-1)}
-	}
-	row := make([]byte, width[0]+width[1]+width[2])
-	if n < 3 || len(row) == 0 {
+	f.next(o.value())
+	width, index := layout(o.value())
+	if width[0]+width[1]+width[2] == 0 {
 		return nil
 	}
 	r, err := f.open(&e)
@@ -289,23 +271,54 @@ func (f *follower) stream(i int) error {
 		return fatal(err)
 	}
 	for ; len(index) >= 2; index = index[2:] {
-		for k := int64(0); k < index[1]; k++ {
-			if _, err := io.ReadFull(r, row); err != nil {
-				return fatal(err)
-			}
-			kind, off := int64(1), field(row[width[0]:width[0]+width[1]])
-			if width[0] > 0 {
-				kind = field(row[:width[0]])
-			}
-			if kind != 1 {
-				continue
-			}
-			if err := f.place(off, index[0]+k); err != nil {
-				return err
-			}
+		if more, err := f.rows(r, width, index[0], index[1]); err != nil || !more {
+			return err
 		}
 	}
 	return nil
+}
+
+// layout is how a cross-reference stream is divided: the widths of its fields, and which objects are in
+// it. The widths are 0 if it does not say.
+func layout(dict value) (width [3]int, index []int64) {
+	n := 0
+	for w := range dict.get("W").items {
+		if n < 3 {
+			width[n] = int(clamp(w.int(0), 8))
+			n++
+		}
+	}
+	if n < 3 {
+		width = [3]int{}
+	}
+	for v := range dict.get("Index").items {
+		index = append(index, v.int(0))
+	}
+	if len(index) < 2 {
+		index = []int64{0, clamp(dict.get("Size").int(0), 1<<32-1)}
+	}
+	return width, index
+}
+
+// rows reads the rows of count objects from the first one on. It reports whether there are more.
+func (f *follower) rows(r io.Reader, width [3]int, first, count int64) (bool, error) {
+	row := make([]byte, width[0]+width[1]+width[2])
+	for k := int64(0); k < count; k++ {
+		if _, err := io.ReadFull(r, row); err != nil {
+			return false, fatal(err)
+		}
+		kind := int64(1)
+		if width[0] > 0 {
+			kind = field(row[:width[0]])
+		}
+		if kind != 1 {
+			continue
+		}
+		if err := f.place(field(row[width[0]:width[0]+width[1]]), first+k); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // field is a number of several bytes.
