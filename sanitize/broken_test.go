@@ -71,6 +71,7 @@ func checkBrokenPage(t testing.TB, p *eml.Part, k *brokenPage) {
 		t.Fatal(err)
 	}
 	pg := newPage(b.Bytes())
+	pg.xml, pg.disk = mayBeXML(p), isFile(p)
 	defer pg.done()
 	if err := pg.examine(t.Context()); err != nil {
 		t.Fatal(err)

@@ -52,11 +52,10 @@ func Clean(p *eml.Part) ([]eml.Edit, error) {
 		media = p.MediaType // of an attachment, which is saved as it is
 	}
 	write, label := cleanWriter(p, "")
-	fields := contentType(p, media, label)
 	if len(p.Names) > 0 && mayBeXML(p) { // what is written is HTML, which is no XML
-		fields = append(contentType(p, "text/html", label), dispositionField(p, newName(p.Names, ".html"))...)
+		return writeAnew(p, contentType(p, "text/html", label), dispositionField(p, newName(p.Names, ".html")), write)
 	}
-	return writeAnew(p, fields, write)
+	return writeAnew(p, contentType(p, media, label), nil, write)
 }
 
 // cleanWriter gives what writes a part anew, with top at the beginning of its body, and in which
@@ -79,13 +78,13 @@ func Text(p *eml.Part) ([]eml.Edit, error) {
 	if !isPage(p) || p.Member() {
 		return nil, fmt.Errorf("write part %s anew: %w", p.ID, ErrNotHTML)
 	}
-	fields := contentType(p, "text/plain", "utf-8")
+	var disposition []byte
 	if len(p.Names) > 0 {
-		fields = append(fields, dispositionField(p, newName(p.Names, ".txt"))...)
+		disposition = dispositionField(p, newName(p.Names, ".txt"))
 	} else if p.Disposition != "" {
-		fields = append(fields, "Content-Disposition: inline\r\n"...)
+		disposition = []byte("Content-Disposition: inline\r\n")
 	}
-	return writeAnew(p, fields, textWriter(p, ""))
+	return writeAnew(p, contentType(p, "text/plain", "utf-8"), disposition, textWriter(p, ""))
 }
 
 // newName is the name of a page that is something else now, with its new extension.
@@ -104,21 +103,22 @@ func contentType(p *eml.Part, media, charset string) []byte {
 	return append(b, "\r\n"...)
 }
 
-// writeAnew replaces the content of a part by what write writes, in quoted-printable, and the fields
-// that are given.
-func writeAnew(p *eml.Part, fields []byte, write func(io.Writer) error) ([]eml.Edit, error) {
+// writeAnew replaces the content of a part by what write writes, in quoted-printable, its Content-Type
+// field, and its Content-Disposition unless that is nil.
+func writeAnew(p *eml.Part, fields, disposition []byte, write func(io.Writer) error) ([]eml.Edit, error) {
 	prefix, err := bodyPrefix(p)
 	if err != nil {
 		return nil, fmt.Errorf("write part %s anew: %w", p.ID, err)
 	}
-	fields = append(fields, "Content-Transfer-Encoding: quoted-printable\r\n"...)
+	// In that order, which is that of a page that needs no new disposition when it is written once more.
+	fields = append(append(fields, "Content-Transfer-Encoding: quoted-printable\r\n"...), disposition...)
 	if p.Header.Count("MIME-Version") == 0 && isMessage(p) {
 		fields = append([]byte("MIME-Version: 1.0\r\n"), fields...)
 	}
 	var old []eml.Field
 	for _, f := range p.Header.Fields {
 		if f.Is("Content-Type") || f.Is("Content-Transfer-Encoding") || f.Is("Content-Length") || f.Is("Content-MD5") ||
-			f.Is("Content-Disposition") && bytes.Contains(fields, []byte("Content-Disposition:")) {
+			f.Is("Content-Disposition") && disposition != nil {
 			old = append(old, f)
 		}
 	}
