@@ -20,6 +20,7 @@ type page struct {
 	alien   bool          // one of these, noted or not, is unreadable
 	shown   bool          // a namespace of it is one of those that a browser shows
 	styled  bool          // and one that has style elements
+	spaces  []string      // of data, the prefixes that stand for one of the latter, "" for none
 	xml     bool          // a client may read it as XML
 	data    bool          // no client takes it for a page unless it is shown
 	disk    bool          // it may be opened from the disk
@@ -268,7 +269,7 @@ func (p *page) tag(t *tag) (end int) {
 	p.images()
 	name := p.local(t.name)
 	p.drawing = p.drawing || string(name) == "svg" || string(name) == "math"
-	if !e.safe || string(name) != "style" || p.data && !p.styled { // the last as Word has them, by the thousand
+	if !e.safe || string(name) != "style" || p.data && !p.isStyled(t.name) { // the last as Word has them, by the thousand
 		return t.end
 	}
 	css := span{t.end, p.styleEnd(t.end)}
@@ -429,21 +430,59 @@ func (p *page) namespace(a attr) bool {
 	if !strings.HasPrefix(string(p.lower(span{a.name.start, min(a.name.end, a.name.start+5)})), "xmlns") {
 		return false
 	}
-	if p.shown && p.styled {
+	if p.shown && p.styled && !p.data {
 		return true
 	}
 	name := p.word(a)
 	for _, s := range shownNamespaces {
 		if bytes.Contains(name, s) {
 			p.shown = true
-			p.styled = p.styled || string(s) != mathML
+			if string(s) != mathML {
+				p.styled = true
+				p.addSpace(a.name)
+			}
 		}
 	}
 	return true
 }
 
+// anySpace stands in spaces for all prefixes.
+const anySpace = "*"
+
+// maxSpaces is how many prefixes are told apart, and how many bytes of one are looked at.
+const maxSpaces = 40
+
+// addSpace notes the prefix that a declaration such as xmlns:a is of.
+func (p *page) addSpace(declaration span) {
+	_, prefix, _ := bytes.Cut(p.b[declaration.start:declaration.end], []byte(":"))
+	switch {
+	case slices.Contains(p.spaces, string(prefix)):
+	case len(p.spaces) >= maxSpaces || len(prefix) > maxSpaces:
+		p.spaces = append(p.spaces[:0], anySpace)
+	default:
+		p.spaces = append(p.spaces, string(prefix))
+	}
+}
+
+// isStyled reports whether an element of data may be in a namespace that has style elements: its prefix
+// stands for one somewhere, or something may make a page of anything.
+func (p *page) isStyled(name span) bool {
+	if !p.styled || len(p.spaces) == 0 || slices.Contains(p.spaces, anySpace) {
+		return p.styled
+	}
+	prefix, local, ok := bytes.Cut(p.b[name.start:name.end], []byte(":"))
+	if !ok {
+		prefix = nil
+	}
+	return bytes.IndexByte(local, ':') >= 0 || slices.Contains(p.spaces, string(prefix))
+}
+
 // shownAs notes that something may make any page of data.
-func (p *page) shownAs(page bool) { p.shown, p.styled = p.shown || page, p.styled || page }
+func (p *page) shownAs(page bool) {
+	if page {
+		p.shown, p.styled, p.spaces = true, true, append(p.spaces[:0], anySpace)
+	}
+}
 
 // mathML has no style elements; all documents of OpenDocument declare it.
 const mathML = "/mathml"
