@@ -44,6 +44,7 @@ var floor = map[string][]string{
 	"rastel/contrib/rig":                      {}, // the real servers for tests; knows nothing of rastel
 	"rastel/contrib/e2e":                      {"rastel/contrib/rig"},
 	"rastel/contrib/browser":                  {}, // the real browser for tests; knows nothing of rastel
+	"rastel/contrib/rig/bombs":                {}, // measures a program; knows nothing of rastel
 	"rastel/contrib/rig/demo":                 {"rastel/contrib/rig"},
 }
 
