@@ -145,6 +145,8 @@ func formatOf(word string) format {
 		return openARJ
 	case "flash":
 		return openFlash
+	case "cab":
+		return openCab
 	}
 	return nil
 }

@@ -51,6 +51,7 @@ func (o *opening) embeddable() []embeddable {
 	return []embeddable{
 		{rarMagic, o.isRAR, func(off int64) error { _, err := o.rarAt(off); return err }},
 		{sevenZipMagic, o.isSevenZip, func(off int64) error { _, err := o.sevenZipAt(off); return err }},
+		{cabMagic, o.isCab, o.embeddedCabs},
 		{"PK\x03\x04", o.isZipMember, func(off int64) error { return o.zip(off, false) }},
 	}
 }

@@ -55,6 +55,8 @@ func TestOpensEveryFormat(t *testing.T) {
 		{"2.lzh", lhaOf(2, "letter.txt", letter), "letter.txt"},
 		{"3.lzh", lhaOf(3, "letter.txt", letter), "letter.txt"},
 		{"a.arj", arjOf("letter.txt", letter, 0), "letter.txt"},
+		{"a.cab", cabMaker{method: cabMSZip}.of(t, file{"letter.txt", letter}), "letter.txt"},
+		{"lzx.cab", cabMaker{method: lzxMethod}.of(t, file{"letter.txt", letter}), "letter.txt"},
 		{"a.swf", swfOf(t, letter), "a.swf"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -120,7 +122,7 @@ func TestReportsWhatIsNotSupported(t *testing.T) {
 	for name, content := range map[string][]byte{
 		"deflate64": fixture(t, "method-deflate64.zip"),
 		"ppmd":      fixture(t, "method-ppmd.zip"),
-		"cab":       []byte("MSCF\x00\x00\x00\x00 and so on"),
+		"cab":       []byte("ISc(\x00\x00\x00\x00 and so on"),
 		"wim":       []byte("MSWIM\x00\x00\x00 and so on"),
 		"old rar":   []byte("RE~^ and so on, and so on, and so on"),
 	} {

@@ -37,6 +37,9 @@ func FuzzExpand(f *testing.F) {
 	f.Add(compress(f, archiver.Zlib{}, []byte(letter)))
 	f.Add(compress(f, archiver.Sz{}, []byte(letter)))
 	f.Add(swfOf(f, letter))
+	for _, m := range []cabMaker{{}, {method: cabMSZip, reserve: 4}, {method: lzxMethod}, {method: cabMSZip, flags: cabHasNext, first: cabToNext, last: true}} {
+		f.Add(m.of(f, file{"a", letter}, file{"b", "x"}))
+	}
 	for level := range byte(4) {
 		f.Add(lhaOf(level, "a", letter))
 	}
