@@ -34,6 +34,7 @@ var magics = []magic{
 	{257, "ustar", "tar"}, {0, "070701", "cpio"}, {0, "070702", "cpio"}, {0, "070707", "cpio"},
 	{0, "!<arch>\n", "ar"}, {0, "\xed\xab\xee\xdb", "rpm"}, {0, "MSCF", "cab"}, {0, "ISc(", "cab"},
 	{7, "**ACE**", "ace"}, {20, "\xdc\xa7\xc4\xfd", "zoo"}, {0, "\x1f\x9d", "compress"}, {0, "\xff\x06\x00\x00sNaPpY", "snappy"},
+	{0, "SZDD\x88\xf0\x27\x33", "szdd"}, {0, "SZ \x88\xf0\x27\x33\xd1", "szdd"}, {0, "KWAJ\x88\xf0\x27\xd1", "kwaj"},
 	{0, "xar!", "xar"}, {0, "vhdxfile", "vhdx"}, {0, "conectix", "vhd"}, {0, "KDMV", "vmdk"}, {0, "QFI\xfb", "qcow"}, {0, "encrcdsa", "dmg"}, {0, "MSWIM\x00\x00\x00", "wim"},
 	{0, "\x78\x9f\x3e\x22", "tnef"},                                                // MS-OXTNEF 2.1.3.1
 	{0, "\x00\x05\x16\x00", "applesingle"}, {0, "\x00\x05\x16\x07", "appledouble"}, // RFC 1740 appendix A

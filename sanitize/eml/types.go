@@ -16,7 +16,7 @@ var Types = map[string][]string{
 	"rar": {"container", "archive"}, "tar": {"container", "archive"}, "cpio": {"container", "archive"},
 	"ar": {"container", "archive"}, "rpm": {"container", "archive"}, "cab": {"container", "archive"},
 	"arj": {"container", "archive"}, "lha": {"container", "archive"}, "ace": {"container", "archive"},
-	"zoo": {"container", "archive"}, "compress": {"container", "archive"}, "snappy": {"container", "archive"}, "xar": {"container", "archive"},
+	"zoo": {"container", "archive"}, "compress": {"container", "archive"}, "snappy": {"container", "archive"}, "szdd": {"container", "archive"}, "kwaj": {"container", "archive"}, "xar": {"container", "archive"},
 	"iso": {"container", "image-of-disk"}, "vhd": {"container", "image-of-disk"}, "vhdx": {"container", "image-of-disk"},
 	"udf": {"container", "image-of-disk"}, "dmg": {"container", "image-of-disk"}, "wim": {"container", "image-of-disk"},
 	"img": {"container", "image-of-disk"}, "vmdk": {"container", "image-of-disk"}, "qcow": {"container", "image-of-disk"},

@@ -147,6 +147,12 @@ func formatOf(word string) format {
 		return openFlash
 	case "cab":
 		return openCab
+	case "chm":
+		return openCHM
+	case "szdd":
+		return openSZDD
+	case "kwaj":
+		return openKWAJ
 	}
 	return nil
 }

@@ -57,6 +57,9 @@ func TestOpensEveryFormat(t *testing.T) {
 		{"a.arj", arjOf("letter.txt", letter, 0), "letter.txt"},
 		{"a.cab", cabMaker{method: cabMSZip}.of(t, file{"letter.txt", letter}), "letter.txt"},
 		{"lzx.cab", cabMaker{method: lzxMethod}.of(t, file{"letter.txt", letter}), "letter.txt"},
+		{"a.chm", help(file{"letter.txt", letter}).of(), "letter.txt"},
+		{"letter.tx_", szddOf('t', letter), "letter.txt"},
+		{"a.kwj", kwajOf(kwajStored, len(letter), []byte(letter)), "letter.txt"},
 		{"a.swf", swfOf(t, letter), "a.swf"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -37,6 +37,11 @@ func FuzzExpand(f *testing.F) {
 	f.Add(compress(f, archiver.Zlib{}, []byte(letter)))
 	f.Add(compress(f, archiver.Sz{}, []byte(letter)))
 	f.Add(swfOf(f, letter))
+	f.Add(help(file{"a", letter}, file{"b", "x"}).of())
+	f.Add(szddOf('t', letter))
+	for method := range uint16(4) {
+		f.Add(kwajOf(method, len(letter), lzssOf(letter, basicStart)))
+	}
 	for _, m := range []cabMaker{{}, {method: cabMSZip, reserve: 4}, {method: lzxMethod}, {method: cabMSZip, flags: cabHasNext, first: cabToNext, last: true}} {
 		f.Add(m.of(f, file{"a", letter}, file{"b", "x"}))
 	}

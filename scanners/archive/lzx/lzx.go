@@ -66,6 +66,7 @@ type Decoder struct {
 	e8      int32 // the size of the file for the targets of calls; 0 if they are as they were
 	kind    int   // of the block
 	left    int   // bytes of the block
+	last    bool  // a match may go on behind the end
 	odd     bool  // a byte of padding follows the block
 	recent  [3]uint32
 	mainLen [literals + 8*maxSlots]uint8
@@ -96,6 +97,15 @@ func (d *Decoder) Reset() {
 	d.recent = [3]uint32{1, 1, 1}
 	clear(d.mainLen[:])
 	clear(d.lenLen[:])
+}
+
+// DecodeLast decodes the last frame, which may go on behind the end of dst: help files fill it up with
+// what is not told.
+func (d *Decoder) DecodeLast(dst, src []byte) error {
+	d.last = true
+	err := d.Decode(dst, src)
+	d.last = false
+	return err
 }
 
 // Decode decodes the next frame, all of src, to dst, which is no longer than the window. After an
@@ -272,7 +282,9 @@ func (d *Decoder) run(n int) error {
 			}
 			length += more
 		}
-		length += minMatch
+		if length += minMatch; d.last {
+			length = min(length, n)
+		}
 		offset := int(d.offset((sym - literals) >> 3))
 		if length > n || offset <= 0 || offset > min(end-n, len(d.window)) || d.in.over() {
 			return ErrDamaged
