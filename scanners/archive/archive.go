@@ -149,6 +149,8 @@ func formatOf(word string) format {
 		return openCab
 	case "chm":
 		return openCHM
+	case "wim":
+		return openWIM
 	case "szdd":
 		return openSZDD
 	case "kwaj":

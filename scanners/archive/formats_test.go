@@ -60,6 +60,7 @@ func TestOpensEveryFormat(t *testing.T) {
 		{"a.chm", help(file{"letter.txt", letter}).of(), "letter.txt"},
 		{"letter.tx_", szddOf('t', letter), "letter.txt"},
 		{"a.kwj", kwajOf(kwajStored, len(letter), []byte(letter)), "letter.txt"},
+		{"lzx.wim", fixture(t, "lzx.wim"), "letter.txt"},
 		{"a.swf", swfOf(t, letter), "a.swf"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -126,7 +127,7 @@ func TestReportsWhatIsNotSupported(t *testing.T) {
 		"deflate64": fixture(t, "method-deflate64.zip"),
 		"ppmd":      fixture(t, "method-ppmd.zip"),
 		"cab":       []byte("ISc(\x00\x00\x00\x00 and so on"),
-		"wim":       []byte("MSWIM\x00\x00\x00 and so on"),
+		"wim":       []byte("WLPWM\x00\x00\x00 and so on"),
 		"old rar":   []byte("RE~^ and so on, and so on, and so on"),
 	} {
 		r := expand(t, content, scanners.BudgetLimits{})

@@ -9,7 +9,7 @@ import (
 // their first bytes.
 var others = []struct{ magic, name string }{
 	{"\x89LZO\x00\r\n\x1a\n", "lzop"}, {"ALZ\x01", "alz"}, {"EGGA", "egg"}, {"SIT!", "StuffIt"}, {"StuffIt (c)1997", "StuffIt"},
-	{"7kSt", "zpaq"}, {"RZIP", "rzip"}, {"LRZI", "lrzip"},
+	{"WLPWM\x00\x00\x00", "pipable WIM"}, {"7kSt", "zpaq"}, {"RZIP", "rzip"}, {"LRZI", "lrzip"},
 	{"UHA\x06", "uha"}, {"\x1f\x1e", "pack"}, {"\x1f\xa0", "compress -H"}, {"hsqs", "squashfs"},
 }
 
