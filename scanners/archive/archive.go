@@ -149,6 +149,8 @@ func formatOf(word string) format {
 		return openCab
 	case "chm":
 		return openCHM
+	case "xar":
+		return openXAR
 	case "wim":
 		return openWIM
 	case "szdd":

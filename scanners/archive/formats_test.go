@@ -61,6 +61,7 @@ func TestOpensEveryFormat(t *testing.T) {
 		{"letter.tx_", szddOf('t', letter), "letter.txt"},
 		{"a.kwj", kwajOf(kwajStored, len(letter), []byte(letter)), "letter.txt"},
 		{"lzx.wim", fixture(t, "lzx.wim"), "letter.txt"},
+		{"a.pkg", xarOf(t, xarTOC("letter.txt", "octet-stream", 0, len(letter), len(letter)), []byte(letter)), "dir/letter.txt"},
 		{"a.swf", swfOf(t, letter), "a.swf"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

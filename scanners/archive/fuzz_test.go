@@ -38,6 +38,8 @@ func FuzzExpand(f *testing.F) {
 	f.Add(compress(f, archiver.Sz{}, []byte(letter)))
 	f.Add(swfOf(f, letter))
 	f.Add(help(file{"a", letter}, file{"b", "x"}).of())
+	f.Add(xarOf(f, xarTOC("letter.txt", "x-gzip", 0, 10, 10), []byte(letter)))
+	f.Add(xarOf(f, xarTOC("letter.txt", "octet-stream", 0, len(letter), len(letter)), []byte(letter)))
 	f.Add(szddOf('t', letter))
 	for method := range uint16(4) {
 		f.Add(kwajOf(method, len(letter), lzssOf(letter, basicStart)))
