@@ -261,16 +261,21 @@ func checkStyles(t testing.TB, in, css string) {
 	}
 }
 
-// htmlSeeds are pages to begin with.
-func htmlSeeds(f *testing.F) {
+// htmlPages passes the test pages.
+func htmlPages(f *testing.F, add func(string)) {
 	files, _ := filepath.Glob("../testdata/html/*.html")
 	for _, name := range files {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(string(b))
+		add(string(b))
 	}
+}
+
+// htmlSeeds are pages to begin with.
+func htmlSeeds(f *testing.F) {
+	htmlPages(f, func(s string) { f.Add(s) })
 	for _, s := range []string{
 		`<b><p>1<i></b>2<table><tr><td><a>3<table>4</a></table>5`,
 		`<style>@media x{a{b:c}}</style><p style="color:red;w:e\78p(">`,

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/net/html"
@@ -13,19 +12,23 @@ import (
 const (
 	// textRoom is how much of a long text is read at once.
 	textRoom = 64 << 10
-	// maxToken is how many bytes a tag, a comment or a style sheet may have; of a longer one
-	// nothing is left but, of a style sheet, its beginning. A picture within an attribute is what
-	// needs room.
+	// maxToken is how many bytes a tag, a document type or a style sheet may have; of a longer one nothing is
+	// left but, of a style sheet, its beginning. A picture within an attribute is what needs room.
 	maxToken = 4 << 20
+	// firstRead is how much of a page is read at first, readRoom how much then.
+	firstRead, readRoom = 4 << 10, 64 << 10
 )
 
-// A tokenReader reads HTML token by token, by golang.org/x/net/html, in memory that does not
-// depend on its size. It is for those who write what they read anew, so that it does not matter
-// what another reader takes for a tag: of what they leave out nothing comes through.
+// A tokenReader reads HTML token by token, as the tokenizer of golang.org/x/net/html does (which is tested
+// against it), in memory that does not depend on its size. It is for those who write what they read
+// anew, so that it does not matter what another reader takes for a tag: of what they leave out nothing
+// comes through.
 type tokenReader struct {
-	r   io.Reader // what follows the tokenizer's buffer
-	z   *html.Tokenizer
-	err error // that of r; nil at its end
+	r     io.Reader
+	ended bool  // all of r is read
+	err   error // that of r; nil at its end
+	buf   []byte
+	pos   int // in buf, behind what was read last
 
 	kind  html.TokenType
 	el    *htmlElement // of a tag; otherElement if its name is not known
@@ -34,10 +37,11 @@ type tokenReader struct {
 	text  []byte       // of a text with character references decoded, or a document type; good until the next call
 	has   byteKind     // the kinds of what is in a text
 
-	in      *htmlElement // whose raw text is read; otherElement outside of one
-	goes    bool         // the raw text began before
-	room    int          // how much a token may have at once
-	carried []byte       // the end of a piece of text, which belongs to the next; nil but behind one
+	in     *htmlElement // whose raw text is read; otherElement outside of one
+	raw    bool         // more of it may follow
+	given  bool         // some of it was read
+	goes   bool         // the raw text began before
+	script scriptText
 }
 
 // A tagAttr is an attribute of a start tag. Its value has its character references decoded, and is good
@@ -49,74 +53,225 @@ type tagAttr struct {
 }
 
 func newTokenReader(r io.Reader) *tokenReader {
-	t := &tokenReader{r: r, in: otherElement}
-	t.restart(html.NewTokenizer(r), textRoom)
-	return t
+	return &tokenReader{r: r, in: otherElement}
 }
 
-func (t *tokenReader) restart(z *html.Tokenizer, room int) {
-	t.z = z
-	t.setRoom(room)
-}
+// rest is what was read of the page and is in no token yet.
+func (t *tokenReader) rest() []byte { return t.buf[t.pos:] }
 
-// setRoom sets how much the next token may have at once.
-func (t *tokenReader) setRoom(n int) {
-	t.room = n
-	t.z.SetMaxBuf(n)
+// more reads more of the page, so that rest is longer and somewhere else. It reports false if there is no
+// more, or room bytes are there already.
+func (t *tokenReader) more(room int) bool {
+	old := t.rest()
+	left := len(old)
+	if t.ended || left >= room {
+		return false
+	}
+	size := cap(t.buf)
+	switch {
+	case size == 0:
+		size = firstRead
+	case size < readRoom || size > 4*readRoom && left < readRoom:
+		size = 2 * readRoom
+	case 2*left > size:
+		size *= 2
+	}
+	if size != cap(t.buf) {
+		t.buf = make([]byte, size)
+	}
+	t.buf, t.pos = t.buf[:size], 0
+	copy(t.buf, old)
+	n, err := io.ReadFull(t.r, t.buf[left:])
+	t.buf = t.buf[:left+n]
+	if err != nil {
+		t.ended = true
+		if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.err = err
+		}
+	}
+	return n > 0
 }
 
 // next reads the next token: a start tag (never html.SelfClosingTagToken, as in HTML a slash means
 // nothing), an end tag, a text or a document type. It reports false at the end.
 func (t *tokenReader) next() bool {
 	for {
-		switch kind := t.z.Next(); kind {
-		case html.ErrorToken:
-			if !t.goOn() {
-				return false
-			}
-		case html.TextToken:
-			t.kind = kind
-			if t.readText() {
+		if t.raw {
+			if t.readRaw() {
 				return true
 			}
-		case html.StartTagToken, html.SelfClosingTagToken:
-			t.kind = html.StartTagToken
-			t.readTag()
+			continue
+		}
+		switch n, found := t.textEnd(); {
+		case n > 0:
+			t.readText(n, found)
 			return true
-		case html.EndTagToken:
-			t.kind, t.in, t.goes, t.attrs = kind, otherElement, false, t.attrs[:0]
-			t.readName(t.z.Raw()[len("</"):])
-			t.setRoom(textRoom)
+		case !found:
+			return false
+		case t.markup():
 			return true
-		case html.DoctypeToken:
-			t.kind, t.text = kind, t.z.Text()
-			return true
-		default: // a comment
-			t.setRoom(textRoom)
 		}
 	}
 }
 
-// rawElements are those whose content is read as text, by HTML (section 13.2.5.1) and by the
-// tokenizer.
-var rawElements = set("iframe noembed noframes plaintext script style textarea title xmp")
+// textEnd gives how many bytes of text come next, and whether there is something else behind them. Of a
+// long text it gives textRoom bytes.
+func (t *tokenReader) textEnd() (n int, found bool) {
+	for {
+		b := t.rest()
+		b = b[:min(len(b), textRoom)]
+		for n < len(b) {
+			i := bytes.IndexByte(b[n:], '<')
+			if i < 0 {
+				n = len(b)
+				break
+			}
+			if n += i; n+1 == len(b) {
+				break
+			}
+			if c := b[n+1]; isLetter(c) || c == '/' || c == '!' || c == '?' {
+				return n, true
+			}
+			n++
+		}
+		if !t.more(textRoom) {
+			return len(b), false
+		}
+	}
+}
 
-// readTag reads a start tag. It does so anew, out of the bytes that are a tag for the tokenizer, which
-// would copy each name and each value.
-func (t *tokenReader) readTag() {
-	rest := t.readName(t.z.Raw()[len("<"):])
-	t.readAttrs(rest)
-	if t.name == "noscript" {
-		t.z.NextIsNotRawText() // mail clients run no scripts
+// markup reads what begins with "<" (HTML, section 13.2.5.6). It reports false if that is nothing that next
+// gives.
+func (t *tokenReader) markup() bool {
+	if len(t.rest()) < len("<!DOCTYPE") {
+		t.more(textRoom)
+	}
+	switch b := t.rest(); {
+	case b[1] == '!':
+		return t.declaration()
+	case b[1] == '?':
+		t.skipTag(1)
+	case b[1] != '/':
+		return t.readTag(html.StartTagToken, 1)
+	case len(b) == len("</"): // which is text at the end
+		t.readText(len(b), true)
+		return true
+	case isLetter(b[2]):
+		return t.readTag(html.EndTagToken, 2)
+	default:
+		t.skipTag(2)
+	}
+	return false
+}
+
+// declaration reads what begins with "<!" likewise.
+func (t *tokenReader) declaration() bool {
+	b := t.rest()
+	switch {
+	case bytes.HasPrefix(b, []byte("<!--")):
+		t.skipComment()
+		return false
+	case !hasPrefixFold(b, "<!DOCTYPE"):
+		t.skipTag(2)
+		return false
+	}
+	end := bytes.IndexByte(b, '>')
+	for end < 0 && t.more(maxToken) {
+		end = bytes.IndexByte(t.rest(), '>')
+	}
+	if b = t.rest(); end < 0 && !t.ended {
+		t.skipTag(maxToken)
+		return false
+	}
+	if end < 0 {
+		end = len(b)
+	}
+	t.kind, t.text = html.DoctypeToken, b[skipSpace(b[:end], len("<!DOCTYPE")):end]
+	t.pos += min(end+1, len(b))
+	t.decodeText(true)
+	return true
+}
+
+// skipTag passes the next ">" from byte i of the rest on.
+func (t *tokenReader) skipTag(i int) {
+	t.pos += min(i, len(t.rest()))
+	for {
+		if n := bytes.IndexByte(t.rest(), '>'); n >= 0 {
+			t.pos += n + 1
+			return
+		}
+		if t.pos = len(t.buf); !t.more(readRoom) {
+			return
+		}
+	}
+}
+
+// skipComment passes a comment (HTML, section 13.2.5.43 on).
+func (t *tokenReader) skipComment() {
+	t.pos += len("<!--")
+	for len(t.rest()) < len("->") && t.more(readRoom) {
+	}
+	for _, s := range []string{">", "->"} {
+		if bytes.HasPrefix(t.rest(), []byte(s)) {
+			t.pos += len(s)
+			return
+		}
+	}
+	for i := 0; ; {
+		b := t.rest()
+		n := bytes.IndexByte(b[i:], '>')
+		if n >= 0 {
+			i += n + 1
+			if bytes.HasSuffix(b[:i], []byte("-->")) || bytes.HasSuffix(b[:i], []byte("--!>")) {
+				t.pos += i
+				return
+			}
+			continue
+		}
+		t.pos += max(0, len(b)-len("--!")) // with which it may end
+		if i = len(t.rest()); !t.more(readRoom) {
+			t.pos = len(t.buf)
+			return
+		}
+	}
+}
+
+// readTag reads the tag whose name is at byte name of the rest. It reports false if it is too long, or
+// has no end.
+func (t *tokenReader) readTag(kind html.TokenType, name int) bool {
+	n := t.tag(name)
+	for n == 0 {
+		if !t.more(maxToken) {
+			t.skipTag(maxToken)
+			return false
+		}
+		n = t.tag(name)
+	}
+	t.pos += n
+	t.kind, t.in = kind, otherElement
+	if kind == html.EndTagToken {
+		t.attrs = t.attrs[:0]
+		return true
+	}
+	for i := range t.attrs {
+		t.attrs[i].decode()
 	}
 	if t.el.is&isRawElement != 0 {
-		t.in, t.goes = t.el, false
+		t.in, t.raw, t.given, t.script = t.el, true, false, scriptText{}
 	}
-	room := textRoom
-	if t.in.name == "style" {
-		room = maxToken
+	return true
+}
+
+// tag reads a tag whose name is at byte name of the rest, but for what is decoded in it. It gives its length; 0 if
+// its end is not there.
+func (t *tokenReader) tag(name int) int {
+	b := t.rest()
+	rest := t.readName(b[name:])
+	n := t.readAttrs(rest)
+	if n == 0 {
+		return 0
 	}
-	t.setRoom(room)
+	return len(b) - len(rest) + n
 }
 
 // readName reads the name of a tag, which b begins with, and gives what is behind it.
@@ -148,12 +303,13 @@ func (t *tokenReader) readName(b []byte) []byte {
 	return b[n:]
 }
 
-// readAttrs reads the attributes of a start tag as the tokenizer does (HTML, section 13.2.5.32 on). b is
-// what is behind its name.
-func (t *tokenReader) readAttrs(b []byte) {
+// readAttrs reads the attributes of a tag as the tokenizer does (HTML, section 13.2.5.32 on). b is what is
+// behind its name. It gives what is behind the ">" that ends the tag; 0 if that is not there.
+func (t *tokenReader) readAttrs(b []byte) int {
 	t.attrs = t.attrs[:0]
 	var seen attrSet
-	for i := skipSpace(b, 0); i < len(b) && b[i] != '>'; i = skipSpace(b, i) {
+	i := skipSpace(b, 0)
+	for ; i < len(b) && b[i] != '>'; i = skipSpace(b, i) {
 		start, has := i, byteKind(0)
 		if b[i] == '=' {
 			i++ // the first character of a name
@@ -173,10 +329,13 @@ func (t *tokenReader) readAttrs(b []byte) {
 		a := tagAttr{attribute: htmlAttrs.find(key)}
 		if a.value, a.has, i = attrValue(b, skipSpace(b, i)); a.attribute != nil && !seen.has(a.id) {
 			seen.add(a.id)
-			a.decode()
 			t.attrs = append(t.attrs, a)
 		}
 	}
+	if i >= len(b) {
+		return 0
+	}
+	return i + 1
 }
 
 func skipSpace(b []byte, i int) int {
@@ -221,49 +380,42 @@ func (t *tokenReader) attr(name string) []byte {
 	return nil
 }
 
-// readText takes a text, or a piece of a long one. It reports false if there is nothing in it yet.
-func (t *tokenReader) readText() bool {
-	raw := t.z.Raw()
-	switch {
-	case t.in == otherElement:
-	case t.in.is&isSilentElement != 0 || t.in.name == "style": // CSS takes CR for white space too
-		t.text, t.has = raw, kindsNotKnown
-		return true
-	default:
-		t.text, t.has = t.z.Text(), kindsNotKnown
-		return true
+// readText takes n bytes as a text; if nothing was found behind them, as a piece of a long one.
+func (t *tokenReader) readText(n int, found bool) {
+	t.kind, t.text = html.TextToken, t.rest()[:n]
+	if !found && n == textRoom {
+		t.text = t.text[:pieceEnd(t.text)]
 	}
-	if len(raw) < t.room {
-		t.text, t.has = raw, kindsOf(raw)
-		if t.has&byteAmp != 0 {
-			t.text = t.z.Text()
-			t.has = kindsOf(t.text)
-		} else {
-			t.convertBreaks() // which Text does too, before it decodes
-		}
-		t.setRoom(textRoom)
-		return true
-	}
-	cut := len(raw)
-	if i := bytes.LastIndexAny(raw[cut-maxEntity-2:], "<&\r"); i >= 0 {
+	t.pos += len(t.text)
+	t.decodeText(true)
+}
+
+// pieceEnd is where a piece of a text that goes on can end.
+func pieceEnd(b []byte) int {
+	cut := len(b)
+	if i := bytes.LastIndexAny(b[cut-maxEntity-2:], "<&\r"); i >= 0 {
 		cut += i - maxEntity - 2 // a tag, a character reference or a line break may go on
 	}
 	for i := cut - 1; i >= cut-utf8.UTFMax; i-- { // so may a character
-		if utf8.RuneStart(raw[i]) {
-			if !utf8.FullRune(raw[i:cut]) {
+		if utf8.RuneStart(b[i]) {
+			if !utf8.FullRune(b[i:cut]) {
 				cut = i
 			}
 			break
 		}
 	}
-	t.carried, t.text = raw[cut:], raw[:cut]
+	return cut
+}
+
+// decodeText converts the line breaks of the text, and decodes the character references if it may have
+// some.
+func (t *tokenReader) decodeText(references bool) {
 	t.has = kindsOf(t.text)
 	t.convertBreaks()
-	if t.has&byteAmp != 0 {
+	if references && t.has&byteAmp != 0 {
 		t.text = []byte(html.UnescapeString(string(t.text)))
 		t.has = kindsOf(t.text)
 	}
-	return true
 }
 
 // convertBreaks makes one LF of each line break of the text, in place (HTML, section 13.2.3.5).
@@ -287,58 +439,4 @@ func (t *tokenReader) convertBreaks() {
 		}
 	}
 	t.text, t.has = b[:to], t.has&^byteOdd
-}
-
-// goOn goes on behind a token that did not fit; it reports false at the end.
-func (t *tokenReader) goOn() bool {
-	err := t.z.Err()
-	if !errors.Is(err, html.ErrBufferExceeded) {
-		if !errors.Is(err, io.EOF) {
-			t.err = err
-		}
-		return false
-	}
-	raw := t.z.Raw() // no other tokenizer writes to this one's buffer
-	rest := io.MultiReader(bytes.NewReader(t.z.Buffered()), t.r)
-	switch {
-	case t.carried != nil: // behind a piece of text
-		t.r = io.MultiReader(bytes.NewReader(t.carried), rest)
-		t.carried = nil
-		t.restart(html.NewTokenizer(t.r), textRoom)
-	case t.in != otherElement: // behind a piece of raw text
-		t.r, t.goes = io.MultiReader(strings.NewReader(t.in.tag+">"), rest), true
-		t.restart(html.NewTokenizer(t.r), textRoom)
-		t.z.Next() // the tag, by which it knows that raw text follows
-		t.r = rest
-	case t.room < maxToken:
-		t.r = io.MultiReader(bytes.NewReader(raw), rest)
-		t.restart(html.NewTokenizer(t.r), maxToken)
-	default:
-		t.r = rest
-		end := ">"
-		if bytes.HasPrefix(raw, []byte("<!--")) {
-			end = "-->"
-		}
-		t.r = skipTo(rest, end)
-		t.restart(html.NewTokenizer(t.r), textRoom)
-	}
-	return true
-}
-
-// skipTo gives what is behind the first end.
-func skipTo(r io.Reader, end string) io.Reader {
-	buf := make([]byte, 32<<10)
-	have := 0
-	for {
-		n, err := r.Read(buf[have:])
-		have += n
-		if i := strings.Index(string(buf[:have]), end); i >= 0 {
-			return io.MultiReader(bytes.NewReader(bytes.Clone(buf[i+len(end):have])), r)
-		}
-		if err != nil {
-			return bytes.NewReader(nil)
-		}
-		keep := min(have, len(end)-1)
-		have = copy(buf, buf[have-keep:have])
-	}
 }
