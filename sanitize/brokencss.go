@@ -24,7 +24,7 @@ func (k *brokenPage) readStyle(p *page, r construct, added int) bool {
 		return false
 	}
 	at, after := walk.After(css.end - 1)
-	k.work += after - added
+	k.work += (after - added) * p.timesRead(css)
 	if at < min(r.end, len(p.b)) { // it divides the tag that ends the style
 		k.marks, k.work = k.marks[:known], work
 		return false
@@ -104,10 +104,18 @@ func (s *styleWalk) comment(i int) {
 	}
 }
 
-// rule reads the page as CSS from its second byte on. It reports false if what comes of it may depend
-// on what is around.
+// rule reads the page as CSS from its second byte on, as styleElement does. It reports false if what comes of it may
+// depend on what is around.
 func (p *page) rule() bool {
 	s := span{1, len(p.b)}
+	p.css.raw = true
+	ok := p.ruleAs(s)
+	p.css.raw = false
+	return ok && (p.timesRead(s) == 1 || p.ruleAs(s))
+}
+
+// ruleAs reads it in one way.
+func (p *page) ruleAs(s span) bool {
 	if !p.mayBeActive(s) {
 		return true
 	}

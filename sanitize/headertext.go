@@ -220,7 +220,8 @@ func isActiveTag(s string) bool {
 	if i := strings.IndexAny(s, " \t\r\n/>="); i >= 0 {
 		name = s[:i]
 	}
-	return elements[strings.ToLower(name)].refused || handler.MatchString(s)
+	e := elements.find([]byte(strings.ToLower(name)))
+	return e != nil && e.refused || handler.MatchString(s)
 }
 
 // isActive reports whether a check is about what is active, and not about what is worth knowing.

@@ -226,12 +226,12 @@ type element struct {
 // element looks up the name of a tag.
 func (p *page) element(s span) element {
 	name := p.local(s)
-	if e, ok := elements[string(name)]; ok {
-		return e
+	if e := elements.find(name); e != nil {
+		return *e
 	}
 	if n := bytes.IndexFunc(name, isOldBlank); n > 0 {
-		if e := elements[string(name[:n])]; e.refused {
-			return e
+		if e := elements.find(name[:n]); e != nil && e.refused {
+			return *e
 		}
 	}
 	return element{plain: p.plain(s)}
@@ -306,7 +306,7 @@ func (p *page) attr(e *element, a attr) {
 		return
 	}
 	name := p.lower(local)
-	info := attrTable[string(name)]
+	info := attrInfoOf(name)
 	if info.kind == attrUnknown && !p.strangeAttr(e, a, local, name) {
 		return
 	}
@@ -495,11 +495,18 @@ func (p *page) styleElement(s span) bool {
 	p.css.raw = true
 	closely := p.style(s)
 	p.css.raw = false
-	if bytes.IndexByte(p.b[s.start:s.end], '&') >= 0 {
-		p.style(s)
-		closely = true // it was looked at twice
+	if p.timesRead(s) > 1 {
+		closely = p.style(s) || closely
 	}
 	return closely
+}
+
+// timesRead is how often styleElement reads a style.
+func (p *page) timesRead(s span) int {
+	if bytes.IndexByte(p.b[s.start:s.end], '&') >= 0 {
+		return 2
+	}
+	return 1
 }
 
 // style examines CSS. It reports whether it had to look closely, or could not look at all.

@@ -63,17 +63,17 @@ var htmlChecks = [...]eml.Check{
 }
 
 // elements are the elements of the tables and what else is to be looked at in them.
-var elements = func() map[string]element {
-	out := make(map[string]element, len(safeElements)+len(refusedElements))
+var elements = func() *lexicon[element] {
+	out := make(map[string]*element, len(safeElements)+len(refusedElements))
 	for name := range safeElements {
-		out[name] = element{safe: true, img: imageElements[name], rule: attrRules[name]}
+		out[name] = &element{safe: true, img: imageElements[name], rule: attrRules[name]}
 	}
 	for name, check := range refusedElements {
-		out[name] = element{refused: true, check: check}
+		out[name] = &element{refused: true, check: check}
 	}
-	out["?xml-stylesheet"] = element{whole: (*page).stylesheet}
-	out["?xml"] = element{whole: (*page).xmlDeclaration}
-	return out
+	out["?xml-stylesheet"] = &element{whole: (*page).stylesheet}
+	out["?xml"] = &element{whole: (*page).xmlDeclaration}
+	return newLexicon(out)
 }()
 
 // imageElements are those whose URLs are images.
@@ -86,13 +86,21 @@ type attrInfo struct {
 }
 
 // attrTable are the attributes of the tables.
-var attrTable = func() map[string]attrInfo {
-	out := make(map[string]attrInfo, len(attrKinds))
+var attrTable = func() *lexicon[attrInfo] {
+	out := make(map[string]*attrInfo, len(attrKinds))
 	for name, kind := range attrKinds {
-		out[name] = attrInfo{kind, refusedAttrs[name]}
+		out[name] = &attrInfo{kind, refusedAttrs[name]}
 	}
-	return out
+	return newLexicon(out)
 }()
+
+// attrInfoOf is what the tables say about the attribute of a name.
+func attrInfoOf(name []byte) attrInfo {
+	if info := attrTable.find(name); info != nil {
+		return *info
+	}
+	return attrInfo{}
+}
 
 // attrRules are the elements of whose attributes it depends on the value whether mail may have
 // them. The fix is another name for the attribute.
