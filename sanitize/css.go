@@ -180,7 +180,7 @@ func (p *page) mayBeActive(s span) bool {
 		case '\\', 0:
 			return true
 		case '&':
-			if r, n := decodeEntity(b[i:]); n > 1 && matters(r) && !p.css.raw {
+			if !p.css.raw && isReference(b[i:]) {
 				return true
 			}
 		case '@':
@@ -206,6 +206,12 @@ func (p *page) mayBeActive(s span) bool {
 		}
 	}
 	return false
+}
+
+// isReference reports whether b begins with a character reference that matters.
+func isReference(b []byte) bool {
+	r, n := decodeEntity(b)
+	return n > 1 && matters(r)
 }
 
 // matters reports whether a character that stands in CSS as a character reference makes a difference
@@ -282,16 +288,17 @@ func (k *cssBlock) plainProperty(b []byte, i int) bool {
 	if i == 0 {
 		return true
 	}
-	switch b[i-1] | 0x20 {
-	case 'r', 'g', 'k', 'e', ' ', '\t' | 0x20, '\n' | 0x20, '\r' | 0x20, '\f' | 0x20:
-		if endsInWord(b[:i], "behavior", "behaviour", "-binding", "-link", "-link-source") {
+	switch lastThree(b[:i]) {
+	case "ior", "our", "ing", "ink", "rce":
+		return !endsInWord(b[:i], bindingProperties...)
+	case "ion", "ity":
+	default:
+		if !isBlank(b[i-1]) {
+			return true
+		}
+		if endsInWord(b[:i], bindingProperties...) {
 			return false
 		}
-	}
-	switch b[i-1] | 0x20 {
-	case 'n', 'y', ' ', '\t' | 0x20, '\n' | 0x20, '\r' | 0x20, '\f' | 0x20:
-	default:
-		return true
 	}
 	v := trimLeft(b[i+1 : min(len(b), i+64)])
 	switch {
@@ -303,6 +310,20 @@ func (k *cssBlock) plainProperty(b []byte, i int) bool {
 		return !k.absolute
 	}
 	return true
+}
+
+// bindingProperties are the ends of those by which old clients run or load code.
+var bindingProperties = []string{"behavior", "behaviour", "-binding", "-link", "-link-source"}
+
+// lastThree are the last three letters of b in lower case; other characters become something else. If there are
+// no three it is empty.
+func lastThree(b []byte) string {
+	n := len(b)
+	if n < 3 {
+		return ""
+	}
+	last := [3]byte{b[n-3] | 0x20, b[n-2] | 0x20, b[n-1] | 0x20}
+	return string(last[:])
 }
 
 // endsInWholeWord reports whether b, without blanks, ends in a word that is no part of a longer one.

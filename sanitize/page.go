@@ -495,10 +495,29 @@ func (p *page) styleElement(s span) bool {
 	p.css.raw = true
 	closely := p.style(s)
 	p.css.raw = false
-	if p.timesRead(s) > 1 {
-		closely = p.style(s) || closely
+	switch {
+	case p.timesRead(s) == 1:
+		return closely
+	case closely || p.hasReferences(s):
+		p.style(s)
+		return true
 	}
-	return closely
+	p.spend(s.len())
+	return p.over
+}
+
+// hasReferences reports whether there are character references in a style by which it may be another one.
+func (p *page) hasReferences(s span) bool {
+	b := p.b[s.start:s.end]
+	for i := 0; ; i++ {
+		n := bytes.IndexByte(b[i:], '&')
+		if n < 0 {
+			return false
+		}
+		if i += n; isReference(b[i:]) {
+			return true
+		}
+	}
 }
 
 // timesRead is how often styleElement reads a style.
