@@ -45,8 +45,8 @@ func (k *brokenPage) readRules(p *page, css span, walk *eml.Breaks) bool {
 			return false
 		}
 		_, added := walk.After(s.reset)
-		k.again.reset(walk.Append(k.again.piece[:0], s.reset, end))
-		k.again.piece = k.again.b
+		k.again.piece = walk.Append(k.again.piece[:0], s.reset, end)
+		k.again.b, k.again.marks, k.again.over, k.again.work = k.again.piece, k.again.marks[:0], false, 0
 		k.pieced += len(k.again.b)
 		if !k.again.rule() {
 			return false

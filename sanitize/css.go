@@ -2,6 +2,7 @@ package sanitize
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unicode/utf8"
 )
 
@@ -198,7 +199,7 @@ func (p *page) mayBeActive(s span) bool {
 				return true
 			}
 		case ':':
-			if !block.plainProperty(b, i) {
+			if !isOtherProperty(b, i) && !block.plainProperty(b, i) {
 				return true
 			}
 		case '}':
@@ -288,17 +289,8 @@ func (k *cssBlock) plainProperty(b []byte, i int) bool {
 	if i == 0 {
 		return true
 	}
-	switch lastThree(b[:i]) {
-	case "ior", "our", "ing", "ink", "rce":
-		return !endsInWord(b[:i], bindingProperties...)
-	case "ion", "ity":
-	default:
-		if !isBlank(b[i-1]) {
-			return true
-		}
-		if endsInWord(b[:i], bindingProperties...) {
-			return false
-		}
+	if endsInWord(b[:i], bindingProperties...) {
+		return false
 	}
 	v := trimLeft(b[i+1 : min(len(b), i+64)])
 	switch {
@@ -315,15 +307,36 @@ func (k *cssBlock) plainProperty(b []byte, i int) bool {
 // bindingProperties are the ends of those by which old clients run or load code.
 var bindingProperties = []string{"behavior", "behaviour", "-binding", "-link", "-link-source"}
 
-// lastThree are the last three letters of b in lower case; other characters become something else. If there are
-// no three it is empty.
-func lastThree(b []byte) string {
-	n := len(b)
-	if n < 3 {
-		return ""
+// propertyLetters are four letters of each property that matters, those before its last: those of most others
+// are none of them, which is seen at once.
+var propertyLetters = func() (table [64]uint32) {
+	for _, name := range append([]string{"position", "opacity"}, bindingProperties...) {
+		letters := lettersBefore([]byte(name), len(name))
+		slot := &table[letters*lettersFactor>>(32-6)]
+		if *slot != 0 && *slot != letters {
+			panic("sanitize: another lettersFactor is needed")
+		}
+		*slot = letters
 	}
-	last := [3]byte{b[n-3] | 0x20, b[n-2] | 0x20, b[n-1] | 0x20}
-	return string(last[:])
+	return table
+}()
+
+const lettersFactor = 0x85ebca6b
+
+// lettersBefore are the four letters in lower case before the one that ends before byte i, which is not less than 5.
+// Other characters become something else.
+func lettersBefore(b []byte, i int) uint32 {
+	return binary.LittleEndian.Uint32(b[i-5:]) | 0x20202020
+}
+
+// isOtherProperty reports whether the property whose colon is at byte i is seen at once to be none of those that
+// matter.
+func isOtherProperty(b []byte, i int) bool {
+	if i < 5 || isBlank(b[i-1]) {
+		return i > 0 && !isBlank(b[i-1])
+	}
+	letters := lettersBefore(b, i)
+	return propertyLetters[letters*lettersFactor>>(32-6)] != letters
 }
 
 // endsInWholeWord reports whether b, without blanks, ends in a word that is no part of a longer one.
