@@ -14,7 +14,7 @@ func (k *brokenPage) readStyle(p *page, r construct, added int) bool {
 	css := r.quiet
 	walk := k.breaks
 	at, _ := walk.After(r.start)
-	if css.len() == 0 || at < css.start || indexFold(p.b[css.start:css.end], "</style") >= 0 {
+	if css.len() == 0 || at < css.start {
 		return false
 	}
 	known, work := len(k.marks), k.work
@@ -24,7 +24,7 @@ func (k *brokenPage) readStyle(p *page, r construct, added int) bool {
 		return false
 	}
 	at, after := walk.After(css.end - 1)
-	k.work += (after - added) * p.timesRead(css)
+	k.work += (after - added) * p.reads
 	if at < min(r.end, len(p.b)) { // it divides the tag that ends the style
 		k.marks, k.work = k.marks[:known], work
 		return false
@@ -111,7 +111,7 @@ func (p *page) rule() bool {
 	p.css.raw = true
 	ok := p.ruleAs(s)
 	p.css.raw = false
-	return ok && (p.timesRead(s) == 1 || p.ruleAs(s))
+	return ok && (bytes.IndexByte(p.b, '&') < 0 || p.ruleAs(s))
 }
 
 // ruleAs reads it in one way.

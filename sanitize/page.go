@@ -30,6 +30,7 @@ type page struct {
 	over    bool          // it costs more to read, or to defang, than the limits
 	broken  []*brokenPage // the same as MTAs leave it, which is read along
 	quiet   span          // the style element that was read last, if nothing in it is active
+	reads   int           // how often it was read
 	piece   []byte        // room for b, where it is a piece of a page
 	tags    tagReader
 	css     cssText
@@ -272,25 +273,27 @@ func (p *page) tag(t *tag) (end int) {
 	if !e.safe || string(name) != "style" || p.data && !p.isStyled(t.name) { // the last as Word has them, by the thousand
 		return t.end
 	}
-	css := span{t.end, p.styleEnd(t.end)}
-	if !p.styleElement(css) {
+	end, plain := p.styleEnd(t.end)
+	css := span{t.end, end}
+	if !p.styleElement(css) && plain {
 		p.quiet = css
 	}
 	css.end = p.dividedStyle(t, css.start, css.end)
 	return min(css.end+len("</style>"), len(p.b)+1) // or what it has for a ">"
 }
 
-// styleEnd is where the content of a style element ends that begins at byte i.
-func (p *page) styleEnd(i int) int {
-	for {
+// styleEnd is where the content of a style element ends that begins at byte i. It is plain if nothing in it begins
+// like its end, which a break may make of it.
+func (p *page) styleEnd(i int) (end int, plain bool) {
+	for plain = true; ; plain = false {
 		n := indexFold(p.b[i:], "</style")
 		if n < 0 {
-			return len(p.b)
+			return len(p.b), plain
 		}
 		at := i + n
 		i = at + len("</style")
 		if i == len(p.b) || isBlank(p.b[i]) || p.b[i] == '/' || p.b[i] == '>' {
-			return at
+			return at, plain
 		}
 	}
 }
@@ -495,10 +498,12 @@ func (p *page) styleElement(s span) bool {
 	p.css.raw = true
 	closely := p.style(s)
 	p.css.raw = false
-	switch {
-	case p.timesRead(s) == 1:
+	p.reads = 1
+	if bytes.IndexByte(p.b[s.start:s.end], '&') < 0 {
 		return closely
-	case closely || p.hasReferences(s):
+	}
+	p.reads = 2
+	if closely || p.hasReferences(s) {
 		p.style(s)
 		return true
 	}
@@ -518,14 +523,6 @@ func (p *page) hasReferences(s span) bool {
 			return true
 		}
 	}
-}
-
-// timesRead is how often styleElement reads a style.
-func (p *page) timesRead(s span) int {
-	if bytes.IndexByte(p.b[s.start:s.end], '&') >= 0 {
-		return 2
-	}
-	return 1
 }
 
 // style examines CSS. It reports whether it had to look closely, or could not look at all.
