@@ -99,6 +99,7 @@ func TestCleanStyleSheets(t *testing.T) {
 		{`a[href="x<y"]{top:1px} a<b{top:1px}`, "a[href=\"x\\3c y\"] {top: 1px;}\n"},
 		{`@font-face{font-family:X;src:url(https://a/x.woff2) format("woff2")}`, "@font-face {font-family: X; src: url(\"https://a/x.woff2\") format(\"woff2\");}\n"},
 		{`a{b{top:1px} left:1px}c{top:1px`, "a {left: 1px;}\nc {top: 1px;}\n"},
+		{`a\{"b" c{top:1px} a<b["c"] d{top:1px} url(x)"y"{top:1px} e{top:1px}`, "e {top: 1px;}\n"}, // a string makes up for nothing
 		{`a{position:fixed;position:var(--x);position:sticky;position:absolute}`, "a {position: absolute;}\n"},
 		{`a{background:image-set("javascript:x" 1x)}`, ""},
 		{`a{top:1px}}} b{left:-.5em}`, "a {top: 1px;}\nb {left: -.5em;}\n"},

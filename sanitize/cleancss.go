@@ -136,7 +136,6 @@ func (r *cssReader) prelude() bool {
 		case cssURL, cssBroken, cssMark:
 			ok = false
 		case cssString:
-			ok = true
 		default:
 			ok = ok && !r.tok.hasAny(oddInNames)
 		}
