@@ -135,6 +135,52 @@ func longPage(rnd *rand.Rand, parts []string) string {
 	return b.String()
 }
 
+// TestBrokenStylesAreReadAsAWholeWouldBe puts each byte of a style in which nothing is active where MTAs break
+// lines, once as the first and once as the second line that is broken.
+func TestBrokenStylesAreReadAsAWholeWouldBe(t *testing.T) {
+	for name, css := range map[string]string{
+		"the byte before a rule ends the one before": `b:c}xposition:fixed;` + strings.Repeat("b:c;", 250) + `}`,
+		"a break ends the style":                     `b:c}</stylex>d{e:f}`,
+		"a break opens a comment":                    `/* position:fixed */}d{e:f/* */}`,
+		"a comment that is never closed":             `/* xposition:fixed */}d{e:f}`,
+		"a comment has a brace":                      `/* } position:fixed */b:c;d:e}f{g:h}`,
+		"a comment has a brace behind the break":     `b:c;/* } position:fixed */ d:e}f{g:h}`,
+		"a comment hides another":                    `/* } /* position:fixed */b:c}/* } */f{g:h/*}*/}`,
+		"two comments":                               `/*}*//* } position:fixed */b:c;d:e}`,
+		"a quote with references":                    `b:"&amp;c"}d{e:"&lt;"}xposition:fixed}`,
+		"a word is divided":                          `b:c}xposition:fixed}d{xopacity:0;xposition:absolute}`,
+		"an image":                                   `b:url(http://x/y&z)}d{e:f}`,
+		"a reference is divided":                     `b:expression&#400;c}d{e:f}`,
+	} {
+		for i := range min(len(css), 60) {
+			for _, column := range []int{989, 998, 989 + 988, 998 + 997} {
+				before := `<style>a{` + strings.Repeat(" ", column-len(`<style>a{`)-i)
+				content := before + css + "</style>"
+				if pieced := checkBrokenPages(t, content+strings.Repeat("x", max(0, 1000-len(content)))); pieced != 2 {
+					t.Errorf("%s, %d: %d were read in pieces", name, i, pieced)
+				}
+			}
+		}
+	}
+}
+
+// TestRulesThatDependOnOthers: such a piece of a style does not tell what there is in it.
+func TestRulesThatDependOnOthers(t *testing.T) {
+	for css, want := range map[string]bool{
+		`}a{position:fixed}`: true, `}a{b:c}`: true, `}a{b:url(&#106;avascript:x)}`: true,
+		`}a{position:fixed;/* }`:                                  false, // ends elsewhere
+		`}a{filter:alphaimageloader(}`:                            false, // its URL may be behind
+		`}a{filter:alphaimageloader(b&amp;c}`:                     false,
+		`}a{` + strings.Repeat(" ", cssAhead) + `position:fixed}`: false, // more than a window
+	} {
+		p := newPage([]byte(css))
+		if got := p.rule(); got != want {
+			t.Errorf("%.40q: got %v", css, got)
+		}
+		p.done()
+	}
+}
+
 // FuzzBrokenLines does the same to what the fuzzer makes, with a break at any byte of it.
 func FuzzBrokenLines(f *testing.F) {
 	for i, c := range slices.Concat(brokenParts, seeds, payloads(f)) {
