@@ -91,7 +91,8 @@ func endsName(b []byte, name string) bool {
 func (t *tokenReader) skipRaw() {
 	t.raw = false
 	for {
-		n, found := 0, false
+		var n int
+		var found bool
 		if t.in.name == "script" {
 			n, found = t.script.end(t.rest(), t.ended)
 		} else {
