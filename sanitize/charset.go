@@ -24,13 +24,22 @@ func readings(b []byte, charset string) (texts [][]byte, how string) {
 	case len(b) > maxRecoded:
 		return nil, how
 	case unreadable(how):
-		return [][]byte{b, []byte(eml.ToUTF8(how, string(b)))}, how
+		return append([][]byte{b}, inCharset(b, how)...), how
 	case how == "iso-2022-jp":
 		return [][]byte{b, fromISO2022JP(b)}, how // browsers guess it, whatever the label
 	case how == "utf-16be":
 		return [][]byte{fromUTF16(b, binary.BigEndian), b}, "utf-16"
 	}
 	return [][]byte{fromUTF16(b, binary.LittleEndian), b}, "utf-16" // the label may not be true
+}
+
+// inCharset gives a page as it is in a charset of the unreadable ones; none if that is the same, as UTF-7 is without
+// "+".
+func inCharset(b []byte, charset string) [][]byte {
+	if eml.IsUTF7(charset) && bytes.IndexByte(b, '+') < 0 {
+		return nil
+	}
+	return [][]byte{[]byte(eml.ToUTF8(charset, string(b)))}
 }
 
 // recoded names the charset of a page in which its tags are not ASCII; empty if they are.

@@ -85,7 +85,7 @@ func examine(ctx context.Context, p *eml.Part, b []byte, html bool, broken []*br
 				continue
 			}
 			if how != c && i == 0 && len(texts) < maxTexts && len(b) <= maxRecoded { // the page says so of itself
-				texts = append(texts, []byte(eml.ToUTF8(c, string(b))))
+				texts = append(texts, inCharset(b, c)...)
 			}
 			how = c
 		}

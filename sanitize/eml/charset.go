@@ -4,7 +4,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/emersion/go-message/charset"
@@ -17,7 +16,7 @@ import (
 func ToUTF8(name, s string) string {
 	name = strings.ToLower(name)
 	switch {
-	case isUTF7(name):
+	case IsUTF7(name):
 		return decodeUTF7(s)
 	case utf8Names[name] && utf8.ValidString(s):
 		return s
@@ -91,39 +90,6 @@ func convert(name, s string) (string, bool) {
 	}
 	b, err := io.ReadAll(r)
 	return string(b), err == nil && utf8.Valid(b)
-}
-
-// isUTF7 reports whether the charset is UTF-7, by one of the names that clients know. 65000 is its
-// number in Windows.
-func isUTF7(name string) bool {
-	return strings.Contains(name, "utf-7") || strings.Contains(name, "utf7") || strings.HasSuffix(name, "65000") || name == "unicode-1-1"
-}
-
-// decodeUTF7 decodes UTF-7 (RFC 2152); what is not valid is passed over.
-func decodeUTF7(s string) string {
-	var out strings.Builder
-	for {
-		text, rest, ok := strings.Cut(s, "+")
-		out.WriteString(text)
-		if !ok {
-			return out.String()
-		}
-		n := 0
-		for n < len(rest) && b64Value[rest[n]] < 64 && rest[n] != '-' && rest[n] != '_' {
-			n++
-		}
-		if n == 0 && strings.HasPrefix(rest, "-") {
-			out.WriteByte('+')
-		}
-		var d base64Decoder
-		b := d.finish(d.decode(nil, []byte(rest[:n])))
-		units := make([]uint16, 0, len(b)/2)
-		for i := 0; i+1 < len(b); i += 2 {
-			units = append(units, uint16(b[i])<<8|uint16(b[i+1]))
-		}
-		out.WriteString(string(utf16.Decode(units)))
-		s = strings.TrimPrefix(rest[n:], "-")
-	}
 }
 
 // Charset is the declared charset of a text part, lower case, without blanks, quotes and comments
