@@ -55,6 +55,7 @@ func doneWith(pages []*brokenPage) {
 type construct struct {
 	span
 	marks, work int
+	drawing     bool // and whether a drawing had begun in it
 	quiet       span // the content of a style element in which nothing is active
 }
 
@@ -65,13 +66,14 @@ func (k *brokenPage) follow(p *page, r construct) {
 	}
 	at, added := k.breaks.After(r.start)
 	if at < min(r.end, len(p.b)) {
+		k.whole = p.divided
 		if !k.readStyle(p, r, added) {
 			k.read(p, r, added)
 		}
 	} else {
 		k.add(p.marks[r.marks:], added, p.work-r.work)
 	}
-	k.whole = k.whole || p.divided || k.places > maxMarks || k.work > k.limit || k.pieced > k.limit
+	k.whole = k.whole || k.places > maxMarks || k.work > k.limit || k.pieced > k.limit
 }
 
 // add takes over marks that stand so many bytes further on here.
@@ -94,14 +96,14 @@ func (k *brokenPage) read(p *page, r construct, added int) {
 		}
 		k.again.piece = slices.Grow(k.again.piece[:0], (end-r.start)*101/100+64) // more than what is put in
 		k.again.reset(k.breaks.Append(k.again.piece, r.start, end))
-		k.again.drawing = p.drawing
+		k.again.drawing = r.drawing
 		k.pieced += len(k.again.b)
 		if depends := k.again.markupAt(&k.again.tags, 0); depends <= len(k.again.b) || end == len(p.b) {
 			break
 		}
 	}
 	k.add(k.again.marks, r.start+added, k.again.work)
-	k.whole = k.again.over || k.again.divided || k.again.alien
+	k.whole = k.whole || k.again.over || k.again.divided || k.again.alien || k.again.drawing != p.drawing
 }
 
 // tally counts the marks of what is active as examine does. It reports false if the page must be read as a whole for that.

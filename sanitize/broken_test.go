@@ -94,6 +94,8 @@ var brokenParts = []string{
 	`<a title="`, `<a title='`, `<a b=`, `<meta charset=xutf-7>`, `<meta charset=utf-7>`, `<meta charset="utf-8">`, "\x00", "<\x00\x00", "<\u0131frame>", "\r\n", "\n", "\r", "\x1b", "(B", "!", " ", "x",
 	`a{b:c}`, `b{d:url(http://x)}`, `/* c */`, `/**/`, `}`, `{`, `:`, `a{position:absolute}`, `b{opacity:0}`, `a{b:&#58;c}`, `a{src:url(javascript:x)}`, `a:hover{width:1px}`, `@media x{a{b:c}}`, `@import url(http://x);`, `filter:alphaimageloader(`, `src=javascript:x`,
 	`<style>a{b:c}d{e:f}`, `<style>a{position:relative}`, `g{h:i}</style>`, `<!--`, `</styles`, `</style/`, `&amp;`, `&#47;`, `expression`, `(`, `behavior`,
+	`<svgx>`, `<svg>`, `<math>`, `</svg>`, `<style>a{b:<!-- -->xposition:fi<b>x</b>xed}</style>`, `<style>a{b:c}<![CDATA[d{xposition:fixed}]]></style>`,
+	`+ADw-script+AD4-`, `+`, `-`, `+-`, `+AHg`, `+ADw-img src+AD0-+ACI-x onerror+AD0-go()+AD4-`, `+ADw-a href+AD0-javascript:x+AD4-`, `+2D3eAA-`,
 	`<svg xmlns="http://www.w3.org/2000/svg">`, `<meta http-equiv=xrefresh>`, `<meta http-equiv=refresh>`, `<x:y:script>`, `<img srcset="a, javascript:x">`, `<p title="<img src=x onerror=go()>">`,
 }
 
@@ -215,6 +217,9 @@ func TestLargePiecesAreReadAsAWhole(t *testing.T) {
 		{"style", "<style>" + strings.Repeat("x", maxPieced) + "</style>", 0},
 		{"unclosed", strings.Repeat("x", 900) + "<b " + strings.Repeat("x", maxPieced), 0},
 		{"over", strings.Repeat("<a ", 200_000) + ">", 0},
+		{"a drawing with a style", "<svg><style>a{b:<!-- -->c}</style></svg><p>" + strings.Repeat("x", 2000), 2},
+		{"a drawing with a style that is divided", "<svg><style>a{b:<!-- -->c;" + strings.Repeat(" ", 2000) + "}</style></svg>", 0},
+		{"a drawing by a break", "<p>" + strings.Repeat("x", 998-len("<p>")-len("<svg")) + "<svgx><style>a{b:<!-- -->c}</style>" + strings.Repeat("x", 1000), 1},
 		{"charset", "<meta charset=utf-7>" + strings.Repeat("x", 2000), 0},
 		{"escape", "<p>\x1b(B" + strings.Repeat("x", 2000), 0},
 		{"many charsets", strings.Repeat("<meta charset=utf-8>", 1000), 2},

@@ -25,7 +25,7 @@ type page struct {
 	data    bool          // no client takes it for a page unless it is shown
 	disk    bool          // it may be opened from the disk
 	drawing bool          // a drawing or a formula began in it
-	divided bool          // a style element in it was put together
+	divided bool          // the style element that was read last was put together
 	work    int           // bytes that were read so far
 	over    bool          // it costs more to read, or to defang, than the limits
 	broken  []*brokenPage // the same as MTAs leave it, which is read along
@@ -106,8 +106,8 @@ func (p *page) examine(ctx context.Context) error {
 			break
 		}
 		i += n
-		last := construct{span{start: i}, len(p.marks), p.work, span{}}
-		p.quiet = span{}
+		last := construct{span{start: i}, len(p.marks), p.work, p.drawing, span{}}
+		p.quiet, p.divided = span{}, false
 		last.end = p.markupAt(r, i)
 		last.quiet = p.quiet
 		for _, k := range p.broken {
