@@ -382,3 +382,34 @@ func TestBase64IsWrittenInLines(t *testing.T) {
 		}
 	}
 }
+
+// TestBase64IsThatOfTheStandardLibrary: whole lines are encoded by other code.
+func TestBase64IsThatOfTheStandardLibrary(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(7, 8))
+	for range 2000 {
+		content := make([]byte, rnd.IntN(5*base64Line))
+		for i := range content {
+			content[i] = byte(rnd.IntN(256))
+		}
+		var got strings.Builder
+		w := &base64Writer{w: &got}
+		for rest := content; len(rest) > 0; {
+			n := 1 + rnd.IntN(len(rest))
+			if _, err := w.Write(rest[:n]); err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+		}
+		if err := w.finish(false); err != nil {
+			t.Fatal(err)
+		}
+		if want := base64.StdEncoding.EncodeToString(content); strings.ReplaceAll(got.String(), "\r\n", "") != want {
+			t.Fatalf("%x: got %s, want %s", content, got.String(), want)
+		}
+		for line := range strings.SplitSeq(got.String(), "\r\n") {
+			if len(line) > encodedLine {
+				t.Fatalf("%x: a line of %d characters", content, len(line))
+			}
+		}
+	}
+}
