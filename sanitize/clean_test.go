@@ -172,6 +172,26 @@ func TestCleanIsBounded(t *testing.T) {
 	}
 }
 
+// TestLargeStyleSheetsEndWhereTheyAreFull: what is behind the first rule that does not fit costs nothing.
+func TestLargeStyleSheetsEndWhereTheyAreFull(t *testing.T) {
+	rule := "a {top: 1px;}\n"
+	fits := strings.Repeat(rule, maxSheet/len(rule))
+	for _, tt := range []struct{ in, want string }{
+		{fits, fits},
+		{fits + "@media x{b{" + strings.Repeat("top:1px;", 100) + "}}b{top:1px}", fits},
+		{"@media x{" + fits + rule + "}b{top:1px}", ""},
+		{"a{" + strings.Repeat("top:1px;", maxSheet/8) + "}b{top:1px}", ""},
+	} {
+		got := sheetOf(tt.in)
+		if got != tt.want {
+			t.Errorf("%d bytes, %.40q... become %d bytes, want %d", len(tt.in), tt.in, len(got), len(tt.want))
+		}
+		if again := sheetOf(got); again != got {
+			t.Errorf("%.40q...: not its own clean form", tt.in)
+		}
+	}
+}
+
 // checkClean checks what must be true of the clean form of any page.
 func checkClean(t testing.TB, in string) {
 	t.Helper()

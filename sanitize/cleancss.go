@@ -34,7 +34,7 @@ func withoutNUL(b []byte) []byte {
 // rules reads rules up to the end of their block, or of all. What is written of them begins at byte
 // start.
 func (r *cssReader) rules(start, depth int) {
-	for {
+	for !r.full {
 		switch r.tok.kind {
 		case cssEnd:
 			return
@@ -44,7 +44,7 @@ func (r *cssReader) rules(start, depth int) {
 			}
 			r.next() // one too many
 		case cssBlank, cssMark, ';':
-			for rule := len(r.out); r.plainRule(); rule = len(r.out) {
+			for rule := len(r.out); !r.full && r.plainRule(); rule = len(r.out) {
 				r.block(rule, start, depth, false)
 			}
 			if r.tok.kind != cssEnd {
@@ -100,7 +100,9 @@ func (r *cssReader) block(rule, start, depth int, nests bool) {
 		r.tok.kind = ';' // neither does it behind a block
 	}
 	empty := len(bytes.TrimSpace(r.out[inner:])) == 0
-	if r.out = append(r.out, "}\n"...); empty || len(r.out)-start > maxSheet {
+	r.out = append(r.out, "}\n"...)
+	r.full = r.full || len(r.out)-start > maxSheet
+	if empty || len(r.out)-start > maxSheet {
 		r.out = r.out[:rule]
 	}
 }
@@ -111,7 +113,8 @@ func (r *cssReader) trim(from int) {
 	r.out = r.out[:from+copy(r.out[from:], text)]
 }
 
-// maxSheet is how many bytes of a style sheet are kept; it is less than what is read of one.
+// maxSheet is how many bytes of a style sheet are kept, up to the first rule that does not fit; it is less than what
+// is read of one.
 const maxSheet = 1 << 20
 
 // maxPrelude is how many bytes may stand before a block.

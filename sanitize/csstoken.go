@@ -37,6 +37,7 @@ type cssReader struct {
 	pos  int
 	tok  cssToken // the current one
 	out  []byte
+	full bool // there was more than maxSheet
 	odds bool // there is in out what is not written as it is in the value of an attribute
 }
 

@@ -59,6 +59,9 @@ func newTokenReader(r io.Reader) *tokenReader {
 // rest is what was read of the page and is in no token yet.
 func (t *tokenReader) rest() []byte { return t.buf[t.pos:] }
 
+// token is as much of it as may be one.
+func (t *tokenReader) token() []byte { return t.buf[t.pos:min(len(t.buf), t.pos+maxToken)] }
+
 // more reads more of the page, so that rest is longer and somewhere else. It reports false if there is no
 // more, or room bytes are there already.
 func (t *tokenReader) more(room int) bool {
@@ -74,7 +77,7 @@ func (t *tokenReader) more(room int) bool {
 	case size < readRoom || size > 4*readRoom && left < readRoom:
 		size = 2 * readRoom
 	case 2*left > size:
-		size *= 2
+		size = min(4*size, 2*maxToken)
 	}
 	if size != cap(t.buf) {
 		t.buf = make([]byte, size)
@@ -175,16 +178,16 @@ func (t *tokenReader) declaration() bool {
 		t.skipTag(2)
 		return false
 	}
-	end := bytes.IndexByte(b, '>')
+	end := bytes.IndexByte(t.token(), '>')
 	for end < 0 && t.more(maxToken) {
-		end = bytes.IndexByte(t.rest(), '>')
+		end = bytes.IndexByte(t.token(), '>')
 	}
-	if b = t.rest(); end < 0 && !t.ended {
-		t.skipTag(maxToken)
-		return false
-	}
-	if end < 0 {
-		end = len(b)
+	if b = t.token(); end < 0 {
+		if len(b) == maxToken {
+			t.skipTag(maxToken)
+			return false
+		}
+		end = len(b) // that of the page
 	}
 	t.kind, t.text = html.DoctypeToken, b[skipSpace(b[:end], len("<!DOCTYPE")):end]
 	t.pos += min(end+1, len(b))
@@ -265,7 +268,7 @@ func (t *tokenReader) readTag(kind html.TokenType, name int) bool {
 // tag reads a tag whose name is at byte name of the rest, but for what is decoded in it. It gives its length; 0 if
 // its end is not there.
 func (t *tokenReader) tag(name int) int {
-	b := t.rest()
+	b := t.token()
 	rest := t.readName(b[name:])
 	n := t.readAttrs(rest)
 	if n == 0 {
