@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/net/html/charset"
 	"golang.org/x/text/encoding"
@@ -219,19 +218,6 @@ func named(label string) reading {
 	return reading{e, name}
 }
 
-func isUTF8(r io.Reader) bool {
-	br := bufio.NewReaderSize(r, 32<<10)
-	for {
-		c, n, err := br.ReadRune()
-		if err != nil {
-			return errors.Is(err, io.EOF)
-		}
-		if c == utf8.RuneError && n == 1 {
-			return false
-		}
-	}
-}
-
 // single is the charset in which the page is written: its own if that has ASCII and one byte for a
 // character, as all that htmlindex knows have.
 func (r reading) single() (*charmap.Charmap, string) {
@@ -251,7 +237,7 @@ func (r reading) open(p *eml.Part) io.Reader {
 	}
 	enc := r.enc
 	if enc == nil {
-		enc = unicode.UTF8 // what is none becomes U+FFFD
+		return transform.NewReader(content, utf8Decoder{unicode.UTF8.NewDecoder()})
 	}
 	return transform.NewReader(content, enc.NewDecoder())
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"unicode/utf8"
 
 	"golang.org/x/net/html"
 )
@@ -399,15 +398,7 @@ func pieceEnd(b []byte) int {
 	if i := bytes.LastIndexAny(b[cut-maxEntity-2:], "<&\r"); i >= 0 {
 		cut += i - maxEntity - 2 // a tag, a character reference or a line break may go on
 	}
-	for i := cut - 1; i >= cut-utf8.UTFMax; i-- { // so may a character
-		if utf8.RuneStart(b[i]) {
-			if !utf8.FullRune(b[i:cut]) {
-				cut = i
-			}
-			break
-		}
-	}
-	return cut
+	return fullRunes(b[:cut]) // so may a character
 }
 
 // decodeText converts the line breaks of the text, and decodes the character references if it may have
