@@ -28,6 +28,7 @@ func TestQPWritesWhatTheStandardDoes(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"a b \r\nc\t", "a b=20\r\nc=09"},
 		{"ä=\r\rx\n", "=C3=A4=3D\r\n\r\nx\r\n"},
+		{"\r\xe9\n", "\r\n=E9\r\n"},
 		{"--a -- ---", "-=2Da -=2D -=2D=2D"},
 		{strings.Repeat("x", 76), strings.Repeat("x", 75) + "=\r\nx"},
 		{strings.Repeat("x", 74) + "ä", strings.Repeat("x", 74) + "=\r\n=C3=A4"},
@@ -62,7 +63,7 @@ func FuzzQP(f *testing.F) {
 		}
 		var std bytes.Buffer
 		w := quotedprintable.NewWriter(&std)
-		_, _ = io.WriteString(w, s)
+		_, _ = io.WriteString(w, want) // of a CR it forgets, if what follows is encoded, that no LF belongs to it
 		_ = w.Close()
 		if out != std.String() {
 			t.Errorf("%q\n got %q\nwant %q", s, out, std.String())
