@@ -45,6 +45,16 @@ type Opener interface {
 	Opens(p *eml.Part) bool
 }
 
+// An Engine is a Scanner whose findings about a part depend on nothing but its content and on what the
+// engine is at the moment, so that what it said of some content may be kept for as long as it is that.
+type Engine interface {
+	Scanner
+	// Version names all that a finding depends on besides the content: program, database, options. It
+	// is empty while that is not known; then nothing is kept. It is asked before each scan, so it must
+	// not wait.
+	Version() string
+}
+
 // A MessageScanner is a Scanner that also looks at the message as a whole, once it has been
 // read to its end: at header fields, or at how parts belong together.
 type MessageScanner interface {
