@@ -27,6 +27,7 @@ const (
 	kindUsed     = 'u' // bytes that came out since it was last said, and are of no member yet
 	kindAsk      = 'q' // for words; answered by words
 	kindWords    = 'w' // to the worker
+	kindFix      = 'x' // edits of the finding that comes next
 	kindFinding  = 'f'
 	kindEnd      = 'e'
 )

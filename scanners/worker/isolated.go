@@ -83,6 +83,7 @@ type task struct {
 	ahead    int64          // bytes that were accounted for before their member came
 	members  []*eml.Part    // that were yielded
 	findings []eml.Finding
+	fix      fix // of the next finding
 }
 
 // run does the job, and gives the worker back. What a worker found before it failed is kept.
@@ -170,6 +171,8 @@ func (t *task) exchange(content *os.File) (*end, error) {
 		switch kind {
 		case kindMember:
 			err = t.member(payload)
+		case kindFix:
+			err = t.takeFix(payload)
 		case kindFinding:
 			err = t.finding(payload)
 		case kindUsed:
@@ -312,7 +315,11 @@ func (t *task) finding(payload []byte) error {
 	if f.Member > 0 {
 		part = t.members[f.Member-1]
 	}
-	t.findings = append(t.findings, eml.Finding{Check: f.Check, Part: part, Detail: cut(string(f.Detail), maxDetail), Unexamined: f.Unexamined})
+	fix, err := t.fixOf(part)
+	if err != nil {
+		return err
+	}
+	t.findings = append(t.findings, eml.Finding{Check: f.Check, Part: part, Detail: cut(string(f.Detail), maxDetail), Unexamined: f.Unexamined, Fix: fix})
 	return nil
 }
 

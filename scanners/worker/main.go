@@ -152,6 +152,11 @@ func (x *expansion) run(name string) (last end) {
 		last.Error, last.Budget = err.Error(), errors.Is(err, scanners.ErrBudget)
 	}
 	for _, f := range findings {
+		for _, list := range edits(x.part, f.Fix) {
+			if x.broken == nil {
+				x.broken = x.w.conn.send(kindFix, list)
+			}
+		}
 		if x.broken == nil {
 			x.broken = x.w.conn.send(kindFinding, finding{f.Check, x.members[f.Part], []byte(cut(f.Detail, maxDetail)), f.Unexamined})
 		}

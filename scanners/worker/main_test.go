@@ -141,6 +141,30 @@ func init() { //nolint:gochecknoinits // the functions refer to the table
 			}
 			return nil, nil
 		},
+		// fix reports a finding with a fix of many edits, one of them long, and others that cannot be sent.
+		"fix": func(d *deed) ([]eml.Finding, error) {
+			var fix []eml.Edit
+			for i := range int64(2500) {
+				fix = append(fix, eml.Edit{Part: d.p, Region: eml.InContent, Start: i, End: i + 1, Text: []byte{byte(i)}})
+			}
+			fix = append(fix, eml.Edit{Part: d.p, Region: eml.InContent, Start: d.p.Size, End: -1, Text: bytes.Repeat([]byte("long "), 200_000)})
+			found := []eml.Finding{d.report(d.p, "edits"), d.report(d.p, "header"), d.report(d.p, "none")}
+			found[0].Fix = fix
+			found[1].Fix = []eml.Edit{{Part: d.p, Region: eml.InHeader}}
+			return found, nil
+		},
+		"fix-outside":  func(d *deed) ([]eml.Finding, error) { raw("x\x00" + `[{"Start":0,"End":99999999}]`); return nil, nil },
+		"fix-backward": func(d *deed) ([]eml.Finding, error) { raw("x\x00" + `[{"Start":2,"End":1}]`); return nil, nil },
+		"fix-half": func(d *deed) ([]eml.Finding, error) {
+			raw("x\x00"+`[{"More":true}]`, "f\x00"+`{"Check":"test/x"}`)
+			return nil, nil
+		},
+		"fix-endless": func(d *deed) ([]eml.Finding, error) {
+			text := "x\x00" + `[{"Text":"` + strings.Repeat("QUFB", 10_000) + `"}]`
+			for {
+				_, _ = unix.Write(ownSocket(), []byte(text))
+			}
+		},
 		"idle": func(d *deed) ([]eml.Finding, error) { return nil, nil },
 		"take": func(d *deed) ([]eml.Finding, error) { return nil, d.b.Take(1000) },
 		"endless": func(d *deed) ([]eml.Finding, error) {

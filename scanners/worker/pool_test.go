@@ -133,6 +133,27 @@ func TestWorkerPassesLargeMembers(t *testing.T) {
 	}
 }
 
+func TestWorkerPassesFixes(t *testing.T) {
+	content := "do fix\r\n" + strings.Repeat("x", 3000)
+	r := examine(t, oneWorker(t), content)
+	if len(r.Findings) != 3 || len(r.Findings[1].Fix)+len(r.Findings[2].Fix) > 0 {
+		t.Fatalf("got\n%s\nwant three findings, the first with a fix", summary(r))
+	}
+	fix := r.Findings[0].Fix
+	if len(fix) != 2501 {
+		t.Fatalf("got %d edits, want 2501", len(fix))
+	}
+	for i, e := range fix {
+		want := eml.Edit{Part: r.Findings[0].Part, Region: eml.InContent, Start: int64(i), End: int64(i) + 1, Text: []byte{byte(i)}}
+		if i == 2500 {
+			want.Start, want.End, want.Text = int64(len(content)), -1, bytes.Repeat([]byte("long "), 200_000)
+		}
+		if e.Part != want.Part || e.Region != want.Region || e.Start != want.Start || e.End != want.End || !bytes.Equal(e.Text, want.Text) {
+			t.Fatalf("edit %d is of %d to %d with %d bytes", i, e.Start, e.End, len(e.Text))
+		}
+	}
+}
+
 func TestBudgetHoldsInWorkers(t *testing.T) {
 	pl := oneWorker(t)
 	for _, tt := range []struct {
@@ -238,6 +259,10 @@ func TestWorkerMayDie(t *testing.T) {
 		{"twice", errProtocol.Error()},
 		{"forever", errProtocol.Error()},
 		{"flood", errProtocol.Error()},
+		{"fix-outside", errProtocol.Error()},
+		{"fix-backward", errProtocol.Error()},
+		{"fix-half", errProtocol.Error()},
+		{"fix-endless", errProtocol.Error()},
 	} {
 		r := examineWith(t, pl, scanners.BudgetLimits{ContainerTime: hang}, "do "+tt.what+"\r\n")
 		got := r.Findings
