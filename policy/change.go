@@ -11,7 +11,7 @@ import (
 // A change is one item of a rule's "do" list.
 type change struct {
 	kind     *changeKind
-	patterns []*pattern // of defang: the checks whose findings it fixes; nil means those of the condition
+	patterns []*pattern // of defang and disarm: the checks whose findings they fix; nil means those of the condition
 	text     string     // of strip, rename and mangle: why; of tag_subject: the tag
 	name     string     // of add_header
 	value    string     // of add_header
@@ -36,6 +36,7 @@ type changeKind struct {
 // The words of "do" lists.
 const (
 	wordDefang = "defang"
+	wordDisarm = "disarm"
 	wordStrip  = "strip"
 	wordRename = "rename"
 	wordMangle = "mangle"
@@ -51,6 +52,10 @@ var changeKinds = []changeKind{
 	{
 		word:    word{wordDefang, "Make the findings harmless in place, by the fixes that the scanners gave: those of the checks that the condition asks for (all, if it asks for none), or of the check or list of checks given here. In a rule for messages, in all parts. Where a finding has no fix, or is in an archive, the whole attachment is stripped instead, as the trace tells."},
 		example: `"html/*"`, parse: (*source).defang,
+	},
+	{
+		word:    word{wordDisarm, "Take what was found out of documents, and deliver the rest of them: the findings are chosen as by `defang`. Macros, macro sheets, links to templates and the like are taken out of documents of Office 2007 and later (docm, xlsm, pptm, docx, ...); all else in them stays as it is, byte for byte. Where that is not possible (the finding has no such fix, the document is in an archive or in another document, encrypted, or damaged), the message is quarantined, never delivered with it. To strip such attachments instead, strip them in a rule before, or with `defang`."},
+		example: `"office/macro*"`, parse: (*source).defang,
 	},
 	{
 		word:    word{wordStrip, "Replace the part by a notice, which tells the reason given here (if none is given, the name of the rule). Of a member, the attachment that carries it is replaced."},

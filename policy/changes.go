@@ -17,6 +17,7 @@ type changes struct {
 	editor  Editor
 	found   []eml.Edit             // by defang
 	mends   []eml.Edit             // by defang, of findings about header fields
+	arms    []*disarming           // documents that are disarmed, in their order
 	gone    map[*eml.Part]*removal // entities that are stripped
 	removed []*removal             // the same, in their order
 	strips  []eml.Edit             // the edits that strip them, once it is known whether the original is kept
@@ -70,6 +71,8 @@ func (c *changes) make(r *rule, ch *change, parts []*part) string {
 	switch ch.kind.name {
 	case wordDefang:
 		return c.defang(r, ch, parts)
+	case wordDisarm:
+		return c.disarm(r, ch, parts)
 	case wordStrip:
 		return c.strip(r, ch, parts[0])
 	case wordRename, wordMangle:
@@ -364,7 +367,7 @@ func (c *changes) edits(parts []*part, anew []*eml.Part) (out []eml.Edit, untold
 			out = append(out, e)
 		}
 	}
-	var found []eml.Edit
+	found := c.disarmed()
 	for _, n := range c.names {
 		found = append(found, n.edits...)
 	}

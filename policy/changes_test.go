@@ -54,6 +54,23 @@ func TestChanges(t *testing.T) {
 			"defang: 0 edits, and stripped 1 parts with findings that have no fix",
 		},
 		{
+			"disarm applies fixes", `{name: x, for: part, when: 'part.has("html/*")', do: [disarm]}`,
+			[]string{"+html/script 1.2"}, []string{"<p>x<script>", "FIXx<script>"}, "disarm: 1 edits",
+		},
+		{
+			"disarm takes all of it out of a document, once", `{name: x, when: 'has("html/*")', do: [disarm]}, {name: y, for: part, when: 'part.has("clamd/pua")', do: [disarm]}`,
+			[]string{"html/form 1.3", "html/script 1.3/1", "clamd/pua 1.3"}, []string{program, "[without html/form in 1.3 html/script in 1.3/1 clamd/pua in 1.3]"},
+			"disarm: 0 edits, and all of it in 1.3|disarm: 0 edits",
+		},
+		{
+			"disarm takes a list", `{name: x, for: part, when: 'part.has("*")', do: [{disarm: ["html/f*", "html/script"]}]}`,
+			[]string{"html/form 1.3", "clamd/pua 1.3"}, []string{program, "[without html/form in 1.3]"}, "disarm: 0 edits, and all of it in 1.3",
+		},
+		{
+			"disarm of what is stripped", `{name: x, for: part, when: 'part.has("*")', do: [disarm, strip]}`,
+			[]string{"html/form 1.3"}, []string{program, "[stripped: x]"}, "disarm: 0 edits, and all of it in 1.3|strip 1.3",
+		},
+		{
 			"strip", `{name: no programs, for: part, when: 'part.named("*.exe")', do: [strip]}`,
 			nil, []string{program, "[stripped: no programs]"}, "strip 1.3",
 		},
@@ -185,7 +202,7 @@ func TestChanges(t *testing.T) {
 }
 
 func TestEveryChangeIsTested(t *testing.T) {
-	tested := []string{wordDefang, wordStrip, wordRename, wordMangle, wordClean, wordText, wordHeader, wordTag, wordBanner, wordHold}
+	tested := []string{wordDefang, wordDisarm, wordStrip, wordRename, wordMangle, wordClean, wordText, wordHeader, wordTag, wordBanner, wordHold}
 	if got := changeNames(); !slices.Equal(got, tested) {
 		t.Errorf("there are %v, tested are %v", got, tested)
 	}

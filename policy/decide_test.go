@@ -219,11 +219,17 @@ func TestChangeThatCannotBeMadeQuarantines(t *testing.T) {
 		{"no editor", "rename", nil},
 		{"editor fails", "strip", fakeEditor{errors.New("cannot")}},
 		{"editor fails", "rename", fakeEditor{errors.New("cannot")}},
+		{"no editor", "{disarm: html/form}", nil},
+		{"editor fails", "{disarm: html/form}", fakeEditor{errors.New("cannot")}},
+		{"no document", "{disarm: html/script}", fakeEditor{}},
 		{"no fix, no editor", "defang", nil},
 		{"edits overlap", "{defang: html/script}", nil},
 	} {
 		m := parse(t, threeParts)
 		r := report(t, m, "html/form 1.3")
+		if tt.name == "no document" {
+			r = report(t, m, "html/script 1.2")
+		}
 		if tt.name == "edits overlap" {
 			page := at(t, m, "1.2")
 			r.Findings = []eml.Finding{{Check: "html/script", Part: page, Fix: []eml.Edit{

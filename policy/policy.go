@@ -31,6 +31,9 @@ type Policy struct {
 type Editor interface {
 	// Strip gives the edits that replace an entity by a notice.
 	Strip(p *eml.Part, r Removal) ([]eml.Edit, error)
+	// Disarm gives the edits that take all of that out of an entity, which is a document. The findings
+	// are about it or about members in it. If it cannot be done wholly, that is an error.
+	Disarm(p *eml.Part, list []eml.Finding) ([]eml.Edit, error)
 	// Rename gives the edits that give an entity a harmless name.
 	Rename(p *eml.Part) ([]eml.Edit, error)
 	// Mangle gives the edits that give an entity a name and a type that open nothing.
@@ -79,7 +82,7 @@ type Options struct {
 	// Checks are all that there are. A policy that names others is not loaded. Without any,
 	// check IDs are taken as they are.
 	Checks []eml.Check
-	// Editor makes the changes "strip", "rename", "mangle", "clean" and "text". Without one, a message that needs them is
+	// Editor makes the changes "strip", "disarm", "rename", "mangle", "clean" and "text". Without one, a message that needs them is
 	// quarantined.
 	Editor Editor
 	// Lists are those that are built in. A policy's own list takes the place of one of the same

@@ -97,6 +97,18 @@ func (e fakeEditor) Banners(root *eml.Part, list []Banner, edits []eml.Edit) ([]
 	return append(edits, eml.Edit{Part: root, Region: eml.InBody, Text: []byte(text)}), false, e.err
 }
 
+// Disarm knows documents by their label.
+func (e fakeEditor) Disarm(p *eml.Part, list []eml.Finding) ([]eml.Edit, error) {
+	if e.err == nil && p.MediaType != "application/octet-stream" {
+		return nil, errors.New("no document")
+	}
+	text := "[without"
+	for _, f := range list {
+		text += fmt.Sprintf(" %s in %s", f.Check, f.Part.ID)
+	}
+	return []eml.Edit{{Part: p, Region: eml.InContent, Start: 0, End: -1, Text: []byte(text + "]")}}, e.err
+}
+
 // Rewrite knows pages by their label.
 func (e fakeEditor) Rewrite(p *eml.Part, text bool) ([]eml.Edit, error) {
 	if p.MediaType != "text/html" {

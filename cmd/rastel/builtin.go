@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 
@@ -193,6 +194,11 @@ func (editor) Rewrite(p *eml.Part, text bool) ([]eml.Edit, error) {
 		return nil, nil
 	}
 	return edits, err
+}
+
+// Disarm asks the package that knows the documents of that type.
+func (editor) Disarm(p *eml.Part, _ []eml.Finding) ([]eml.Edit, error) {
+	return nil, fmt.Errorf("nothing can be taken out of %s", p.Type)
 }
 
 func (editor) Rename(p *eml.Part) ([]eml.Edit, error) {
