@@ -205,7 +205,7 @@ func (h *Header) counted() []int {
 // parseFields takes the text of an edit apart into fields.
 func parseFields(text []byte) ([]FieldEdit, error) {
 	var out []FieldEdit
-	var value []byte // of the last one
+	value := make([]byte, 0, len(text)) // of the last one
 	for line := range bytes.Lines(bytes.TrimPrefix(text, []byte("\r\n"))) {
 		if !bytes.HasSuffix(line, []byte("\r\n")) {
 			return nil, fmt.Errorf("new header line %.60q does not end in CRLF", line)

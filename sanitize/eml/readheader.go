@@ -115,6 +115,9 @@ func (p *parser) headerLine(part *Part, line []byte, more bool) {
 	if p.how&crEndsLine != 0 {
 		line = bytes.ReplaceAll(line, []byte{0}, nil)
 	}
+	if len(h.raw)+len(line) > cap(h.raw) {
+		h.raw = slices.Grow(h.raw, max(len(line), cap(h.raw))) // twice as much each time: append gives a quarter
+	}
 	h.raw = append(h.raw, line...)
 	if more || continues(line) {
 		if !more && isBlankLine(line) {
