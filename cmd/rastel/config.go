@@ -53,6 +53,7 @@ type Config struct {
 	Log        LogConfig         `yaml:"log"`
 
 	notices *sanitize.Notices // made of Sanitize.Notices
+	pool    *eml.SpoolPool    // of SpoolDir and Limits.SpoolMemory
 }
 
 // LimitsConfig bounds what one message may cost. Zero means the default.
@@ -72,6 +73,7 @@ type LimitsConfig struct {
 	ContainerTime time.Duration `yaml:"container_time"` // what one container may take; default 30s
 	PasswordTime  time.Duration `yaml:"password_time"`  // how long passwords are tried for all containers; default 10s
 	WorkerMemory  int64         `yaml:"worker_memory"`  // bytes of memory of one worker; default 268435456
+	SpoolMemory   int64         `yaml:"spool_memory"`   // bytes of messages and parts kept in memory, of all messages; default 33554432
 }
 
 // LogConfig says what is logged, and how. The log goes to standard error.
@@ -138,6 +140,7 @@ func (c *Config) validate() error {
 	if c.notices, err = sanitize.NewNotices(c.Sanitize.Notices); err != nil {
 		err = fmt.Errorf("sanitize: %w", err)
 	}
+	c.pool = eml.NewSpoolPool(c.SpoolDir, c.Limits.SpoolMemory)
 	errs := []error{err, c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
 	if c.Clamd != nil {
 		errs = append(errs, c.Clamd.Validate())
@@ -181,7 +184,7 @@ func newLogger(c LogConfig, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opt))
 }
 
-func (c *Config) spool() eml.SpoolOptions { return eml.SpoolOptions{Dir: c.SpoolDir} }
+func (c *Config) spool() eml.SpoolOptions { return eml.SpoolOptions{Dir: c.SpoolDir, Pool: c.pool} }
 
 func (c *Config) mimeLimits() eml.Limits {
 	l := c.Limits

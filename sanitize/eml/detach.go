@@ -44,7 +44,7 @@ func (p *Part) Forget(n int64) {
 	s := p.content
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file != nil && n > 0 {
+	if s.own && n > 0 {
 		_ = unix.Fallocate(int(s.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, n) // not all file systems can
 	}
 }
@@ -52,6 +52,6 @@ func (p *Part) Forget(n int64) {
 // fileSpool is a spool that is completely written, of which the bytes are in a file.
 func fileSpool(f *os.File, size int64) *Spool {
 	s := NewSpool(SpoolOptions{})
-	s.file, s.size, s.done = f, size, true
+	s.file, s.own, s.size, s.done = f, true, size, true
 	return s
 }

@@ -23,6 +23,9 @@ type SpoolOptions struct {
 	Memory int64  // bytes kept in memory before the file is used; 0 means SpoolMemory
 	Max    int64  // bytes it takes at most; 0 means no limit
 
+	// Pool bounds the memory of many spools together. Nil means no bound but Memory, for each.
+	Pool *SpoolPool
+
 	// File opens an empty file, for a process that may not; the spool closes it. Nil means one
 	// without a name in Dir.
 	File func() (*os.File, error)
@@ -39,7 +42,10 @@ type Spool struct {
 	mu   sync.Mutex
 	more sync.Cond // signals that size, done or err changed
 	buf  []byte    // all bytes while file is nil; append only, so a view of it stays valid
-	file *os.File  // all bytes once they are more than opt.Memory
+	file *os.File  // all bytes once they are more than opt.Memory, or than the pool has
+	base int64     // where in the file they begin
+	own  bool      // the file is of this spool alone
+	slot int64     // where its place in the pool's file is, kept until Close for those who read there; -1 if it has none
 	size int64
 	done bool  // CloseWrite was called
 	err  error // what readers get at the end instead of io.EOF
@@ -50,7 +56,7 @@ func NewSpool(opt SpoolOptions) *Spool {
 	if opt.Memory == 0 {
 		opt.Memory = SpoolMemory
 	}
-	s := &Spool{opt: opt}
+	s := &Spool{opt: opt, slot: -1}
 	s.more.L = &s.mu
 	return s
 }
@@ -59,11 +65,7 @@ func NewSpool(opt SpoolOptions) *Spool {
 func (s *Spool) expect(n int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n > s.opt.Memory {
-		return s.spill()
-	}
-	s.buf = make([]byte, 0, n)
-	return nil
+	return s.grow(n)
 }
 
 // Options are those the spool was made with, for another that is to be kept likewise.
@@ -77,14 +79,12 @@ func (s *Spool) Write(p []byte) (int, error) {
 	if s.opt.Max > 0 && s.size+int64(len(p)) > s.opt.Max {
 		return 0, ErrSpoolFull
 	}
-	if s.file == nil && s.size+int64(len(p)) > s.opt.Memory {
-		if err := s.spill(); err != nil {
-			return 0, err
-		}
+	if err := s.grow(s.size + int64(len(p))); err != nil {
+		return 0, err
 	}
 	if s.file == nil {
 		s.buf = append(s.buf, p...)
-	} else if n, err := s.file.WriteAt(p, s.size); err != nil {
+	} else if n, err := s.file.WriteAt(p, s.base+s.size); err != nil {
 		return n, fmt.Errorf("write spool: %w", err)
 	}
 	s.size += int64(len(p))
@@ -92,7 +92,31 @@ func (s *Spool) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// spill moves what is in memory to a file. Views of buf that readers hold stay valid.
+// grow makes room for n bytes in all: in memory as long as they are few and the pool has some.
+func (s *Spool) grow(n int64) error {
+	switch {
+	case s.file != nil && (s.own || n <= slotSize), n <= int64(cap(s.buf)):
+		return nil
+	case s.file != nil || n > s.opt.Memory:
+		return s.spill()
+	}
+	room := max(n, min(2*int64(cap(s.buf)), s.opt.Memory))
+	if s.opt.Pool.reserve(room - int64(cap(s.buf))) {
+		s.buf = append(make([]byte, 0, room), s.buf...)
+		return nil
+	}
+	if n > slotSize {
+		return s.spill()
+	}
+	f, off, err := s.opt.Pool.take()
+	if err != nil {
+		return fmt.Errorf("open spool file: %w", err)
+	}
+	s.slot = off
+	return s.move(f, off)
+}
+
+// spill moves all to a file of its own.
 func (s *Spool) spill() error {
 	open := s.opt.File
 	if open == nil {
@@ -102,11 +126,28 @@ func (s *Spool) spill() error {
 	if err != nil {
 		return fmt.Errorf("open spool file: %w", err)
 	}
-	if _, err := f.WriteAt(s.buf, 0); err != nil {
+	if err := s.move(f, 0); err != nil {
 		f.Close()
+		return err
+	}
+	s.own = true
+	return nil
+}
+
+// move copies what there is to a file, from base on. Views of buf that readers hold stay valid.
+func (s *Spool) move(f *os.File, base int64) error {
+	b := s.buf
+	if s.file != nil {
+		b = make([]byte, s.size)
+		if _, err := s.file.ReadAt(b, s.base); err != nil {
+			return fmt.Errorf("read spool: %w", err)
+		}
+	}
+	if _, err := f.WriteAt(b, base); err != nil {
 		return fmt.Errorf("write spool: %w", err)
 	}
-	s.file, s.buf = f, nil
+	s.opt.Pool.release(int64(cap(s.buf)))
+	s.file, s.base, s.buf = f, base, nil
 	return nil
 }
 
@@ -185,7 +226,7 @@ func (s *Spool) readSome(p []byte, off int64) (int, error) {
 
 // readLocked reads what is there and unlocks s.mu.
 func (s *Spool) readLocked(p []byte, off int64) (int, error) {
-	buf, file, size, end := s.buf, s.file, s.size, s.err
+	buf, file, base, size, end := s.buf, s.file, s.base, s.size, s.err
 	s.mu.Unlock()
 	if end == nil {
 		end = io.EOF
@@ -202,7 +243,7 @@ func (s *Spool) readLocked(p []byte, off int64) (int, error) {
 	if file == nil {
 		n = copy(p, buf[off:size])
 	} else {
-		n, err = file.ReadAt(p, off)
+		n, err = file.ReadAt(p, base+off)
 	}
 	if err == nil && short {
 		err = end
@@ -233,20 +274,18 @@ func (r *spoolReader) Read(p []byte) (int, error) {
 func (s *Spool) File() (*os.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file != nil {
+	if s.file == nil {
+		return memfd(s.buf)
+	}
+	if s.own {
 		// A new open file description, so that offsets are not shared.
 		return os.Open(fmt.Sprintf("/proc/self/fd/%d", s.file.Fd()))
 	}
-	fd, err := unix.MemfdCreate("rastel", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("memfd_create: %w", err)
+	b := make([]byte, s.size)
+	if _, err := s.file.ReadAt(b, s.base); err != nil {
+		return nil, fmt.Errorf("read spool: %w", err)
 	}
-	f := os.NewFile(uintptr(fd), "memfd")
-	if _, err := f.WriteAt(s.buf, 0); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("write memfd: %w", err)
-	}
-	return f, nil
+	return memfd(b)
 }
 
 // Close gives back memory and file. Reads after it fail.
@@ -254,11 +293,15 @@ func (s *Spool) Close() error {
 	s.CloseWrite(os.ErrClosed)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.opt.Pool.release(int64(cap(s.buf)))
+	if s.slot >= 0 {
+		s.opt.Pool.give(s.slot)
+	}
+	f, own := s.file, s.own
 	s.buf, s.size, s.err = nil, 0, os.ErrClosed
-	if s.file == nil {
+	s.file, s.own, s.slot = nil, false, -1
+	if !own {
 		return nil
 	}
-	f := s.file
-	s.file = nil
 	return f.Close()
 }

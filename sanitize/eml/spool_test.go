@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestSpoolIsTheSameInMemoryAndInAFile(t *testing.T) {
@@ -83,5 +85,63 @@ func TestReadersOfASpoolGetTheWritersError(t *testing.T) {
 	s.Close()
 	if _, err := s.ReadAt(b[:], 0); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("after Close: got %v, want os.ErrClosed", err)
+	}
+}
+
+// What a pool has no memory for is in its file, and is the same. All that was taken comes back.
+func TestSpoolsShareMemoryAndAFile(t *testing.T) {
+	pool := NewSpoolPool(t.TempDir(), 100_000)
+	opt := SpoolOptions{Dir: t.TempDir(), Pool: pool}
+	const many = 60
+	for range 3 {
+		var wg sync.WaitGroup
+		for i := range many {
+			wg.Go(func() { wantSpoolKeeps(t, opt, i) })
+		}
+		wg.Wait()
+	}
+	if pool.memory != 0 || int64(len(pool.free)) != pool.slots || pool.slots == 0 || pool.slots > many {
+		t.Errorf("%d bytes are still taken, %d of %d places are free", pool.memory, len(pool.free), pool.slots)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(pool.file.Fd()), &st); err != nil || st.Blocks > 0 {
+		t.Errorf("the file of the pool takes %d blocks when nothing is in it, %v", st.Blocks, err)
+	}
+}
+
+// wantSpoolKeeps writes up to 2 MB, which is more than a place has, in pieces.
+func wantSpoolKeeps(t *testing.T, opt SpoolOptions, i int) {
+	want := bytes.Repeat([]byte{byte(i), byte(i >> 8), 7}, 1+i*i*200)
+	s := NewSpool(opt)
+	defer s.Close()
+	var early []byte // what a reader saw while it was written
+	for rest := want; len(rest) > 0; {
+		n := min(len(rest), 1+i*1000)
+		if _, err := s.Write(rest[:n]); err != nil {
+			t.Error(err)
+			return
+		}
+		b := make([]byte, n)
+		if _, err := s.ReadAt(b, int64(len(want)-len(rest))); err != nil {
+			t.Error(err)
+		}
+		early, rest = append(early, b...), rest[n:]
+	}
+	s.CloseWrite(nil)
+	b, release, err := s.View()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer release()
+	f, err := s.File()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer f.Close()
+	passed, err := io.ReadAll(f)
+	if err != nil || !bytes.Equal(b, want) || !bytes.Equal(early, want) || !bytes.Equal(passed, want) {
+		t.Errorf("spool %d of %d bytes: the view has %d, early reads %d, the descriptor %d, %v", i, len(want), len(b), len(early), len(passed), err)
 	}
 }

@@ -38,6 +38,7 @@ func (s *Spool) view(start, end int64) ([]byte, func(), error) {
 	if start == end {
 		return nil, func() {}, nil
 	}
+	start, end = start+s.base, end+s.base
 	within := start % int64(os.Getpagesize()) // a mapping begins at a page
 	b, err := unix.Mmap(int(s.file.Fd()), start-within, int(end-start+within), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
