@@ -49,6 +49,10 @@ type Opener interface {
 // engine is at the moment, so that what it said of some content may be kept for as long as it is that.
 type Engine interface {
 	Scanner
+	// Examines tells, without waiting, whether Scan examines the part. What the engine leaves alone, or
+	// leaves to ScanMessage, Scan says nothing about: then its silence does not mean that the content is
+	// clean, and must not be kept as if it did. This may depend on all that the part is.
+	Examines(p *eml.Part) bool
 	// Version names all that a finding depends on besides the content: program, database, options. It
 	// is empty while that is not known; then nothing is kept. It is asked before each scan, so it must
 	// not wait.

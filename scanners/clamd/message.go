@@ -40,6 +40,10 @@ func ridesAlong(p *eml.Part) bool {
 		len(p.Names) == 0 && p.Disposition != "attachment" && hasMailLines(p.Head(int(p.Size)))
 }
 
+// Examines tells whether Scan asks clamd about the part: there is something in it, and ScanMessage
+// does not send it with the message.
+func (s *Scanner) Examines(p *eml.Part) bool { return p.Leaf() && p.Size > 0 && !ridesAlong(p) }
+
 // hasMailLines reports whether no line of the text is too long for a mail.
 func hasMailLines(text []byte) bool {
 	for line := range bytes.Lines(text) {

@@ -52,7 +52,7 @@ func (s *Scanner) Checks() []eml.Check { return checks }
 // Scan examines the decoded content of one leaf or member. Text that ScanMessage sends with the
 // message is left to it. An error is a *scanners.Temporary unless clamd cannot read the content.
 func (s *Scanner) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
-	if !p.Leaf() || ridesAlong(p) {
+	if !s.Examines(p) {
 		return nil, nil
 	}
 	return s.examine(ctx, p, partContent(p))
