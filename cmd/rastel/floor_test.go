@@ -20,12 +20,13 @@ var floor = map[string][]string{
 	"rastel/scanners":                         {"rastel/sanitize/eml", "rastel/sanitize/vobject"},
 	"rastel/scanners/scannertest":             {"rastel/sanitize/eml", "rastel/scanners"}, // the suite of Scanner
 	"rastel/scanners/archive":                 {"rastel/sanitize/eml", "rastel/scanners", "rastel/scanners/archive/disk", "rastel/scanners/archive/lzh", "rastel/scanners/archive/lzx", "rastel/scanners/archive/quantum", "rastel/scanners/archive/zipcrypt"},
-	"rastel/scanners/archive/disk":            {}, // file systems; knows nothing of mail
-	"rastel/scanners/archive/lzh":             {}, // decoders of LHA and ARJ
-	"rastel/scanners/archive/lzx":             {}, // methods of cabinets, help files and images of Windows; knows nothing of mail
-	"rastel/scanners/archive/lzx/lzxtest":     {}, // an encoder for the tests of what reads LZX
-	"rastel/scanners/archive/quantum":         {}, // a method of cabinets; knows nothing of mail
-	"rastel/scanners/archive/zipcrypt":        {}, // the encryption of zip; knows nothing of mail
+	"rastel/scanners/archive/disk":            {},                                         // file systems; knows nothing of mail
+	"rastel/scanners/archive/lzh":             {},                                         // decoders of LHA and ARJ
+	"rastel/scanners/archive/lzx":             {},                                         // methods of cabinets, help files and images of Windows; knows nothing of mail
+	"rastel/scanners/archive/lzx/lzxtest":     {},                                         // an encoder for the tests of what reads LZX
+	"rastel/scanners/archive/quantum":         {},                                         // a method of cabinets; knows nothing of mail
+	"rastel/scanners/archive/zipcrypt":        {},                                         // the encryption of zip; knows nothing of mail
+	"rastel/scanners/cache":                   {"rastel/sanitize/eml", "rastel/scanners"}, // what engines said of content that comes again; its own client of Redis
 	"rastel/scanners/clamd":                   {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"}, // the verifier, and its DNS
 	"rastel/scanners/flatxml":                 {"rastel/sanitize/eml", "rastel/scanners"}, // documents that are XML throughout
