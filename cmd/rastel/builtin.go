@@ -13,6 +13,7 @@ import (
 	"rastel/sanitize/eml"
 	"rastel/scanners"
 	"rastel/scanners/archive"
+	"rastel/scanners/cache"
 	"rastel/scanners/clamd"
 	"rastel/scanners/dkim"
 	"rastel/scanners/flatxml"
@@ -56,6 +57,7 @@ func builtin(cfg *Config) []scanners.Named {
 type built struct {
 	cfg    *Config
 	set    *scanners.Set
+	cache  *cache.Cache   // nil: every engine is asked each time
 	clamd  *clamd.Scanner // nil: there is none
 	dkim   *dkim.Scanner  // nil: signatures are not verified
 	pool   *worker.Pool   // nil: containers are opened in this process
@@ -70,6 +72,9 @@ func build(cfg *Config, log *slog.Logger) (*built, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b.cache, err = cache.New(cfg.Cache, log); err != nil {
+		return nil, err
+	}
 	if b.policy, err = policy.NewLive(cfg.Policy, policyOptions(cfg), log); err != nil {
 		return nil, err
 	}
@@ -80,8 +85,9 @@ func build(cfg *Config, log *slog.Logger) (*built, error) {
 	return b, nil
 }
 
-// close ends the workers, when nothing is examined any more.
+// close ends the workers and connections, when nothing is examined any more.
 func (b *built) close() {
+	b.cache.Close()
 	if b.pool != nil {
 		b.pool.Close()
 	}
@@ -94,13 +100,21 @@ func (b *built) assemble(c *clamd.Scanner) {
 		list = b.pool.Isolate(list)
 	}
 	if b.clamd = c; c != nil {
-		list = append(list, scanners.Named{Name: "clamd", Scanner: c, Waits: true})
+		list = append(list, scanners.Named{Name: "clamd", Scanner: b.kept("clamd", c), Waits: true})
 	}
 	if b.cfg.DKIM.On() {
 		b.dkim = dkim.New(b.cfg.DKIM)
 		list = append(list, scanners.Named{Name: "dkim", Scanner: b.dkim, Waits: true})
 	}
 	b.set = scanners.NewSet(scanners.Options{Budget: b.cfg.budget(), Spool: b.cfg.spool(), Passwords: b.cfg.Passwords, Logger: b.log}, list...)
+}
+
+// kept has the verdicts of an engine kept.
+func (b *built) kept(name string, s scanners.Scanner) scanners.Scanner {
+	if e, ok := s.(scanners.Engine); ok {
+		return b.cache.Wrap(name, e, nil)
+	}
+	return s
 }
 
 // findClamd uses the configured clamd, or one at its usual sockets, or none: a clamd that was

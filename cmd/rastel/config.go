@@ -20,6 +20,7 @@ import (
 	"rastel/sanitize"
 	"rastel/sanitize/eml"
 	"rastel/scanners"
+	"rastel/scanners/cache"
 	"rastel/scanners/clamd"
 	"rastel/scanners/dkim"
 	"rastel/scanners/worker"
@@ -47,6 +48,7 @@ type Config struct {
 	Sanitize   sanitize.Config   `yaml:"sanitize"`
 	API        api.Config        `yaml:"api"`
 	Clamd      *clamd.Config     `yaml:"clamd"` // nil: used if one is found at its usual sockets
+	Cache      cache.Config      `yaml:"cache"` // of what engines such as clamd said
 	DKIM       dkim.Config       `yaml:"dkim"`
 	Quarantine quarantine.Config `yaml:"quarantine"`
 	Limits     LimitsConfig      `yaml:"limits"`
@@ -141,7 +143,7 @@ func (c *Config) validate() error {
 		err = fmt.Errorf("sanitize: %w", err)
 	}
 	c.pool = eml.NewSpoolPool(c.SpoolDir, c.Limits.SpoolMemory)
-	errs := []error{err, c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
+	errs := []error{err, c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
 	if c.Clamd != nil {
 		errs = append(errs, c.Clamd.Validate())
 	}

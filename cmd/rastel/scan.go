@@ -65,6 +65,7 @@ func (o *scanOptions) examiner(k *call) (e *engine.Engine, done func(), err erro
 	if o.workers >= 0 {
 		cfg.Workers = &o.workers
 	}
+	cfg.Cache.Shared = nil // it is of serve, and so is its key
 	b, err := build(cfg, newLogger(LogConfig{Level: "error"}, k.errOut))
 	if err != nil {
 		return nil, nil, err

@@ -30,7 +30,8 @@ Without -config it runs on defaults: the milter on 127.0.0.1:6785, health and
 readiness on http://127.0.0.1:6786/readyz, quarantine below the state directory,
 clamd at its usual socket if there is one.
 
-SIGHUP reads the policy anew; so does a change of its file. SIGTERM ends the
+SIGHUP reads the policy anew, as does a change of its file, and forgets what
+engines said of content before (cache in rastel.yaml). SIGTERM ends the
 program after the messages in work.
 
 Exit status:
@@ -169,6 +170,9 @@ func (s *service) listenWeb() error {
 // ready tells whether the service can do all of its work.
 func (s *service) ready(ctx context.Context) []api.Check {
 	checks := []api.Check{{Name: "policy", OK: true, Detail: s.built.policy.Load().Version}}
+	if s.built.cache != nil {
+		checks = append(checks, api.Check{Name: "cache", OK: true, Detail: s.built.cache.Stats().String()}) // mail does not depend on it
+	}
 	if s.built.clamd == nil {
 		return append(checks, api.Check{Name: "clamd", OK: true, Detail: "none found and none configured: no message is scanned for malware"})
 	}
@@ -236,7 +240,7 @@ func (s *service) tellWorkers() {
 	s.log.Log(context.Background(), level, "containers are opened in workers", "workers", *s.cfg.Workers, "confined_by", by, "not_confined_by", notBy)
 }
 
-// reloads reads the policy anew on SIGHUP and when its file changes.
+// reloads reads the policy anew on SIGHUP and when its file changes. SIGHUP forgets what engines said too.
 func (s *service) reloads(ctx context.Context) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -253,6 +257,7 @@ func (s *service) reloads(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-hup:
+			s.built.cache.Forget()
 			_ = s.built.policy.Reload() // logs what came of it
 		}
 	}

@@ -149,6 +149,15 @@ type Stats struct {
 	Trouble string // with the shared server; empty: none
 }
 
+// String is for people.
+func (s Stats) String() string {
+	text := fmt.Sprintf("%d verdicts in %d KB, %d hits, %d of scans in work, %d shared, %d scans", s.Entries, s.Bytes/1000, s.Hits, s.Waits, s.Shared, s.Misses)
+	if s.Trouble != "" {
+		text += "; shared cache is not used for now: " + s.Trouble
+	}
+	return text
+}
+
 // Stats tells how the cache does.
 func (c *Cache) Stats() Stats {
 	if c == nil {
