@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -71,7 +72,7 @@ func (o *opening) look() error {
 	var obj object
 	for i := range o.d.entries {
 		e := &o.d.entries[i]
-		if !e.has(hasEF | hasJS | hasXFA) {
+		if !e.has(hasEF | hasJS | hasXFA | hasAction | hasEscape) {
 			continue
 		}
 		if err := o.d.load(e, &obj); err != nil {
@@ -82,6 +83,14 @@ func (o *opening) look() error {
 		}
 		for dict := range obj.dicts {
 			if err := o.dictionary(e, dict, named[e.num]); err != nil {
+				return err
+			}
+			if err := o.act(e, &obj, dict); err != nil {
+				return err
+			}
+		}
+		if e.has(hasEscape) {
+			if err := o.disguises(e, &obj); err != nil {
 				return err
 			}
 		}
@@ -439,6 +448,9 @@ func (o *opening) stream(e *entry, dict value) error {
 
 // file yields a stream. One that cannot be decrypted is yielded for its names.
 func (o *opening) file(e *entry, dict value, what string, names []string, mediaType string) error {
+	if mediaType == "" {
+		o.saw(embeddedFile, e, fmt.Sprintf("object %d", e.num), shorten(strings.Join(names, ", ")))
+	}
 	r, err := o.decoded(e, dict, o.lock, mediaType == "")
 	if err == nil {
 		if e.has(isHidden) {

@@ -357,6 +357,37 @@ func (l *Lock) reader(r io.Reader, m method, num uint32, gen uint16) (io.Reader,
 	return &cbcReader{r: r, block: block}, nil
 }
 
+// seal encrypts what an object stream becomes, which has that much room; more than that if it has not
+// enough. What was encrypted in blocks gets just its old length, with zeros behind what is compressed.
+func (l *Lock) seal(b []byte, s *objectStream, room int64) []byte {
+	if l == nil || s.method == methodNone {
+		return b
+	}
+	num := s.e.num
+	if s.e.alias != 0 {
+		num = s.e.alias
+	}
+	key := l.objectKey(s.method, num, s.e.gen)
+	if s.method == methodRC4 {
+		return crypt4(key, append(b, make([]byte, max(room-int64(len(b)), 0))...))
+	}
+	// an initialization vector, the content, and one byte of padding
+	if room%aes.BlockSize != 0 || int64(len(b))+aes.BlockSize+1 > room {
+		return make([]byte, room+1)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return make([]byte, room+1)
+	}
+	out := make([]byte, room)
+	sum := sha256.Sum256(b) // the same document is always written the same
+	copy(out, sum[:aes.BlockSize])
+	copy(out[aes.BlockSize:], b)
+	out[room-1] = 1
+	cipher.NewCBCEncrypter(block, out[:aes.BlockSize]).CryptBlocks(out[aes.BlockSize:], out[aes.BlockSize:])
+	return out
+}
+
 // text decrypts a string.
 func (l *Lock) text(b []byte, num uint32, gen uint16) ([]byte, error) {
 	r, err := l.reader(bytes.NewReader(b), l.strings, num, gen)

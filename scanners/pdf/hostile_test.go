@@ -127,6 +127,20 @@ var hostile = map[string]func(n int) string{
 	"brackets": func(n int) string { return "%PDF-1.4\n1 0 obj" + strings.Repeat("<<[", n) + strings.Repeat(">>", n) },
 	"words":    func(n int) string { return "%PDF-1.4\n" + strings.Repeat("obj ", n) },
 	"digits":   func(n int) string { return "%PDF-1.4\n" + strings.Repeat("9", n) + " 0 obj" },
+	"events": func(n int) string {
+		return repeated(n, func(i int) string {
+			return fmt.Sprintf("9 0 obj<</OpenAction 9 0 R/AA<</O 9 0 R>>/S/Launch/F 9 0 R/Next[9 0 R 9 0 R]>>endobj\n")
+		})
+	},
+	"chain": func(n int) string {
+		return repeated(n, func(i int) string {
+			return fmt.Sprintf("%d 0 obj<</OpenAction %d 0 R/S/URI/URI %d 0 R/Next %d 0 R>>endobj\n", i, i+1, i+2, i+1)
+		})
+	},
+	"one large action": func(n int) string {
+		return "%PDF-1.4\n9 0 obj<<" + strings.Repeat("/OpenAction 9 0 R/S/JavaScript/JS(x)", n/10) + ">>endobj"
+	},
+	"disguises": func(n int) string { return "%PDF-1.4\n9 0 obj[" + strings.Repeat("/J#53", n) + "]" },
 	"circles": func(n int) string {
 		return repeated(n, func(i int) string {
 			return fmt.Sprintf("%d 0 obj<</Kids[%d 0 R 1 0 R]/Parent %d 0 R>>endobj\n", i, i, i)

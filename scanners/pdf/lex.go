@@ -190,6 +190,7 @@ type token struct {
 	num    int64
 	off    int64 // where it begins
 	broken bool  // a string without an end
+	escape bool  // a name that is written with #
 }
 
 // maxKeyword is how many bytes of a keyword or number are looked at.
@@ -212,8 +213,7 @@ func (c *cursor) token(text *[]byte, limit int) token {
 	case '{', '}', ')':
 		t.kind = tokenKeyword // nothing known
 	case '/':
-		t.kind = tokenName
-		c.name(text, limit)
+		t.kind, t.escape = tokenName, c.name(text, limit)
 	case '(':
 		t.kind, t.broken = tokenString, !c.literal(text, limit)
 	case '<':
@@ -290,15 +290,16 @@ func isNumber(s []byte) bool {
 	return digits > 0
 }
 
-// name reads a name behind its slash (7.3.5).
-func (c *cursor) name(text *[]byte, limit int) {
+// name reads a name behind its slash (7.3.5). It reports whether there is a # in it.
+func (c *cursor) name(text *[]byte, limit int) (escape bool) {
 	for {
 		b, ok := c.peek()
 		if !ok || !isRegular(b) {
-			return
+			return escape
 		}
 		c.pos++
 		if b == '#' {
+			escape = true
 			b = c.nameEscape()
 		}
 		if len(*text) < limit {

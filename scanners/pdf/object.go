@@ -27,7 +27,7 @@ const (
 // A node is one value of an object.
 type node struct {
 	kind        kind
-	num         int64 // kindInt; of kindRef the number of the object
+	num         int64 // kindInt; of kindRef the number of the object; of kindName and kindString the offset of the token
 	start, end  int32 // of the text
 	child, next int32 // the first one in it, and the next one beside it; 0: none
 }
@@ -35,9 +35,10 @@ type node struct {
 // An object is one indirect object, or a trailer. Its nodes stand in the order of the file, the first of
 // them (0) for the whole. It is used again and again, so what is in it is good until the next parse.
 type object struct {
-	nodes []node
-	text  []byte
-	over  bool // it is larger than is kept
+	nodes  []node
+	text   []byte
+	over   bool // it is larger than is kept
+	escape bool // a name in it is written with #
 
 	stack []frame
 	skip  int // containers too deep within one another
@@ -64,7 +65,7 @@ func (o *object) reset() {
 	o.nodes = append(o.nodes[:0], node{kind: kindArray})
 	o.text = o.text[:0]
 	o.stack = append(o.stack[:0], frame{})
-	o.over, o.skip = false, 0
+	o.over, o.escape, o.skip = false, false, 0
 }
 
 // parse reads values up to what ends an object. With one it ends behind the first value, as objects in
@@ -94,6 +95,10 @@ func (o *object) parse(c *cursor, one bool) ending {
 				return end
 			}
 		default:
+			if t.kind == tokenName || t.kind == tokenString {
+				t.num = t.off
+			}
+			o.escape = o.escape || t.escape
 			o.add(node{kind: kindOf(t.kind), num: t.num, start: int32(start), end: int32(len(o.text))})
 			if t.broken {
 				return endBroken

@@ -27,6 +27,13 @@ func (o *opening) objectStreams() error {
 
 func (o *opening) objectStream(e *entry) error {
 	d := o.d
+	if o.keptText[e.data] { // the same under another number
+		return nil
+	}
+	if o.keptText == nil {
+		o.keptText = map[int64]bool{}
+	}
+	o.keptText[e.data] = true
 	obj := new(object)
 	if err := d.load(e, obj); err != nil {
 		return err
@@ -71,6 +78,13 @@ func (o *opening) keepText(e *entry, dict value) (start, size int64, err error) 
 	}
 	start = o.texts.Size()
 	size, err = o.copy(o.texts, r)
+	if list, e2 := o.d.filters(dict); err == nil && e2 == nil {
+		s := objectStream{start: start, size: size, e: *e, filters: list}
+		if o.lock != nil {
+			s.method = o.lock.method(dict, list, false)
+		}
+		o.objStreams = append(o.objStreams, s)
+	}
 	if _, e := o.texts.Write([]byte("\n")); e != nil && err == nil {
 		err = e
 	}

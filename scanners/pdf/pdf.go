@@ -43,6 +43,18 @@ func (Documents) Checks() []eml.Check {
 		{ID: limit, Doc: "A PDF document has more objects, or larger ones, than are looked at, so what is in it was not all examined."},
 		{ID: inMessage, Doc: "A PDF document is encrypted, and the message says its password: that keeps programs from looking into it, and nobody else. It was opened and examined."},
 		{ID: known, Doc: "A PDF document is encrypted with a password that everybody knows, and the message does not say it. It was opened and examined."},
+		{ID: javascript, Doc: "A PDF document has scripts. Forms have them for their calculations, and attacks on programs that show documents for nothing good. The detail tells where they are and how they begin."},
+		{ID: openAction, Doc: "A PDF document does more than show a page when it is opened, or when one of its pages is: it runs a script, opens a URL, sends a form. The detail tells what."},
+		{ID: launch, Doc: "A PDF document starts a program, or opens a file that is no document, by a launch action; the detail has the command."},
+		{ID: server, Doc: "A PDF document contacts a server of Windows when it is opened, which is told the name of the user and a hash of the password by that."},
+		{ID: submitForm, Doc: "A PDF document sends what was filled in to the place that the detail tells."},
+		{ID: importData, Doc: "A PDF document fills its fields from a file."},
+		{ID: uriExecutable, Doc: "A link in a PDF document leads to a program, to a script, to a file of the reader's own disk or of a server of Windows, or starts a program of Windows."},
+		{ID: remote, Doc: "A PDF document opens another file, or has content that is in one."},
+		{ID: richMedia, Doc: "A PDF document has a film, a Flash or a scene in 3D."},
+		{ID: xfa, Doc: "A PDF document has a form in XFA, which may have scripts of its own. It was examined like an attached file."},
+		{ID: embeddedFile, Doc: "A PDF document has files attached to it. They were examined like members of an archive; the detail tells their names."},
+		{ID: nameDisguise, Doc: "Names in a PDF document by which it is known what it does are written with escapes for letters (/J#61vaScript), which no program does that has nothing to hide."},
 		{ID: listed, Doc: "A PDF document is encrypted with one of the passwords in the configuration. It was opened and examined."},
 	}
 }
@@ -87,6 +99,9 @@ func (Documents) Expand(ctx context.Context, p *eml.Part, b *scanners.Budget, yi
 	for what := range o.d.over {
 		o.report(limit, what)
 	}
+	if e := o.tellDeeds(err == nil && len(o.d.over) == 0); err == nil {
+		err = e
+	}
 	return o.findings, err
 }
 
@@ -110,6 +125,11 @@ type opening struct {
 	index    int // of the last member
 	findings []eml.Finding
 	told     map[string]bool
+	deeds    map[string]*deed // by check
+	steps    int              // that tooMany has counted
+
+	objStreams []objectStream
+	keptText   map[int64]bool // object streams whose text is kept, by where they begin
 }
 
 func (o *opening) close() {
@@ -339,6 +359,7 @@ func (f *lockFinder) trailer(dict value, off int64) error {
 		return nil
 	}
 	f.any = true
+	f.d.sealed = f.d.sealed || dict.get("AuthCode").kind() != kindNull
 	ids, err := f.d.deref(dict.get("ID"))
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ var errWork = errors.New("its objects overlap too often")
 
 // What an object may be of interest for.
 const (
-	hasStream   uint16 = 1 << iota
+	hasStream   uint32 = 1 << iota
 	hasEF              // a file specification with an embedded file
 	hasJS              // a script
 	hasXFA             // a form
@@ -39,13 +39,16 @@ const (
 	isHidden           // within a stream, so that most readers do not see it
 	inObjects          // within an object stream
 	withoutData        // there is no "endstream"
+	hasAction          // something that may happen: an action, a form, a film
+	hasEscape          // a name that is written with #
+	isSignature        // a signature of the document
 )
 
 // An entry is one version of an object.
 type entry struct {
 	num        uint32
 	gen        uint16
-	flags      uint16
+	flags      uint32
 	off        int64 // of its number in the file, or of its value in the text of all object streams
 	data, end  int64 // where the bytes of the stream begin, and where they end by the next "endstream"
 	length     int64 // as the stream says; -1: not known
@@ -53,7 +56,7 @@ type entry struct {
 	alias      uint32 // the number that it has itself, where a table gives it another; 0: none
 }
 
-func (e *entry) has(flag uint16) bool { return e.flags&flag != 0 }
+func (e *entry) has(flag uint32) bool { return e.flags&flag != 0 }
 
 // A trailer is a dictionary that says where the objects are, and how they are encrypted.
 type trailer struct {
@@ -71,6 +74,7 @@ type document struct {
 	scanned  int     // how many of them the scan has found
 	trailers []trailer
 	starts   []int64 // where tables are said to begin
+	sealed   bool    // it has a seal that any change breaks (ISO/TS 32004)
 	byNum    []int32 // indices of entries by number, the newest last
 	noEnd    int64   // from there on there is no "endstream"; 0: not known
 	over     map[string]bool
@@ -250,6 +254,9 @@ func (d *document) classify(e *entry, stream bool) {
 			e.flags |= interest(o.text[o.nodes[at].start:o.nodes[at].end])
 		}
 	}
+	if o.escape {
+		e.flags |= hasEscape
+	}
 	if !stream {
 		e.flags &^= isFile
 		return
@@ -262,6 +269,9 @@ func (d *document) classify(e *entry, stream bool) {
 	if dict.get("Type").is("XRef") {
 		e.flags |= isTable
 	}
+	if dict.get("F").kind() != kindNull {
+		e.flags |= hasAction // its content is in another file
+	}
 	e.length = -1
 	switch l := dict.get("Length"); l.kind() {
 	case kindInt:
@@ -272,7 +282,7 @@ func (d *document) classify(e *entry, stream bool) {
 }
 
 // interest is what a name in an object says of it.
-func interest(name []byte) uint16 {
+func interest(name []byte) uint32 {
 	switch string(name) {
 	case "EF":
 		return hasEF
@@ -284,6 +294,10 @@ func interest(name []byte) uint16 {
 		return hasNames
 	case "EmbeddedFile":
 		return isFile
+	case "JavaScript", "OpenAction", "AA", "Launch", "URI", "SubmitForm", "ImportData", "GoToR", "GoToE", "RichMedia", "3D":
+		return hasAction
+	case "ByteRange":
+		return isSignature
 	}
 	return 0
 }

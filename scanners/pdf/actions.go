@@ -1,0 +1,490 @@
+package pdf
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// The checks about what a document does. Each has at most one finding, which tells where.
+const (
+	javascript    = "pdf/javascript"
+	openAction    = "pdf/open-action"
+	launch        = "pdf/launch"
+	server        = "pdf/server"
+	submitForm    = "pdf/submit-form"
+	importData    = "pdf/import-data"
+	uriExecutable = "pdf/uri-executable"
+	remote        = "pdf/remote-document"
+	richMedia     = "pdf/rich-media"
+	xfa           = "pdf/xfa"
+	embeddedFile  = "pdf/embedded-file"
+	nameDisguise  = "pdf/name-disguise"
+)
+
+// doChecks are these checks, in the order in which they are told.
+var doChecks = []string{launch, server, openAction, javascript, submitForm, importData, uriExecutable, remote, richMedia, xfa, embeddedFile, nameDisguise}
+
+const (
+	// maxTold is how many places one finding tells, and maxShown how many characters of what the sender
+	// wrote are shown at a place.
+	maxTold, maxShown = 5, 120
+	// maxMarks is how many names of one check are changed.
+	maxMarks = 50_000
+	// maxActions is how many actions that follow one another are looked at, and maxChain how far one
+	// leads to another.
+	maxActions, maxChain = 64, 8
+	// maxSteps is how many actions at events, and names of files in actions, of one document are looked at.
+	maxSteps = 20_000
+)
+
+// A mark is where a name stands that makes something happen: in the file, or in the text of all object
+// streams.
+type mark struct {
+	inTexts bool
+	off     int64
+}
+
+// A deed is what one check has seen of a document.
+type deed struct {
+	places []string
+	more   int    // of them
+	last   string // of them
+	marks  map[mark]bool
+	stuck  string // why it cannot be taken out; empty: it can
+}
+
+// saw notes what a check has seen at an entry, and the names that are to be changed against it.
+func (o *opening) saw(check string, e *entry, where, what string, names ...value) {
+	if o.deeds == nil {
+		o.deeds = map[string]*deed{}
+	}
+	d := o.deeds[check]
+	if d == nil {
+		d = &deed{marks: map[mark]bool{}}
+		o.deeds[check] = d
+	}
+	for _, n := range names {
+		d.mark(mark{e.has(inObjects), n.node().num})
+	}
+	if what != "" {
+		where += ": " + what
+	}
+	switch {
+	case where == d.last || slices.Contains(d.places, where):
+	case len(d.places) < maxTold:
+		d.places = append(d.places, where)
+	default:
+		d.more++
+	}
+	d.last = where
+}
+
+func (d *deed) mark(m mark) {
+	if len(d.marks) >= maxMarks {
+		d.stuck = "there are too many of them"
+		return
+	}
+	d.marks[m] = true
+}
+
+// where says in which object something is.
+func where(e *entry, obj *object) string {
+	num := e.num
+	if e.alias != 0 {
+		num = e.alias
+	}
+	dict := obj.value()
+	what := "object"
+	switch typ, sub := dict.get("Type").name(), dict.get("Subtype").name(); {
+	case typ == "Catalog":
+		what = "catalog, object"
+	case typ == "Page":
+		what = "page, object"
+	case sub == "Widget" || dict.get("FT").kind() == kindName:
+		what = "form field, object"
+	case sub == "Link":
+		what = "link, object"
+	case typ == "Annot":
+		what = "annotation, object"
+	case typ == "Outlines" || dict.get("Title").kind() == kindString && dict.get("Parent").kind() == kindRef:
+		what = "bookmark, object"
+	}
+	return fmt.Sprintf("%s %d", what, num)
+}
+
+// act notes what one dictionary of an object has the document do.
+func (o *opening) act(e *entry, obj *object, dict value) error {
+	at := where(e, obj)
+	for key, v := range dict.pairs {
+		var err error
+		switch string(key.bytes()) {
+		case "S":
+			err = o.action(e, at, dict, v)
+		case "JS", "OnInstantiate":
+			o.saw(javascript, e, at, o.shown(e, v), key)
+		case "JavaScript":
+			if v.kind() == kindDict || v.kind() == kindRef { // a name tree, in the catalog
+				o.saw(javascript, e, at, "scripts of the document", key)
+				o.saw(openAction, e, at, "scripts of the document", key)
+			}
+		case "OpenAction":
+			err = o.opens(e, at, "when the document is opened", key, v)
+		case "AA":
+			err = o.triggers(e, at, key, v)
+		case "URI":
+			if uri, why := o.badURI(e, v); why != "" {
+				o.saw(uriExecutable, e, at, fmt.Sprintf("%s: %s", why, uri), key)
+			}
+		case "XFA":
+			o.saw(xfa, e, at, "", key)
+		case "Subtype":
+			if v.is("RichMedia") || v.is("3D") {
+				o.saw(richMedia, e, at, v.name(), v)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return o.elsewhere(e, at, obj, dict)
+}
+
+// action notes what an action does (12.6).
+func (o *opening) action(e *entry, at string, dict, kind value) error {
+	switch kind.name() {
+	case "JavaScript":
+		what := ""
+		if dict.get("JS").kind() == kindNull {
+			what = "an action without a script"
+		}
+		if d := o.deeds[javascript]; what != "" || d == nil || !d.marks[mark{e.has(inObjects), dict.key("JS").node().num}] {
+			o.saw(javascript, e, at, cmpText(what, o.shown(e, dict.get("JS"))), kind)
+		} else {
+			d.mark(mark{e.has(inObjects), kind.node().num})
+		}
+	case "Launch":
+		command, err := o.command(e, dict)
+		if err != nil {
+			return err
+		}
+		if command == "" {
+			o.saw(remote, e, at, "opens "+shorten(strings.Join(o.targets(e, dict), ", ")), kind)
+			return nil
+		}
+		o.saw(launch, e, at, command, kind)
+	case "SubmitForm":
+		o.saw(submitForm, e, at, "to "+o.target(e, dict), kind)
+	case "ImportData":
+		o.saw(importData, e, at, "from "+o.target(e, dict), kind)
+	case "GoToR", "GoToE":
+		if dict.get("F").kind() != kindNull {
+			o.saw(remote, e, at, "opens "+o.target(e, dict), kind)
+		}
+	}
+	return o.d.file.err
+}
+
+func cmpText(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// elsewhere notes a stream whose content is in another file (7.3.8.2).
+func (o *opening) elsewhere(e *entry, at string, obj *object, dict value) error {
+	if !e.has(hasStream) || dict != obj.value() {
+		return nil
+	}
+	if key := dict.key("F"); key.kind() == kindName {
+		o.saw(remote, e, at, "has content from "+o.target(e, dict), key)
+	}
+	return o.d.file.err
+}
+
+// atOpening are the events of the dictionary AA that come without a click: of the document, of a page, and
+// of an annotation that its page shows (12.6.3). Those of form fields are not among them, which have
+// calculated and checked numbers since there are forms.
+var atOpening = map[string]string{
+	"O": "when the page is opened", "C": "when the page is closed", "PO": "when the page is opened", "PC": "when the page is closed",
+	"PV": "when the page is shown", "PI": "when the page is not shown any more", "WC": "when the document is closed",
+	"WS": "when the document is saved", "DS": "when the document was saved", "WP": "when the document is printed", "DP": "when the document was printed",
+}
+
+// triggers looks at the events of a dictionary AA.
+func (o *opening) triggers(e *entry, at string, key, v value) error {
+	fields := strings.HasPrefix(at, "form field")
+	return o.each(e, v, 0, func(in *entry, events value) error {
+		for event, action := range events.pairs {
+			name := event.name()
+			when, ok := atOpening[name]
+			if !ok || fields && name == "C" { // calculates
+				continue
+			}
+			if err := o.opensAt(e, at, when, key, in, action); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// opens looks at what happens at an event, whose key is given.
+func (o *opening) opens(e *entry, at, when string, key, v value) error {
+	return o.opensAt(e, at, when, key, e, v)
+}
+
+// opensAt is the same for an action that is in another object than the key.
+func (o *opening) opensAt(e *entry, at, when string, key value, in *entry, v value) error {
+	left := maxActions
+	return o.chain(in, v, 0, &left, func(kind, target string) {
+		what := kind
+		if target != "" {
+			what += " " + target
+		}
+		o.saw(openAction, e, at, when+": "+what, key)
+		if isServer(target) {
+			o.saw(server, e, at, when+": "+what, key)
+		}
+	})
+}
+
+// openKinds are the kinds of actions that do more than to show another place of the document.
+var openKinds = []string{"JavaScript", "Launch", "URI", "SubmitForm", "ImportData", "GoToR", "GoToE", "Rendition"}
+
+// chain calls found with each action of some consequence that v is or leads to, and what it is about.
+func (o *opening) chain(e *entry, v value, depth int, left *int, found func(kind, target string)) error {
+	return o.each(e, v, 0, func(e *entry, v value) error {
+		if *left--; *left < 0 || depth > maxChain {
+			return nil
+		}
+		if v.kind() == kindArray { // of actions that follow; or a place in the document
+			for item := range v.items {
+				if k := item.kind(); k == kindDict || k == kindRef && depth > 0 {
+					if err := o.chain(e, item, depth+1, left, found); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		}
+		kind := v.get("S").name()
+		switch {
+		case kind == "Rendition" && v.get("JS").kind() == kindNull:
+		case kind == "JavaScript" || kind == "Rendition":
+			found("JavaScript", o.shown(e, v.get("JS")))
+		case kind == "URI":
+			found(kind, o.shown(e, v.get("URI")))
+		case slices.Contains(openKinds, kind):
+			found(kind, o.target(e, v))
+		}
+		if next := v.get("Next"); next.kind() != kindNull {
+			return o.chain(e, next, depth+1, left, found)
+		}
+		return o.tick()
+	})
+}
+
+// tooMany counts one thing more that is looked at, and reports whether that is too much.
+func (o *opening) tooMany() bool {
+	if o.steps++; o.steps > maxSteps {
+		o.d.limit("more than 20000 actions")
+		return true
+	}
+	return false
+}
+
+// each calls f with a value, or with all versions of what it refers to, and the entry that it is in.
+func (o *opening) each(e *entry, v value, depth int, f func(*entry, value) error) error {
+	if v.kind() != kindRef {
+		return f(e, v)
+	}
+	if depth >= maxDeref || o.tooMany() {
+		return nil
+	}
+	all := o.d.all(uint32(clamp(v.node().num, 1<<32-1)))
+	for _, i := range all[max(len(all)-maxVersions, 0):] {
+		obj, in := new(object), &o.d.entries[i]
+		if err := o.d.load(in, obj); err != nil {
+			return err
+		}
+		if err := o.each(in, obj.value(), depth+1, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// key is the key of that name of a dictionary, the last one; null if there is none.
+func (v value) key(name string) (found value) {
+	for k := range v.pairs {
+		if k.is(name) {
+			found = k
+		}
+	}
+	return found
+}
+
+// shown is the beginning of a text, for people.
+func (o *opening) shown(e *entry, v value) string {
+	for _, s := range o.strings(e, v) {
+		if s = shorten(s); s != "" {
+			return s
+		}
+	}
+	if v.kind() == kindRef {
+		return fmt.Sprintf("in object %d", v.node().num)
+	}
+	return ""
+}
+
+// shorten makes one short line of what the sender wrote.
+func shorten(s string) string {
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+	if len(s) > maxShown {
+		return strings.ToValidUTF8(s[:maxShown], "") + "..."
+	}
+	return s
+}
+
+// targets are the names of the file that an action is about: a string, or a file specification.
+func (o *opening) targets(e *entry, dict value) []string {
+	return o.fileTargets(e, dict.get("F"))
+}
+
+func (o *opening) fileTargets(e *entry, v value) (list []string) {
+	if v.kind() == kindNull || v.kind() == kindRef && o.steps > maxSteps {
+		return nil
+	}
+	list = o.strings(e, v)
+	_ = o.each(e, v, 0, func(in *entry, v value) error { // an error of reading stays with the cursor
+		if v.kind() == kindDict {
+			names, _ := o.fileNames(in, v, nil)
+			list = append(list, names...)
+		}
+		return nil
+	})
+	return list
+}
+
+// target is the first of them that tells of a server, or the first of all.
+func (o *opening) target(e *entry, dict value) string {
+	list := o.targets(e, dict)
+	for _, s := range list {
+		if isServer(s) {
+			return shorten(s)
+		}
+	}
+	if len(list) == 0 {
+		return "an unknown place"
+	}
+	return shorten(list[0])
+}
+
+// isServer reports whether a name of a file or a URL is on a server of Windows, which is told who the user
+// is by being asked.
+func isServer(name string) bool {
+	s := strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), `\`, "/")
+	if rest, ok := strings.CutPrefix(s, "file:"); ok {
+		s = rest
+		if strings.HasPrefix(s, "////") {
+			s = s[2:]
+		}
+	} else if rest, ok := strings.CutPrefix(s, "smb:"); ok {
+		s = rest
+	}
+	host, ok := strings.CutPrefix(s, "//")
+	host, _, _ = strings.Cut(host, "/")
+	return ok && host != "" && host != "." && host != "?" && host != "localhost" && host != "127.0.0.1"
+}
+
+// command is what a launch action starts; empty if it opens a document of a kind that starts nothing
+// (12.6.4.5).
+func (o *opening) command(e *entry, dict value) (string, error) {
+	names, parameters := o.targets(e, dict), ""
+	for _, key := range []string{"Win", "Mac", "Unix"} {
+		err := o.each(e, dict.get(key), 0, func(in *entry, win value) error {
+			if win.kind() != kindDict {
+				return nil
+			}
+			names = append(names, o.fileTargets(in, win.get("F"))...)
+			for _, s := range o.strings(in, win.get("P")) {
+				parameters += " " + s
+			}
+			return nil
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	harmless := len(names) > 0 && strings.TrimSpace(parameters) == ""
+	for _, n := range names {
+		harmless = harmless && isDocument(n) && !isServer(n)
+	}
+	if harmless {
+		return "", nil
+	}
+	if len(names) == 0 {
+		names = []string{"something"}
+	}
+	return shorten("starts " + names[0] + parameters), nil
+}
+
+// isDocument reports whether a file has a name of a document that other programs show and that starts
+// nothing.
+func isDocument(name string) bool {
+	ext := strings.ToLower(strings.TrimPrefix(path.Ext(strings.TrimSpace(name)), "."))
+	return slices.Contains([]string{"pdf", "txt", "csv", "rtf", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "odt", "ods", "odp", "jpg", "jpeg", "png",
+		"gif", "tif", "tiff", "bmp", "eps", "ps", "avi", "mpg", "mpeg", "mp3", "mp4", "mov", "wav", "wmv"}, ext)
+}
+
+// programs are extensions of what runs when it was downloaded and opened, or is mounted as a disk.
+var programs = []string{"exe", "scr", "bat", "cmd", "pif", "msi", "msp", "msix", "msixbundle", "appx", "appinstaller", "application", "js", "jse", "vbs", "vbe", "wsf", "wsh",
+	"hta", "ps1", "lnk", "url", "jar", "jnlp", "cpl", "dll", "xll", "iso", "img", "vhd", "vhdx", "reg", "chm", "apk", "dmg", "pkg", "sh", "scpt", "library-ms", "search-ms", "settingcontent-ms"}
+
+// badURI says what is wrong with a URI; why is empty for one that leads to a page, or to nothing known.
+func (o *opening) badURI(e *entry, v value) (uri, why string) {
+	for _, s := range o.strings(e, v) {
+		if why := uriKind(s); why != "" {
+			return shorten(s), why
+		}
+	}
+	return "", ""
+}
+
+// uriKind says what is wrong with a URI. What browsers leave out is left out.
+func uriKind(s string) string {
+	s = strings.ToLower(strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, s))
+	scheme, rest, ok := strings.Cut(s, ":")
+	switch {
+	case strings.HasPrefix(s, `\\`):
+		return "a file of a server"
+	case !ok:
+		return ""
+	case scheme == "file" || scheme == "smb":
+		if isServer(s) {
+			return "a file of a server"
+		}
+		return "a file of the reader's own disk"
+	case scheme == "javascript" || scheme == "vbscript" || scheme == "data":
+		return "a script"
+	case strings.HasPrefix(scheme, "ms-") || strings.HasPrefix(scheme, "search") || scheme == "shell" || scheme == "ldap" || scheme == "mhtml":
+		return "a program of Windows"
+	case scheme == "http" || scheme == "https" || scheme == "ftp" || scheme == "ftps":
+		rest, _, _ = strings.Cut(rest, "#")
+		rest, _, _ = strings.Cut(rest, "?")
+		host, file, ok := strings.Cut(strings.TrimLeft(rest, "/"), "/")
+		if ext := strings.TrimPrefix(path.Ext(file), "."); ok && host != "" && slices.Contains(programs, ext) {
+			return "a program"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,239 @@
+package pdf
+
+import (
+	"bytes"
+	"compress/zlib"
+	"fmt"
+	"io"
+	"slices"
+	"sort"
+	"strings"
+
+	"rastel/sanitize/eml"
+)
+
+// What a document does is taken out of it in place: names such as /JavaScript become names of the same
+// length that no reader knows, so every offset stays right, whether the tables of the document are or not.
+// Where the names are in an object stream, that is compressed anew into the bytes that it has. All
+// revisions are changed alike.
+
+// maxRewritten is how many bytes all object streams have that are compressed anew.
+const maxRewritten = 32 << 20
+
+// An objectStream is where the text of one is, and the object it comes from.
+type objectStream struct {
+	start, size int64 // in the text of all
+	e           entry
+	filters     []filter
+	method      method
+}
+
+// tellDeeds tells what was seen of what the document does. With whole all of it was looked at, so it can be
+// told how to take it out.
+func (o *opening) tellDeeds(whole bool) error {
+	var err error
+	fixes := map[string][]eml.Edit{}
+	if whole {
+		fixes, err = o.fixes()
+	}
+	for _, check := range doChecks {
+		d := o.deeds[check]
+		if d == nil {
+			continue
+		}
+		detail := strings.Join(d.places, "; ")
+		if d.more > 0 {
+			detail += fmt.Sprintf("; and %d more", d.more)
+		}
+		if d.stuck != "" {
+			detail += " (cannot be taken out: " + d.stuck + ")"
+		}
+		o.findings = append(o.findings, eml.Finding{Check: check, Part: o.p, Detail: detail, Fix: fixes[check]})
+	}
+	return err
+}
+
+// fixes are the edits that take out what each check has seen. A check without any cannot be fixed.
+func (o *opening) fixes() (map[string][]eml.Edit, error) {
+	out := map[string][]eml.Edit{}
+	if len(o.deeds) == 0 || o.unchangeable() {
+		return out, nil
+	}
+	edits, err := o.edits()
+	if err != nil {
+		return out, err
+	}
+	for check, d := range o.deeds {
+		if len(d.marks) == 0 || d.stuck != "" {
+			continue
+		}
+		seen := map[int64]bool{}
+		var list []eml.Edit
+		for m := range d.marks {
+			e := edits[m]
+			if e.Text == nil {
+				d.stuck = "it is where nothing can be changed in place"
+				break
+			}
+			if !seen[e.Start] {
+				seen[e.Start] = true
+				list = append(list, e)
+			}
+		}
+		if d.stuck == "" {
+			slices.SortFunc(list, func(a, b eml.Edit) int { return int(max(min(a.Start-b.Start, 1), -1)) })
+			out[check] = list
+		}
+	}
+	return out, nil
+}
+
+// unchangeable reports whether the document must stay as it is, and notes why.
+func (o *opening) unchangeable() bool {
+	why := ""
+	if o.d.sealed {
+		why = "the document is signed"
+	}
+	for i := range o.d.entries {
+		if e := &o.d.entries[i]; e.has(isSignature) && !e.has(isHidden) {
+			why = "the document is signed"
+		}
+	}
+	for _, d := range o.deeds {
+		if d.stuck == "" {
+			d.stuck = why
+		}
+	}
+	return why != ""
+}
+
+// edits are those of all marks. One that cannot be changed has none.
+func (o *opening) edits() (map[mark]eml.Edit, error) {
+	rename := map[mark]bool{} // or written out, if it is only in disguise
+	for check, d := range o.deeds {
+		for m := range d.marks {
+			rename[m] = rename[m] || check != nameDisguise
+		}
+	}
+	out := make(map[mark]eml.Edit, len(rename))
+	inStreams := map[int][]mark{}
+	for m, away := range rename {
+		if m.inTexts {
+			if i := o.streamOf(m.off); i >= 0 {
+				inStreams[i] = append(inStreams[i], m)
+			}
+			continue
+		}
+		name := o.d.file.newName(m.off, away)
+		out[m] = eml.Edit{Part: o.p, Region: eml.InContent, Start: m.off + 1, End: m.off + 1 + int64(len(name)), Text: name}
+	}
+	left := int64(maxRewritten)
+	for i, list := range inStreams {
+		s := &o.objStreams[i]
+		if left -= s.size; left < 0 {
+			break
+		}
+		edit, err := o.rewrite(s, list, rename)
+		if err != nil {
+			return nil, err
+		}
+		if edit.Text == nil {
+			continue
+		}
+		for m := range out { // what is in the bytes that are written anew is not there any more
+			if !m.inTexts && m.off >= edit.Start && m.off < edit.End {
+				delete(out, m)
+			}
+		}
+		for _, m := range list {
+			out[m] = edit
+		}
+	}
+	return out, o.d.file.err
+}
+
+// newName is what a name becomes, without its slash: one that nobody knows, or itself written plainly. It
+// has as many bytes as there are.
+func (c *cursor) newName(off int64, away bool) []byte {
+	raw := len(c.rawName(off)) - 1
+	c.seek(off + 1)
+	var name []byte
+	c.name(&name, maxRaw)
+	name = name[:min(len(name), raw)]
+	fill := byte(' ')
+	if away && len(name) > 0 {
+		name[len(name)-1], fill = '_', '_'
+	}
+	return append(name, bytes.Repeat([]byte{fill}, raw-len(name))...)
+}
+
+// streamOf is the index of the object stream with that offset of the text of all; -1 if there is none.
+func (o *opening) streamOf(off int64) int {
+	i := sort.Search(len(o.objStreams), func(i int) bool { return o.objStreams[i].start > off }) - 1
+	if i < 0 || off >= o.objStreams[i].start+o.objStreams[i].size {
+		return -1
+	}
+	return i
+}
+
+// rewrite gives the edit that changes names in an object stream; one without text if it has not the room
+// for what comes of it.
+func (o *opening) rewrite(s *objectStream, list []mark, rename map[mark]bool) (eml.Edit, error) {
+	plain := len(s.filters) == 0
+	flate := len(s.filters) == 1 && (s.filters[0].name == "FlateDecode" || s.filters[0].name == "Fl") && s.filters[0].parms.predictor <= 1
+	if !plain && !flate || s.e.has(withoutData) {
+		return eml.Edit{}, nil
+	}
+	text := make([]byte, s.size)
+	if _, err := o.d.texts.r.ReadAt(text, s.start); err != nil && err != io.EOF {
+		return eml.Edit{}, err
+	}
+	for _, m := range list {
+		o.blankScript(text, s, m)
+	}
+	for _, m := range list {
+		copy(text[m.off-s.start+1:], o.d.texts.newName(m.off, rename[m]))
+	}
+	if flate {
+		text = deflate(text)
+	}
+	room := s.e.end - s.e.data
+	if text = o.lock.seal(text, s, room); int64(len(text)) > room {
+		return eml.Edit{}, nil
+	}
+	text = append(text, make([]byte, room-int64(len(text)))...) // behind the end of what is compressed
+	return eml.Edit{Part: o.p, Region: eml.InContent, Start: s.e.data, End: s.e.end, Text: text}, nil
+}
+
+// blankScript fills the string behind the name /JS with blanks, so that what is compressed does not
+// become longer.
+func (o *opening) blankScript(text []byte, s *objectStream, m mark) {
+	c := o.d.texts
+	c.seek(m.off)
+	var word []byte
+	if t := c.token(&word, maxKeyword); t.kind != tokenName || string(word) != "JS" {
+		return
+	}
+	t := c.token(&word, maxText)
+	if t.kind != tokenString || t.broken || c.off() > s.start+s.size {
+		return
+	}
+	for at := t.off + 1; at < c.off()-1; at++ {
+		text[at-s.start] = ' '
+	}
+}
+
+func deflate(text []byte) []byte {
+	var b bytes.Buffer
+	w, err := zlib.NewWriterLevel(&b, zlib.BestCompression)
+	if err == nil {
+		_, err = w.Write(text)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		panic(err) // of a buffer, or of the level
+	}
+	return b.Bytes()
+}
