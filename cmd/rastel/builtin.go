@@ -17,6 +17,7 @@ import (
 	"rastel/scanners/clamd"
 	"rastel/scanners/dkim"
 	"rastel/scanners/flatxml"
+	"rastel/scanners/office"
 	"rastel/scanners/ole"
 	"rastel/scanners/onenote"
 	"rastel/scanners/pdf"
@@ -40,6 +41,7 @@ func builtin(cfg *Config) []scanners.Named {
 		{Name: "ole", Scanner: ole.Files{}},
 		{Name: "rtf", Scanner: ole.RTF{}},
 		{Name: "activemime", Scanner: ole.ActiveMime{}},
+		{Name: "office", Scanner: office.Scanner{}},
 		{Name: "flatxml", Scanner: flatxml.Scanner{}},
 		{Name: "onenote", Scanner: onenote.Scanner{}},
 		{Name: "pdf", Scanner: pdf.Documents{}},

@@ -28,13 +28,14 @@ var floor = map[string][]string{
 	"rastel/scanners/archive/zipcrypt":        {},                                         // the encryption of zip; knows nothing of mail
 	"rastel/scanners/cache":                   {"rastel/sanitize/eml", "rastel/scanners"}, // what engines said of content that comes again; its own client of Redis
 	"rastel/scanners/clamd":                   {"rastel/sanitize/eml", "rastel/scanners"},
-	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"}, // the verifier, and its DNS
-	"rastel/scanners/flatxml":                 {"rastel/sanitize/eml", "rastel/scanners"}, // documents that are XML throughout
-	"rastel/scanners/ole":                     {"rastel/sanitize/eml", "rastel/scanners"}, // compound files, for more than one scanner
-	"rastel/scanners/onenote":                 {"rastel/sanitize/eml", "rastel/scanners"}, // notebooks, which are a format of their own
-	"rastel/scanners/pdf":                     {"rastel/sanitize/eml", "rastel/scanners"}, // documents that hold files and scripts
-	"rastel/scanners/script":                  {"rastel/sanitize/eml", "rastel/scanners"}, // what scripts and shortcuts do, in words
-	"rastel/scanners/worker":                  {"rastel/sanitize/eml", "rastel/scanners"}, // expanders in processes of their own
+	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"},                           // the verifier, and its DNS
+	"rastel/scanners/flatxml":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // documents that are XML throughout
+	"rastel/scanners/office":                  {"rastel/sanitize/eml"},                                              // what documents do, in words, and what can be taken out of them
+	"rastel/scanners/ole":                     {"rastel/sanitize/eml", "rastel/scanners", "rastel/scanners/office"}, // compound files, for more than one scanner; what they do is told in the words of office
+	"rastel/scanners/onenote":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // notebooks, which are a format of their own
+	"rastel/scanners/pdf":                     {"rastel/sanitize/eml", "rastel/scanners"},                           // documents that hold files and scripts
+	"rastel/scanners/script":                  {"rastel/sanitize/eml", "rastel/scanners"},                           // what scripts and shortcuts do, in words
+	"rastel/scanners/worker":                  {"rastel/sanitize/eml", "rastel/scanners"},                           // expanders in processes of their own
 	"rastel/policy":                           {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/policy/procmail":                  {}, // reads what another program was set to; the policy it writes is checked by who calls it
 	"rastel/policy/quarantine":                {"rastel/sanitize/eml"},

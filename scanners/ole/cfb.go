@@ -51,6 +51,7 @@ type node struct {
 	children []*node
 	start    uint32
 	size     int64
+	class    [16]byte // of what is in a storage (MS-DTYP 2.3.4); zeros if it does not say
 }
 
 // open reads the tables and the directory. With errFormat it gives what can be followed, or nil.
@@ -233,6 +234,7 @@ func (c *compound) entry(b []byte) dirEntry {
 		e.size &= 0xffffffff // the rest may be anything (MS-CFB 2.6.1)
 	}
 	e.storage = b[66] != typeStream
+	copy(e.class[:], b[80:96])
 	units := make([]uint16, 0, maxNameSize/2)
 	for i := 0; i < min(int(binary.LittleEndian.Uint16(b[64:])), maxNameSize)-1; i += 2 {
 		units = append(units, binary.LittleEndian.Uint16(b[i:]))

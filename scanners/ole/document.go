@@ -9,6 +9,7 @@ import (
 
 	"rastel/sanitize/eml"
 	"rastel/scanners"
+	"rastel/scanners/office"
 )
 
 // Files opens compound files, whatever they are called: messages of Outlook, documents of Office up
@@ -17,7 +18,9 @@ type Files struct{}
 
 // Checks are all checks that Expand may report.
 func (Files) Checks() []eml.Check {
-	return append([]eml.Check{damagedCheck, encryptedCheck}, openedChecks...)
+	list := append([]eml.Check{damagedCheck, encryptedCheck}, openedChecks...)
+	return append(list, office.Checks(office.Macro, office.MacroAutorun, office.MacroSuspicious, office.MacroHidden, office.XLM, office.XLMAutorun,
+		office.DDE, office.External, office.RemoteObject, office.Package, office.ActiveX, office.Equation, office.EquationExploit)...)
 }
 
 // Scan finds nothing: all that is to be said about a compound file is said by Expand.
@@ -52,7 +55,8 @@ func (Files) Expand(ctx context.Context, p *eml.Part, b *scanners.Budget, yield 
 // A file is one call of Expand.
 type file struct {
 	output
-	c *compound
+	c     *compound
+	basic *office.Basic // of the project that is opened
 }
 
 func (f *file) damaged(detail string) { f.report(damaged, detail) }
@@ -115,6 +119,9 @@ func (f *file) storage(n *node, names []string) error {
 	if isProject(n) {
 		return f.project(n)
 	}
+	if err := f.object(n); err != nil {
+		return err
+	}
 	for _, child := range n.children {
 		if child.storage {
 			continue
@@ -132,6 +139,12 @@ func (f *file) stream(n *node, names []string) error {
 		return f.installerStream(n)
 	}
 	switch name := strings.ToLower(n.name); {
+	case name == "workbook" || name == "book":
+		return f.workbook(n)
+	case name == "worddocument":
+		return f.fields(n)
+	case name == "\x01ole":
+		return f.link(n)
 	case name == "\x01ole10native":
 		return f.native(n, names)
 	case name == "powerpoint document":

@@ -15,6 +15,7 @@ import (
 
 	"rastel/sanitize/eml"
 	"rastel/scanners"
+	"rastel/scanners/office"
 )
 
 // packedFile is a file as the packager of Windows puts it into a document.
@@ -236,6 +237,16 @@ func TestCorpusOfDocuments(t *testing.T) {
 				t.Error(err)
 			}
 			secret := slices.ContainsFunc(list, func(f eml.Finding) bool { return slices.Contains([]string{encrypted, known, byDefault}, f.Check) })
+			macro := slices.ContainsFunc(list, func(f eml.Finding) bool { return f.Check == office.Macro })
+			if macro != (sources > 0) {
+				t.Errorf("findings %+v, %d modules", list, sources)
+			}
+			for _, f := range list {
+				if strings.HasPrefix(f.Check, "office/") {
+					t.Logf("%s: %s", f.Check, f.Detail)
+				}
+			}
+			list = withoutOffice(t, list)
 			if secret != slices.Contains(e.Expect, "encrypted") || len(list) > 1 || len(list) == 1 && !secret {
 				t.Errorf("findings %+v", list)
 			}

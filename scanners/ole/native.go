@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"rastel/scanners/office"
 )
 
 // A packed is a file that was packed into a document (MS-OLEDS 2.3.6, and what Windows writes behind).
@@ -51,6 +53,9 @@ func (o *output) nativeData(s *io.SectionReader, names []string) error {
 	}
 	if len(p.names) == 0 {
 		p.names = names
+	}
+	if len(p.names) > 0 {
+		o.report(office.Package, "the file "+office.Quoted(p.names[0]))
 	}
 	left := s.Size() - p.start
 	if p.size > left {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 
 	"rastel/sanitize/eml"
 	"rastel/scanners"
+	"rastel/scanners/office"
 )
 
 // The checks of compound files. Both mean that something was not seen.
@@ -35,11 +37,16 @@ type output struct {
 	findings []eml.Finding
 }
 
-// report adds a finding, once. All but those in examined mean that something was not seen.
+// isExamined tells the checks that do not mean that something was not seen.
+func isExamined(check string) bool {
+	return examined[check] || strings.HasPrefix(check, "office/") && check != office.MacroHidden
+}
+
+// report adds a finding, once.
 func (o *output) report(check, detail string) {
 	told := func(f eml.Finding) bool { return f.Check == check && f.Detail == detail }
 	if len(o.findings) < maxFindings && !slices.ContainsFunc(o.findings, told) {
-		o.findings = append(o.findings, eml.Finding{Check: check, Part: o.p, Detail: detail, Unexamined: !examined[check]})
+		o.findings = append(o.findings, eml.Finding{Check: check, Part: o.p, Detail: detail, Unexamined: !isExamined(check)})
 	}
 }
 

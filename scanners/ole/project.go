@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"rastel/scanners/office"
 )
 
 // A project of Visual Basic is a storage with a stream "dir", which lists its modules, and a stream for
@@ -43,6 +45,8 @@ func (f *file) project(n *node) error {
 	if err != nil && isFatal(f.ctx, err) {
 		return err
 	}
+	f.basic = &office.Basic{}
+	defer func() { f.basic.Report(f.report) }()
 	for _, child := range n.children {
 		name := strings.ToLower(child.name)
 		if child.storage || name == "dir" || name == "_vba_project" || strings.HasPrefix(name, "__srp_") {
@@ -62,12 +66,21 @@ type module struct {
 	offset int64
 }
 
+// hidden tells of a module that was listed and compiled, and whose source is gone: programs run what was
+// compiled, and show what they make of that.
+func (f *file) hidden(n *node, m *module) {
+	if m.offset > 0 && n.size > 0 && !f.basic.Source() {
+		f.report(office.MacroHidden, "the module "+office.Quoted(n.name)+" has no source")
+	}
+}
+
 // module yields the source that is in a stream. If the list does not say where it is, it is looked for.
 func (f *file) module(n *node, m *module) error {
 	s, whole := f.c.section(n)
 	if !whole {
 		f.damaged("the sectors of a macro")
 	}
+	f.basic.Module(n.name)
 	if m == nil {
 		m = &module{offset: -1}
 	}
@@ -81,12 +94,14 @@ func (f *file) module(n *node, m *module) error {
 			return err
 		}
 	}
-	return f.search(s, []byte("\x00Attribut"), func(at int64) error { // as the source of each module begins
+	err := f.search(s, []byte("\x00Attribut"), func(at int64) error { // as the source of each module begins
 		if at -= 3; listed && at == m.offset || !beginsSource(s, at) {
 			return nil
 		}
 		return f.source(names, s, at)
 	})
+	f.hidden(n, m)
+	return err
 }
 
 // beginsSource reports whether compressed source can begin there.
@@ -100,7 +115,7 @@ func beginsSource(s *io.SectionReader, at int64) bool {
 }
 
 func (f *file) source(names []string, s *io.SectionReader, at int64) error {
-	bad, err := f.output.member(names, "", expandSource(io.NewSectionReader(s, at, s.Size()-at)))
+	bad, err := f.output.member(names, "", io.TeeReader(expandSource(io.NewSectionReader(s, at, s.Size()-at)), f.basic))
 	if bad != nil {
 		f.damaged(fmt.Sprintf("the source of a macro: %v", bad))
 	}

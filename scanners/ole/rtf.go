@@ -7,9 +7,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strings"
 
 	"rastel/sanitize/eml"
 	"rastel/scanners"
+	"rastel/scanners/office"
 )
 
 // RTF opens documents in Rich Text Format (RTF 1.9.1): it yields what is embedded in them, and pictures
@@ -27,11 +29,11 @@ const (
 
 // Checks are all checks that Expand may report.
 func (RTF) Checks() []eml.Check {
-	return []eml.Check{
+	return append([]eml.Check{
 		{ID: rtfDamaged, Doc: "An object in an RTF document is damaged, or written so that it cannot be followed, and was not examined, or not to its end."},
 		{ID: rtfAmbiguous, Doc: "An object in an RTF document is written so that programs may read it in several ways, as nobody does by chance. All of them were examined."},
 		damagedCheck,
-	}
+	}, office.Checks(office.DDE, office.RemoteTemplate, office.External, office.Package, office.ActiveX, office.Equation, office.EquationExploit)...)
 }
 
 // Scan finds nothing: all that is to be said about a document is said by Expand.
@@ -74,6 +76,8 @@ func (RTF) Expand(ctx context.Context, p *eml.Part, b *scanners.Budget, yield fu
 		var err error
 		switch dest := destinations[t.word]; {
 		case t.kind != controlWord || dest == noData:
+		case dest == textData:
+			d.text(t.word, w.at)
 		case dest == objectData:
 			err = d.object(w.at)
 		default:
@@ -91,10 +95,11 @@ const (
 	noData = iota
 	objectData
 	pictureData
+	textData // which says what is loaded, or run
 )
 
 // destinations are those whose data somebody opens.
-var destinations = map[string]int{"objdata": objectData, "datastore": objectData, "pict": pictureData}
+var destinations = map[string]int{"objdata": objectData, "datastore": objectData, "pict": pictureData, "fldinst": textData, "template": textData}
 
 // A richText is one call of Expand.
 type richText struct {
@@ -190,6 +195,9 @@ func (d *richText) embedded(s *io.SectionReader) error {
 			return err
 		}
 		return d.compounds(s, 1)
+	}
+	if strings.HasPrefix(strings.ToLower(class), "equation") {
+		d.equation(native)
 	}
 	var err error
 	switch {

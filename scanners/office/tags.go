@@ -1,0 +1,195 @@
+package office
+
+import (
+	"bufio"
+	"bytes"
+	"html"
+	"io"
+	"strings"
+)
+
+const (
+	// window is how much is read at a time.
+	window = 32 << 10
+	// maxTag is how many bytes of a tag are looked at.
+	maxTag = 64 << 10
+	// maxText is how many bytes of a text are kept.
+	maxText = 4 << 10
+)
+
+// A tags reads the tags of XML, and no more: comments, namespaces and whether it is well-formed do not
+// matter, because what is one too many does no harm. Of UTF-16 what is ASCII is read.
+type tags struct {
+	in   *bufio.Reader
+	text []byte // between the last tag and this one, the beginning of it
+}
+
+func newTags(r io.Reader) *tags { return &tags{in: bufio.NewReaderSize(&withoutZeros{r}, window)} }
+
+// withoutZeros reads without the bytes that are 0: of UTF-16 what is ASCII remains.
+type withoutZeros struct{ r io.Reader }
+
+func (r *withoutZeros) Read(p []byte) (int, error) {
+	for {
+		n, err := r.r.Read(p)
+		if bytes.IndexByte(p[:n], 0) < 0 {
+			return n, err
+		}
+		kept := p[:0]
+		for _, c := range p[:n] {
+			if c != 0 {
+				kept = append(kept, c)
+			}
+		}
+		if len(kept) > 0 || err != nil {
+			return len(kept), err
+		}
+	}
+}
+
+// A tag is one. Names are without their prefix, values without references.
+type tag struct {
+	name  string
+	end   bool // it ends an element
+	empty bool // it begins and ends one
+	attrs []attr
+}
+
+type attr struct{ name, value string }
+
+// get gives the value of an attribute, whatever its prefix; empty if there is none.
+func (t *tag) get(name string) string {
+	for _, a := range t.attrs {
+		if a.name == name {
+			return a.value
+		}
+	}
+	return ""
+}
+
+// next reads to the end of the next tag. The error is that of reading, io.EOF at the end.
+func (t *tags) next() (*tag, error) {
+	t.text = t.text[:0]
+	for {
+		piece, err := t.in.ReadSlice('<')
+		t.keep(bytes.TrimSuffix(piece, []byte("<")))
+		if err == bufio.ErrBufferFull {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		raw, err := t.tag()
+		if err != nil {
+			return nil, err
+		}
+		if raw != nil {
+			return parseTag(string(raw)), nil
+		}
+	}
+}
+
+func (t *tags) keep(b []byte) { t.text = append(t.text, b[:min(len(b), maxText-len(t.text))]...) }
+
+const cdata = "![CDATA["
+
+// tag reads a tag, whose "<" was read, to its end; nil if it was none but text. Within quotes it has
+// none.
+func (t *tags) tag() ([]byte, error) {
+	var text []byte
+	quote := byte(0)
+	for {
+		c, err := t.in.ReadByte()
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case c == '<': // it cannot be in a value: what was before was no tag
+			text, quote = text[:0], 0
+			continue
+		case quote == 0 && c == '>':
+			return text, nil
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case c == quote:
+			quote = 0
+		}
+		if len(text) < maxTag {
+			text = append(text, c)
+		}
+		if string(text) == cdata {
+			return nil, t.characters()
+		}
+	}
+}
+
+// characters reads to the end of a CDATA section, which is text.
+func (t *tags) characters() error {
+	var last [2]byte
+	for {
+		c, err := t.in.ReadByte()
+		if err != nil {
+			return err
+		}
+		if c == '>' && last == [2]byte{']', ']'} {
+			t.text = bytes.TrimSuffix(t.text, []byte("]]"))
+			return nil
+		}
+		t.keep([]byte{c})
+		last[0], last[1] = last[1], c
+	}
+}
+
+const blanks = " \t\r\n"
+
+func parseTag(text string) *tag {
+	t := &tag{empty: strings.HasSuffix(text, "/"), end: strings.HasPrefix(text, "/")}
+	text = strings.Trim(text, "/")
+	rest := ""
+	t.name = text
+	if i := strings.IndexAny(text, blanks); i >= 0 {
+		t.name, rest = text[:i], text[i:]
+	}
+	t.name = local(t.name)
+	for {
+		key, after, ok := strings.Cut(rest, "=")
+		after = strings.TrimLeft(after, blanks)
+		if !ok || after == "" || after[0] != '"' && after[0] != '\'' {
+			return t
+		}
+		value, left, ok := strings.Cut(after[1:], after[:1])
+		if !ok {
+			return t
+		}
+		rest = left
+		t.attrs = append(t.attrs, attr{local(strings.Trim(key, blanks)), html.UnescapeString(value)})
+	}
+}
+
+func local(name string) string { return name[strings.LastIndexByte(name, ':')+1:] }
+
+// contains reports which of the marks are in r, at most until all were found.
+func contains(r io.Reader, marks []string) (bool, error) {
+	buf := make([]byte, window)
+	longest := 0
+	for _, m := range marks {
+		longest = max(longest, len(m))
+	}
+	plain := &withoutZeros{r}
+	for kept := 0; ; {
+		n, err := plain.Read(buf[kept:])
+		b := buf[:kept+n]
+		for _, m := range marks {
+			if bytes.Contains(b, []byte(m)) {
+				return true, nil
+			}
+		}
+		if err == io.EOF {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		kept = copy(buf, b[max(len(b)-longest+1, 0):])
+	}
+}
