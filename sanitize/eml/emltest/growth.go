@@ -40,7 +40,7 @@ const (
 var Sizes = []int{100_000, 3 << 19}
 
 // again is how often the rows are measured once more, at the end, that look like growth.
-const again = 3
+const again = 6
 
 // A line is what one kind of message costs.
 type line struct {
