@@ -42,6 +42,8 @@ var messageConditions = []struct {
 	{`has("*")`, true},
 	{`has("*/script")`, true},
 	{`count("html/*") == 2`, true},
+	{`all(filter(parts, not .member), .examinedBy("clamd", "other") or .unexamined())`, true},
+	{`all(parts, .examinedBy("clamd"))`, false},
 	{`count("html/form") == 0`, true},
 	{`count(parts, .has("html/script")) == 1`, true},
 	{`unexamined()`, true},
@@ -99,6 +101,8 @@ var partConditions = []struct{ when, want string }{
 	{`part.unexamined()`, "1.1 1.3/1"},
 	{`part.unexamined("temporary")`, "1.1"},
 	{`part.unexamined("permanent")`, "1.3/1"},
+	{`part.examinedBy("clamd")`, "1 1.2"},
+	{`part.examinedBy("clamd", "other")`, "1 1.2 1.3"},
 	{`part.path endsWith "text/text"`, "1.3/1"},
 	{`part.pathIs("*")`, "1.1 1.2 1.3"},
 	{`part.pathIs("text/text/**", "html")`, "1.2 1.3/1"},
@@ -119,7 +123,14 @@ var partConditions = []struct{ when, want string }{
 func testFacts(t testing.TB) (*eml.Message, scanners.Report) {
 	m := parse(t, threeParts)
 	member(t, m, "1.3", `dir\evil.js. `, "evil()")
-	return m, report(t, m, "+html/script 1.2", "html/script 1.2", "clamd/malware 1.3", "?scan/failed 1.1", "!archive/encrypted 1.3/1", "clamd/pua 1.3")
+	r := report(t, m, "+html/script 1.2", "html/script 1.2", "clamd/malware 1.3", "?scan/failed 1.1", "!archive/encrypted 1.3/1", "clamd/pua 1.3")
+	m.Root.Walk(func(p *eml.Part) bool {
+		if p.Leaf() {
+			r.Looks = append(r.Looks, scanners.Look{Part: p, Engine: "clamd", Examined: p.ID == "1.2"}, scanners.Look{Part: p, Engine: "other", Examined: p.ID == "1.3"})
+		}
+		return true
+	})
+	return m, r
 }
 
 func TestConditionsAboutMessages(t *testing.T) {

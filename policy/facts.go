@@ -31,6 +31,7 @@ type part struct {
 	facts      *facts
 	findings   []*finding
 	unexamined []eml.Unexamined
+	engines    []string // that have examined it
 	short      []string // names as patterns are compared with
 	named      bool     // short is known
 }
@@ -47,7 +48,7 @@ func newFacts(m *eml.Message, r scanners.Report, forms func(string) []string) *f
 		f.parts = append(f.parts, &part{Part: p, facts: f})
 		return true
 	})
-	if len(r.Findings) == 0 && len(r.Unexamined) == 0 {
+	if len(r.Findings) == 0 && len(r.Unexamined) == 0 && len(r.Looks) == 0 {
 		return f
 	}
 	for i := range r.Findings {
@@ -59,6 +60,11 @@ func newFacts(m *eml.Message, r scanners.Report, forms func(string) []string) *f
 	for _, u := range r.Unexamined {
 		p := f.of(u.Part)
 		p.unexamined = append(p.unexamined, u)
+	}
+	for _, l := range r.Looks {
+		if p := f.of(l.Part); l.Examined {
+			p.engines = append(p.engines, l.Engine)
+		}
 	}
 	return f
 }
@@ -181,6 +187,11 @@ func (p *part) sha256() string {
 		return ""
 	}
 	return hex.EncodeToString(p.SHA256[:])
+}
+
+// examinedBy reports whether one of these engines has examined the content, if there is any.
+func (p *part) examinedBy(engines []string) bool {
+	return !p.Leaf() || p.Size == 0 || slices.ContainsFunc(engines, func(e string) bool { return slices.Contains(p.engines, e) })
 }
 
 // is reports whether the content is of one of these types or groups.

@@ -142,6 +142,8 @@ var partFunctions = []function{
 		`"check"`, 1, 1, (*vocabulary).pattern, func(p *part, list []*pattern) int { return countAny(p.findings, list) }),
 	ask("unexamined", "As `unexamined`, of this part only.",
 		`"kind"`, 0, 1, (*vocabulary).kind, func(p *part, k []string) bool { return isUnexamined(p.unexamined, k) }),
+	ask("examinedBy", "Whether one of these engines has examined the content: `clamd`, or the name that is configured. Of what is empty it is always true.",
+		`"engine", ...`, 1, maxTexts, (*vocabulary).engine, (*part).examinedBy),
 	ask("is", "Whether the content is, by its own bytes, of one of these types or groups of types.",
 		`"type", ...`, 1, maxTexts, (*vocabulary).group, (*part).is),
 	ask("pathIs", "Whether its path is like one of these: types or groups of types, `*` for any one of them, `**` for any number: `part.pathIs(\"**/archive/**/archive/**/executable\")`.",

@@ -100,6 +100,8 @@ type Options struct {
 	// Banners are the names of those that the editor has a text for. Without any, names are taken
 	// as they are.
 	Banners []string
+	// Engines are the names of those that may examine content. Without any, names are taken as they are.
+	Engines []string
 }
 
 // versionLength is how many hexadecimal digits a version has.

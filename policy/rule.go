@@ -41,7 +41,7 @@ func (s *source) file(p *Policy, opt Options) {
 		return
 	}
 	vocab := newVocabulary(opt.Checks)
-	vocab.languages, vocab.banners = opt.Languages, opt.Banners
+	vocab.languages, vocab.banners, vocab.engines = opt.Languages, opt.Banners, opt.Engines
 	if m["language"] != nil {
 		p.languages = s.languages(m["language"], vocab)
 	}

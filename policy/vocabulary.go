@@ -21,6 +21,7 @@ type vocabulary struct {
 
 	languages []string // of notices and banners; empty if they are not known
 	banners   []string // names of banners; empty if they are not known
+	engines   []string // empty if they are not known
 }
 
 func newVocabulary(checks []eml.Check) *vocabulary {
@@ -104,6 +105,13 @@ func orNear(near string) string {
 
 func (v *vocabulary) kind(text string) (string, string) {
 	return text, oneOf("kind", text, names(kinds))
+}
+
+func (v *vocabulary) engine(text string) (string, string) {
+	if len(v.engines) == 0 {
+		return text, ""
+	}
+	return text, oneOf("engine", text, v.engines)
 }
 
 func (v *vocabulary) group(text string) (string, string) {

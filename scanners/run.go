@@ -16,6 +16,7 @@ import (
 type Report struct {
 	Findings   []eml.Finding    // in the order of parts, then of checks
 	Unexamined []eml.Unexamined // what nobody has looked at, with a finding for each too
+	Looks      []Look           // what each engine did about each part with content, in that order
 }
 
 // A Run is the examination of one message. Add and Message hand it work while the message
@@ -32,6 +33,7 @@ type Run struct {
 	report           Report
 	adopted          map[*eml.Part][]*eml.Part // what came out of containers
 	text             text
+	whole            []Look // at the message as a whole
 }
 
 // A lane is a queue of tasks and the goroutines that work on it.
@@ -107,7 +109,8 @@ func (r *Run) pushMessage(l *lane, list []Named, m *eml.Message) {
 	for i := range list {
 		if ms, ok := list[i].Scanner.(MessageScanner); ok {
 			r.push(l, func() {
-				r.call(list[i].Name, m.Root, func() ([]eml.Finding, error) { return ms.ScanMessage(r.ctx, m) })
+				findings, err := r.call(list[i].Name, m.Root, func() ([]eml.Finding, error) { return ms.ScanMessage(r.ctx, m) })
+				r.lookAtMessage(&list[i], m.Root, findings, err)
 			})
 		}
 	}
@@ -156,6 +159,7 @@ func (r *Run) Wait() Report {
 	}
 	r.adopted = nil
 	r.report.sort()
+	r.settleLooks()
 	return r.report
 }
 
@@ -170,7 +174,8 @@ func (r *Run) scanAll(list []Named, it *item) {
 
 // scan has one scanner examine one part.
 func (r *Run) scan(n *Named, it *item, c *clock) {
-	r.call(n.Name, it.part, func() ([]eml.Finding, error) { return n.Scanner.Scan(r.ctx, it.part) })
+	findings, err := r.call(n.Name, it.part, func() ([]eml.Finding, error) { return n.Scanner.Scan(r.ctx, it.part) })
+	r.look(n, it.part, findings, err)
 	if e, ok := n.Scanner.(Expander); ok && !it.closed {
 		r.call(n.Name, it.part, func() ([]eml.Finding, error) { return r.expand(e, it, c) })
 	}
@@ -230,10 +235,10 @@ func (r *Run) done(it *item) {
 
 // call runs one call of a scanner and records what comes of it. A panic is a failure of the
 // scanner, not of the program.
-func (r *Run) call(name string, p *eml.Part, f func() ([]eml.Finding, error)) {
+func (r *Run) call(name string, p *eml.Part, f func() ([]eml.Finding, error)) ([]eml.Finding, error) {
 	findings, err := r.protect(name, f)
 	if len(findings) == 0 && err == nil {
-		return
+		return nil, nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -246,6 +251,7 @@ func (r *Run) call(name string, p *eml.Part, f func() ([]eml.Finding, error)) {
 	if err != nil {
 		r.failed(name, p, err)
 	}
+	return findings, err
 }
 
 func (r *Run) protect(name string, f func() ([]eml.Finding, error)) (findings []eml.Finding, err error) {

@@ -139,7 +139,7 @@ func policyOptions(cfg *Config) policy.Options {
 		n = builtinNotices()
 	}
 	return policy.Options{Checks: knownChecks(cfg), Editor: editor{n}, Forms: sanitize.NameForms, Lists: builtinLists(),
-		Languages: n.Languages(), Banners: n.BannerNames()}
+		Languages: n.Languages(), Banners: n.BannerNames(), Engines: engineNames(cfg)}
 }
 
 // builtinLists are the lists of package sanitize, as policies ask for them.
@@ -162,6 +162,18 @@ func knownChecks(cfg *Config) []eml.Check {
 	checks := append(slices.Clone(eml.Checks()), (&clamd.Scanner{}).Checks()...)
 	checks = append(checks, (*dkim.Scanner)(nil).Checks()...)
 	return append(checks, scanners.NewSet(scanners.Options{}, list...).Checks()...)
+}
+
+// engineNames are the engines that there are with this configuration, and clamd, which is used where it
+// is found.
+func engineNames(cfg *Config) []string {
+	out := []string{"clamd"}
+	for _, n := range builtin(cfg) {
+		if _, ok := n.Scanner.(scanners.Engine); ok {
+			out = append(out, n.Name)
+		}
+	}
+	return out
 }
 
 // engine makes the engine; q is nil where nothing is to be held.

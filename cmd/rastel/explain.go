@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -15,6 +16,7 @@ import (
 
 	"rastel/policy/engine"
 	"rastel/sanitize/eml"
+	"rastel/scanners"
 )
 
 var explainCommand = command{
@@ -80,8 +82,41 @@ func explain(w io.Writer, name string, x *engine.Examination) {
 			fmt.Fprintf(w, "  %-8s %.300q\n", u.Part.ID, u.Why)
 		}
 	}
+	explainEngines(w, x.Report.Looks)
 	explainVerdict(w, x)
 	explainPatch(w, x)
+}
+
+// maxGaps is how many parts are named that an engine has not examined.
+const maxGaps = 20
+
+// explainEngines tells of each engine how many parts it has examined, and why not the others.
+func explainEngines(w io.Writer, looks []scanners.Look) {
+	var names []string
+	done, gaps := map[string]int{}, map[string][]scanners.Look{}
+	for _, l := range looks {
+		if !slices.Contains(names, l.Engine) {
+			names = append(names, l.Engine)
+		}
+		if l.Examined {
+			done[l.Engine]++
+		} else {
+			gaps[l.Engine] = append(gaps[l.Engine], l)
+		}
+	}
+	if len(names) > 0 {
+		fmt.Fprintf(w, "\nEngines\n")
+	}
+	for _, n := range names {
+		fmt.Fprintf(w, "  %-26s examined %d of %d parts with content\n", n, done[n], done[n]+len(gaps[n]))
+		for i, l := range gaps[n] {
+			if i == maxGaps {
+				fmt.Fprintf(w, "    and %d more\n", len(gaps[n])-i)
+				break
+			}
+			fmt.Fprintf(w, "    not %-8s %.300q\n", l.Part.ID, l.Why)
+		}
+	}
 }
 
 func explainPart(w io.Writer, p *eml.Part) {

@@ -213,6 +213,14 @@ type resultPart struct {
 	Names     []string `json:"names"`
 	Size      int64    `json:"size"`
 	SHA256    string   `json:"sha256"`
+	// Engines are those that have examined the content, or could have, with the reason.
+	Engines []resultLook `json:"engines"`
+}
+
+type resultLook struct {
+	Engine   string `json:"engine"`
+	Examined bool   `json:"examined"`
+	Why      string `json:"why,omitempty"`
 }
 
 type resultGap struct {
@@ -236,15 +244,21 @@ func resultOf(name string, x *engine.Examination, took time.Duration) *result {
 	for _, u := range x.Report.Unexamined {
 		res.Unexamined = append(res.Unexamined, resultGap{u.Part.ID, u.Why})
 	}
+	looks := map[*eml.Part][]resultLook{}
+	for _, l := range x.Report.Looks {
+		looks[l.Part] = append(looks[l.Part], resultLook{l.Engine, l.Examined, l.Why})
+	}
 	x.Message.Root.Walk(func(p *eml.Part) bool {
-		res.Parts = append(res.Parts, partResult(p))
+		part := partResult(p)
+		part.Engines = append(part.Engines, looks[p]...)
+		res.Parts = append(res.Parts, part)
 		return true
 	})
 	return res
 }
 
 func partResult(p *eml.Part) resultPart {
-	out := resultPart{ID: p.ID, MediaType: p.MediaType, Type: p.Type, Names: p.Names, Size: p.Size}
+	out := resultPart{ID: p.ID, MediaType: p.MediaType, Type: p.Type, Names: p.Names, Size: p.Size, Engines: []resultLook{}}
 	if p.Parent != nil {
 		out.Parent = p.Parent.ID
 	}
