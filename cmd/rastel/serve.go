@@ -173,15 +173,7 @@ func (s *service) ready(ctx context.Context) []api.Check {
 	if s.built.cache != nil {
 		checks = append(checks, api.Check{Name: "cache", OK: true, Detail: s.built.cache.Stats().String()}) // mail does not depend on it
 	}
-	if s.built.clamd == nil {
-		return append(checks, api.Check{Name: "clamd", OK: true, Detail: "none found and none configured: no message is scanned for malware"})
-	}
-	c := api.Check{Name: "clamd", OK: true}
-	engine, database, err := s.built.clamd.Version(ctx)
-	if c.Detail = engine + " " + database; err != nil {
-		c.OK, c.Detail = false, err.Error()
-	}
-	return append(checks, c)
+	return append(checks, clamdReady(ctx, s.built.clamd)...)
 }
 
 // run serves until ctx ends, then drains.
@@ -194,6 +186,9 @@ func (s *service) run(ctx context.Context) error {
 	defer cancel()
 	tasks.Go(func() { s.store.Run(ctx) })
 	tasks.Go(func() { s.reloads(ctx) })
+	if s.built.clamd != nil {
+		tasks.Go(func() { s.built.clamd.Watch(ctx) })
+	}
 	failed := make(chan error, 1+len(s.web))
 	for _, w := range s.web {
 		tasks.Go(func() {

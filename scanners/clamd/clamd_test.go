@@ -116,8 +116,8 @@ func TestRealClamdStopped(t *testing.T) {
 		if took := time.Since(start); took > 30*time.Second {
 			t.Errorf("%s: took %v with a timeout of 300ms", addr, took)
 		}
-		if err := s.Ping(t.Context()); err == nil {
-			t.Errorf("%s: Ping of a stopped clamd succeeded", addr)
+		if got := s.Status(t.Context()); got[0].State != "silent" {
+			t.Errorf("%s: a stopped clamd is %+v, want silent", addr, got)
 		}
 		if err := r.proc.Signal(syscall.SIGCONT); err != nil {
 			t.Fatal(err)
@@ -168,15 +168,21 @@ func TestRealClamdReloading(t *testing.T) {
 
 func TestRealClamdTellsItsVersion(t *testing.T) {
 	r := startClamd(t)
-	for _, addr := range []string{r.unix, r.tcp} {
-		s := newScanner(t, Config{Addresses: []string{"unix:/nowhere/at/all", addr}})
-		if err := s.Ping(t.Context()); err != nil {
-			t.Error(err)
+	s := newScanner(t, Config{Addresses: []string{"unix:/nowhere/at/all", r.unix, r.tcp}, MaxDatabaseAge: time.Hour})
+	if got := s.Version(); got != "" {
+		t.Errorf("version %q before anybody was asked, want none", got)
+	}
+	got := s.Status(t.Context())
+	if len(got) != 3 || got[0].State != "down" || got[0].Why == nil {
+		t.Fatalf("got %+v, want three, the first down", got)
+	}
+	for _, d := range got[1:] {
+		if d.State != "up" || d.Why != nil || d.Engine == "" || strings.Trim(d.Engine, "0123456789.") != "" || d.Database != "" || !d.Stale {
+			t.Errorf("got %+v, want one that is up, with a version number and a database of unknown age", d)
 		}
-		engine, database, err := s.Version(t.Context())
-		if err != nil || engine == "" || strings.Trim(engine, "0123456789.") != "" {
-			t.Errorf("%s: engine %q, database %q, %v; want a version number", addr, engine, database, err)
-		}
+	}
+	if got := s.Version(); got != "" {
+		t.Errorf("version %q with a database that has none, want none", got)
 	}
 	if got, ok := discover(t.Context(), []string{"unix:/nowhere/at/all", r.unix}); !ok || got != r.unix {
 		t.Errorf("discovered %q, %v, want %q", got, ok, r.unix)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,8 +16,9 @@ import (
 // MaxRecursion or MaxFiles counts as clean unless clamd.conf says "AlertExceedsMax yes", and
 // an encrypted one unless it says "AlertEncrypted yes".
 type Config struct {
-	// Addresses of clamd, "unix:/path" or "tcp:host:port". The one that answered last is asked
-	// first; the others are for when it cannot be reached. Empty means the usual sockets.
+	// Addresses of clamd, "unix:/path" or "tcp:host:port", each of another daemon. The one that has
+	// the least to do is asked; if it fails, falls silent or takes longer than 10s, another one is,
+	// once. Empty means the usual sockets.
 	Addresses []string `yaml:"addresses"`
 	// Raw says when clamd is given the whole raw message besides its decoded parts: "ambiguous"
 	// (the default), where mail clients may read it in several ways, or "always".
@@ -27,11 +29,15 @@ type Config struct {
 	StreamMax int64 `yaml:"stream_max"`
 	// Timeout is how long one scan may take, waiting for its turn included. Default 60s.
 	Timeout time.Duration `yaml:"timeout"`
-	// Concurrency is how many scans run at a time, first come first served; more than clamd
-	// has MaxThreads only wait there. The default is twice the number of processors: with one
+	// Concurrency is how many scans each daemon has at a time; the others wait, first come first
+	// served. More than clamd has MaxThreads only wait there. The default is twice the number of processors: with one
 	// for each, clamd idles while the next content is on its way (measured, 383 against 608
 	// small messages a second on two processors).
 	Concurrency int `yaml:"concurrency"`
+	// MaxDatabaseAge is how old the database of a daemon may be, "72h" for three days; with an older
+	// one the program is not ready (it goes on scanning). Signatures that are not from ClamAV have no
+	// date. The default is 0: any age.
+	MaxDatabaseAge time.Duration `yaml:"max_database_age"`
 }
 
 const (
@@ -41,7 +47,7 @@ const (
 	defaultStreamMax = 100 << 20
 	defaultTimeout   = 60 * time.Second
 
-	// maxAddresses bounds how many daemons are tried within connectTimeout.
+	// maxAddresses bounds how many daemons there are to look after.
 	maxAddresses = 16
 )
 
@@ -49,7 +55,6 @@ const (
 func usualAddresses() []string {
 	return []string{
 		"unix:/run/clamav/clamd.ctl",
-		"unix:/var/run/clamav/clamd.ctl",
 		"unix:/run/clamd.scan/clamd.sock",
 		"unix:/tmp/clamd.socket",
 	}
@@ -79,9 +84,12 @@ func (c Config) Validate() error {
 	if len(c.Addresses) > maxAddresses {
 		return fmt.Errorf("addresses: more than %d", maxAddresses)
 	}
-	for _, a := range c.Addresses {
+	for i, a := range c.Addresses {
 		if _, err := parseAddress(a); err != nil {
 			return fmt.Errorf("addresses: %w", err)
+		}
+		if slices.Contains(c.Addresses[:i], a) {
+			return fmt.Errorf("addresses: %q is there twice", a)
 		}
 	}
 	if c.Raw != "" && c.Raw != rawAmbiguous && c.Raw != rawAlways {
@@ -92,6 +100,7 @@ func (c Config) Validate() error {
 		value int64
 	}{
 		{"stream_max", c.StreamMax}, {"timeout", int64(c.Timeout)}, {"concurrency", int64(c.Concurrency)},
+		{"max_database_age", int64(c.MaxDatabaseAge)},
 	} {
 		if f.value < 0 {
 			return fmt.Errorf("%s: must not be negative", f.name)

@@ -5,18 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
-	"sync/atomic"
 	"time"
 )
 
-// connectTimeout bounds the search for a daemon that takes connections, all addresses
-// together: mail must not wait for a clamd that is down.
+// connectTimeout bounds the search for a daemon that takes connections, all of them together: mail
+// must not wait for a clamd that is down.
 const connectTimeout = 2 * time.Second
 
-// attempts is how often content is sent: once more if the connection broke before a reply,
-// as it does when clamd is restarted.
+// attempts is how often content is sent: once more if the first daemon fails.
 const attempts = 2
 
 var (
@@ -29,52 +26,54 @@ var (
 	errLocal = errors.New("read what to scan")
 )
 
-// A daemon is one clamd, or several with the same task.
-type daemon struct {
-	addrs []address
-	last  atomic.Int32 // index of the address that was reached last
-	log   *slog.Logger
-}
-
-// dial connects to the first daemon that takes the connection.
-func (d *daemon) dial(ctx context.Context) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	dialer := net.Dialer{Timeout: connectTimeout / time.Duration(len(d.addrs))}
+// connect waits until a daemon is free for the attempt, and connects to it. One that does not take
+// the connection is down, and the next one is tried: it has not got the content yet. If all were down
+// before, they are asked whether they still are.
+func (p *pool) connect(ctx context.Context, a *attempt) (net.Conn, error) {
+	asked := false
 	var errs error
-	first := int(d.last.Load())
-	for i := range d.addrs {
-		n := (first + i) % len(d.addrs)
-		conn, err := dialer.DialContext(ctx, d.addrs[n].network, d.addrs[n].host)
+	for range 1 + 2*len(p.daemons) {
+		err := p.acquire(ctx, a)
 		if err == nil {
-			d.reached(n)
-			return conn, nil
+			asked = true
+			conn, err := p.dial(ctx, a.d.addr)
+			if err == nil {
+				return conn, nil
+			}
+			errs = errors.Join(errs, err)
+			p.release(a, err)
+		} else if asked || !errors.Is(err, errDown) {
+			return nil, err
+		} else {
+			asked = true
+			p.probeAll(ctx)
 		}
-		errs = errors.Join(errs, err)
+		p.renew(a)
 	}
-	return nil, fmt.Errorf("%w: %w", errDown, errs)
+	return nil, errs
 }
 
-// reached remembers which daemon to ask first.
-func (d *daemon) reached(n int) {
-	if before := d.last.Swap(int32(n)); int(before) != n {
-		d.log.Info("clamd address changed", "address", d.addrs[n].String(), "before", d.addrs[before].String())
-	}
+// renew lets an attempt wait again.
+func (p *pool) renew(a *attempt) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a.d, a.given = nil, make(chan struct{})
 }
 
-// scan has clamd examine the content and gives its verdict; nil is clean.
-func (d *daemon) scan(ctx context.Context, c content) (*sighting, error) {
-	for n := 1; ; n++ {
-		s, err := d.ask(ctx, c)
-		if !errors.Is(err, errBroken) || n == attempts || ctx.Err() != nil {
-			return s, err
-		}
-		d.log.Warn("clamd closed the connection, asking again", "error", err)
+func (p *pool) dial(ctx context.Context, addr address) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: connectTimeout / time.Duration(len(p.daemons))}
+	conn, err := dialer.DialContext(ctx, addr.network, addr.host)
+	if ctx.Err() != nil {
+		return nil, errors.Join(ctx.Err(), err)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errDown, err)
+	}
+	return conn, nil
 }
 
-// ask sends the content over a connection of its own and reads the verdict. It ends when ctx
-// does, whatever clamd does or leaves undone.
+// ask sends the content over a connection and reads the verdict. It ends when ctx does, whatever
+// clamd does or leaves undone, and closes the connection.
 //
 // The library's own scan commands are not used, because they cannot be made safe: with FILDES
 // (*net.UnixConn).File makes the socket blocking, so no deadline holds; INSTREAM knows ctx
@@ -82,11 +81,7 @@ func (d *daemon) scan(ctx context.Context, c content) (*sighting, error) {
 // clamd outlives its message; it drops the reply when sending breaks, which is where clamd
 // says that the size limit was exceeded; it stores a reply of any length; and it returns
 // neither response nor error for an empty one.
-func (d *daemon) ask(ctx context.Context, c content) (*sighting, error) {
-	conn, err := d.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
+func ask(ctx context.Context, conn net.Conn, c content) (*sighting, error) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // fails only if conn is closed
 	defer stop()

@@ -340,7 +340,7 @@ func TestScansNoMoreAtATimeThanConfigured(t *testing.T) {
 func TestWaitingForATurnEndsWithTheTimeout(t *testing.T) {
 	f := serve(t, "unix", hold)
 	s := newScanner(t, Config{Addresses: []string{f.addr}, Concurrency: 1, Timeout: 100 * time.Millisecond})
-	if err := s.slots.Acquire(t.Context(), 1); err != nil {
+	if err := s.pool.acquire(t.Context(), newAttempt(nil, false)); err != nil {
 		t.Fatal(err)
 	}
 	findings, err := s.Scan(t.Context(), file(t, "x"))
@@ -371,8 +371,8 @@ func TestGoesToTheNextAddressAndStaysThere(t *testing.T) {
 			t.Fatalf("got %v, %v, want clean", findings, err)
 		}
 	}
-	if got := s.daemon.last.Load(); got != 1 {
-		t.Errorf("address %d comes first, want 1", got)
+	if got := s.pool.daemons[0].state; got != down {
+		t.Errorf("the first address is %v, want down", got)
 	}
 }
 

@@ -1,5 +1,6 @@
 // Package clamd has ClamAV's daemon, clamd(8), examine what is in a message: each decoded part,
-// and the message around them. It wraps the client of baruwa-enterprise.
+// and the message around them. It speaks the
+// protocol of baruwa-enterprise's client, not with its commands: ask and inquire tell why.
 //
 // What clamd says is taken at its word only where it is clear: exactly one OK is clean, a name
 // is a finding, a limit is "not examined", and everything else is an error.
@@ -11,18 +12,15 @@ import (
 	"fmt"
 	"log/slog"
 
-	"golang.org/x/sync/semaphore"
-
 	"rastel/sanitize/eml"
 	"rastel/scanners"
 )
 
-// A Scanner examines content by asking clamd. It is safe for concurrent use. It holds no
-// connection between scans, so there is nothing to close and clamd may come and go.
+// A Scanner examines content by asking one of several clamd. It is safe for concurrent use. It holds
+// no connection between scans, so there is nothing to close and each clamd may come and go.
 type Scanner struct {
-	cfg    Config
-	daemon *daemon
-	slots  *semaphore.Weighted // first come, first served
+	cfg  Config
+	pool *pool
 }
 
 // New makes a Scanner. The error is that of Config.Validate: clamd need not be there yet. The
@@ -35,15 +33,15 @@ func New(cfg Config, log *slog.Logger) (*Scanner, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	cfg = cfg.withDefaults()
-	d := &daemon{log: log}
+	p := &pool{limit: cfg.Concurrency, hedge: min(hedgeTime, cfg.Timeout/2), log: log}
 	for _, s := range cfg.Addresses {
 		a, err := parseAddress(s)
 		if err != nil {
 			return nil, err
 		}
-		d.addrs = append(d.addrs, a)
+		p.daemons = append(p.daemons, &daemon{addr: a, flights: map[*attempt]bool{}})
 	}
-	return &Scanner{cfg: cfg, daemon: d, slots: semaphore.NewWeighted(int64(cfg.Concurrency))}, nil
+	return &Scanner{cfg: cfg, pool: p}, nil
 }
 
 // Checks are all checks that the scanner may report.
@@ -68,11 +66,7 @@ func (s *Scanner) examine(ctx context.Context, p *eml.Part, c content) ([]eml.Fi
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	if err := s.slots.Acquire(ctx, 1); err != nil {
-		return nil, &scanners.Temporary{Err: fmt.Errorf("wait for clamd: %w", err)}
-	}
-	defer s.slots.Release(1)
-	seen, err := s.daemon.scan(ctx, c)
+	seen, err := s.pool.scan(ctx, c)
 	if errors.Is(err, errUnreadable) {
 		return nil, err
 	}

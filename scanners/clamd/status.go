@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"time"
 
-	client "github.com/baruwa-enterprise/clamd"
+	"github.com/baruwa-enterprise/clamd/protocol"
 )
 
-// statusTimeout bounds a command that asks clamd about itself. The library heeds ctx only
-// while it connects, so this is also how long it may outlive ctx.
+// statusTimeout bounds a command that asks clamd about itself.
 const statusTimeout = 2 * time.Second
 
 // Discover looks for a clamd that answers at one of its usual sockets, in the form that
@@ -30,77 +31,61 @@ func discover(ctx context.Context, candidates []string) (string, bool) {
 	return "", false
 }
 
-// Ping reports whether a clamd answers. It takes no more than four seconds for each address,
-// and two where nothing listens.
-func (s *Scanner) Ping(ctx context.Context) error {
-	return s.daemon.each(func(a address) error { return ping(ctx, a) })
-}
-
-// Version tells which engine clamd runs ("1.4.6") and which database ("27500/Mon Nov 23
-// 10:00:00 2026"). The database is empty if clamd has none of the official ones.
-func (s *Scanner) Version(ctx context.Context) (engine, database string, err error) {
-	err = s.daemon.each(func(a address) error {
-		engine, database, err = version(ctx, a)
-		return err
-	})
-	return engine, database, err
-}
-
-// each calls f for the addresses, first the one that scans go to, until it succeeds.
-func (d *daemon) each(f func(address) error) error {
-	var errs error
-	first := int(d.last.Load())
-	for i := range d.addrs {
-		a := d.addrs[(first+i)%len(d.addrs)]
-		err := f(a)
-		if err == nil {
-			return nil
-		}
-		errs = errors.Join(errs, fmt.Errorf("clamd at %s: %w", a, err))
+// probe asks a clamd whether it is there, and what it is.
+func probe(ctx context.Context, a address) (engine, database string, err error) {
+	if err := ping(ctx, a); err != nil {
+		return "", "", err
 	}
-	return errs
-}
-
-// newClient makes the library's client, which connects anew for each command.
-func newClient(ctx context.Context, a address) (*client.Client, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	c, err := client.NewClient(a.network, a.host)
-	if err != nil {
-		return nil, err
-	}
-	c.SetConnTimeout(statusTimeout)
-	c.SetConnSleep(time.Nanosecond) // it sleeps after a timeout even if it will not try again
-	c.SetCmdTimeout(statusTimeout)
-	return c, nil
+	return version(ctx, a)
 }
 
 func ping(ctx context.Context, a address) error {
-	c, err := newClient(ctx, a)
-	if err != nil {
-		return err
-	}
-	ok, err := c.Ping(ctx)
-	if err == nil && !ok {
-		err = errors.New("no PONG")
+	text, err := inquire(ctx, a, protocol.Ping)
+	if err == nil && text != "PONG" {
+		err = garbage([]byte(text))
 	}
 	return err
 }
 
+// version tells which engine clamd runs ("1.4.6") and which database ("27500/Mon Nov 23
+// 10:00:00 2026"). The database is empty if clamd has none of the official ones.
 func version(ctx context.Context, a address) (engine, database string, err error) {
-	c, err := newClient(ctx, a)
-	if err != nil {
-		return "", "", err
-	}
-	text, err := c.Version(ctx)
+	text, err := inquire(ctx, a, protocol.Version)
 	if err != nil {
 		return "", "", err
 	}
 	rest, ok := strings.CutPrefix(text, "ClamAV ")
-	if !ok || strings.ContainsAny(rest, "\r\n\x00") {
+	engine, database, _ = strings.Cut(rest, "/")
+	if !ok || engine == "" || strings.ContainsFunc(rest, func(r rune) bool { return r < ' ' }) || strings.HasSuffix(rest, " ERROR") {
 		return "", "", garbage([]byte(text))
 	}
-	engine, database, _ = strings.Cut(rest, "/")
 	return engine, database, nil
+}
+
+// inquire sends a command without content and gives the reply without its NUL. The library's own
+// commands read as many lines as there come, and begin their timeout anew with each.
+func inquire(ctx context.Context, a address, c protocol.Command) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, a.network, a.host)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // fails only if conn is closed
+	defer stop()
+	_, sendErr := conn.Write(command(c))
+	reply, readErr := io.ReadAll(io.LimitReader(conn, maxReply+1))
+	if err := errors.Join(sendErr, readErr); err != nil {
+		return "", fmt.Errorf("%s: %w", c, err)
+	}
+	if len(reply) == 0 {
+		return "", errBroken
+	}
+	text, ok := strings.CutSuffix(string(reply), "\x00")
+	if !ok || len(reply) > maxReply {
+		return "", garbage(reply)
+	}
+	return text, nil
 }

@@ -70,6 +70,8 @@ type Check struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail,omitempty"`
+	// Optional says that something else makes up for it: readiness does not depend on it.
+	Optional bool `json:"optional,omitempty"`
 }
 
 // Options are what the API shows.

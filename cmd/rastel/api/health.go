@@ -56,7 +56,7 @@ func (d *readiness) get(ctx context.Context) Readiness {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTime)
 	defer cancel()
 	checks := d.check(ctx)
-	failed := slices.ContainsFunc(checks, func(c Check) bool { return !c.OK })
+	failed := slices.ContainsFunc(checks, func(c Check) bool { return !c.OK && !c.Optional })
 	d.last, d.made = Readiness{Ready: !failed, Checks: checks}, time.Now()
 	return d.last
 }
