@@ -42,7 +42,7 @@ func (p *Policy) DecideHeld(m *eml.Message, r scanners.Report, item string) *Ver
 		return &Verdict{Action: TempFail, Trace: []Step{{Rule: stepDefault, Final: true, Did: []string{"tempfail"}, Why: "no policy was loaded"}}}
 	}
 	d := &decision{
-		policy: p, facts: newFacts(m, r, p.forms),
+		policy: p, facts: newFacts(m, r, p),
 		verdict: &Verdict{Policy: p.Version, Trace: make([]Step, 0, len(p.rules)+1)},
 		changes: changes{root: m.Root, editor: p.editor, langs: p.languages, texts: p.banners},
 		item:    item,

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/hex"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -19,10 +20,13 @@ type facts struct {
 	parts      []*part
 	part       *part // the part that a condition is asked for
 	texts      map[string][]string
-	forms      func(name string) []string // see Options.Forms; may be nil
-	steps      int                        // rounds of loops in conditions, see maxRounds
-	compared   int                        // names with patterns, see maxCompared
-	index      map[*eml.Part]*part        // of parts; nil until it is needed
+	forms      func(name string) []string    // see Options.Forms; may be nil
+	hostOf     func(*eml.Message) netip.Addr // see Options.Host; may be nil
+	host       netip.Addr
+	hostKnown  bool
+	steps      int                 // rounds of loops in conditions, see maxRounds
+	compared   int                 // names with patterns, see maxCompared
+	index      map[*eml.Part]*part // of parts; nil until it is needed
 }
 
 // A part is what conditions see of a part.
@@ -42,8 +46,8 @@ type finding struct {
 	part *part
 }
 
-func newFacts(m *eml.Message, r scanners.Report, forms func(string) []string) *facts {
-	f := &facts{msg: m, unexamined: r.Unexamined, forms: forms}
+func newFacts(m *eml.Message, r scanners.Report, p *Policy) *facts {
+	f := &facts{msg: m, unexamined: r.Unexamined, forms: p.forms, hostOf: p.host}
 	m.Root.Walk(func(p *eml.Part) bool {
 		f.parts = append(f.parts, &part{Part: p, facts: f})
 		return true
@@ -119,6 +123,24 @@ func (f *facts) first(name string) string {
 func (f *facts) client() string {
 	if c := f.msg.Envelope.Client; c.IsValid() {
 		return c.Unmap().String()
+	}
+	return ""
+}
+
+// hostAddr is the address of the host that the message comes from.
+func (f *facts) hostAddr() netip.Addr {
+	if !f.hostKnown {
+		f.hostKnown, f.host = true, f.msg.Envelope.Client
+		if f.hostOf != nil {
+			f.host = f.hostOf(f.msg)
+		}
+	}
+	return f.host
+}
+
+func (f *facts) hostText() string {
+	if a := f.hostAddr(); a.IsValid() {
+		return a.Unmap().String()
 	}
 	return ""
 }

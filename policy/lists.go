@@ -224,17 +224,8 @@ func listPattern(text string) (string, string) {
 
 // file adds the patterns of a file: one on a line; "#" begins a comment.
 func (r *listReader) file(l *list, n ast.Node) {
-	m, ok := r.mapping(n, "an item of a list", listKeys)
-	if !ok || m["file"] == nil {
-		return
-	}
-	v, ok := r.scalar(m["file"], "the name of a file")
+	f, _, ok := r.named(n, maxListFile)
 	if !ok {
-		return
-	}
-	f := r.read(v.text)
-	if f.err != nil {
-		r.errorf(v.at, "%v", f.err)
 		return
 	}
 	at := &source{name: f.path} // errors in it are told with its own lines
@@ -255,8 +246,25 @@ func (r *listReader) file(l *list, n ast.Node) {
 	r.errs = append(r.errs, at.errs...)
 }
 
+// named reads the file that an item of a list names, and tells where it is named.
+func (r *listReader) named(n ast.Node, limit int) (f listFile, at place, ok bool) {
+	m, ok := r.mapping(n, "an item of a list", listKeys)
+	if !ok || m["file"] == nil {
+		return f, at, false
+	}
+	v, ok := r.scalar(m["file"], "the name of a file")
+	if !ok {
+		return f, at, false
+	}
+	f = r.read(v.text, limit)
+	if f.err != nil {
+		r.errorf(v.at, "%v", f.err)
+	}
+	return f, v.at, f.err == nil
+}
+
 // read reads a file of a list, each once, and remembers which it were.
-func (r *listReader) read(name string) listFile {
+func (r *listReader) read(name string, limit int) listFile {
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(r.dir, name)
 	}
@@ -266,12 +274,12 @@ func (r *listReader) read(name string) listFile {
 		}
 	}
 	f := listFile{path: name}
-	f.data, f.err = readListFile(name)
+	f.data, f.err = readListFile(name, limit)
 	r.files = append(r.files, f)
 	return f
 }
 
-func readListFile(name string) ([]byte, error) {
+func readListFile(name string, limit int) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
@@ -284,12 +292,12 @@ func readListFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxListFile+1))
+	data, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
 	switch {
 	case err != nil:
 		return nil, err
-	case len(data) > maxListFile:
-		return nil, fmt.Errorf("%s has more than %d bytes", name, maxListFile)
+	case len(data) > limit:
+		return nil, fmt.Errorf("%s has more than %d bytes", name, limit)
 	case !utf8.Valid(data), bytes.IndexByte(data, 0) >= 0:
 		return nil, errors.New(name + " is no text in UTF-8")
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -25,6 +26,7 @@ type Policy struct {
 	languages []string // of notices and banners, unless a rule has others
 	banners   []string // the texts of all that the rules put in
 	forms     func(name string) []string
+	host      func(*eml.Message) netip.Addr
 }
 
 // An Editor knows how parts are changed. Its methods must be safe for concurrent use.
@@ -91,6 +93,9 @@ type Options struct {
 	// Forms gives all readings of a file name by which some desktop opens it, in lower case and
 	// without directories; nil: there is only the name as it stands.
 	Forms func(name string) []string
+	// Host gives the address of the host that a message comes from, behind relays of our own; nil: it
+	// is the SMTP client.
+	Host func(*eml.Message) netip.Addr
 	// Dir is where the names of files of lists begin that are not absolute. LoadFile and NewLive
 	// put that of the policy there.
 	Dir string
@@ -117,7 +122,7 @@ func Load(name string, data []byte, opt Options) (*Policy, error) {
 // loadWithFiles is Load; it gives the files of lists besides, whether it fails or not.
 func loadWithFiles(name string, data []byte, opt Options) (*Policy, []listFile, error) {
 	s := newSource(name, data)
-	p := &Policy{editor: opt.Editor, forms: opt.Forms}
+	p := &Policy{editor: opt.Editor, forms: opt.Forms, host: opt.Host}
 	s.file(p, opt)
 	if len(s.errs) > 0 {
 		return nil, s.files, s.errs.sorted()

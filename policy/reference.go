@@ -80,6 +80,20 @@ The name of a file that is not absolute begins at the directory of the policy. T
 loaded anew when one of these files changes. A list with the name of one that is built in takes
 its place.
 
+A policy may have lists of networks too, for ` + "`clientIn`" + ` and ` + "`hostIn`" + `:
+
+` + "```yaml" + `
+networks:
+  ours: [192.0.2.0/24, "2001:db8::/32"]
+  drop:
+    - {file: drop_v4.json}   # as Spamhaus has them, in JSON lines
+    - {file: drop.txt}       # or text; "#" and ";" begin a comment
+rules:
+  - name: hijacked network
+    when: hostIn("drop")
+    then: reject
+` + "```" + `
+
 A file that cannot be loaded never replaces the policy in force. All errors are told at once,
 with line and column. Unknown keys, names, checks and types are errors.
 `

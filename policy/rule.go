@@ -50,6 +50,7 @@ func (s *source) file(p *Policy, opt Options) {
 		return
 	}
 	vocab.lists, vocab.anyList = s.lists(m["lists"], opt), opt.Lists == nil
+	vocab.networks = s.networks(m["networks"], opt)
 	p.rules = s.rules(m["rules"], vocab)
 	for _, r := range p.rules {
 		for i := range r.do {

@@ -17,7 +17,8 @@ type vocabulary struct {
 	groups []string // the same, and their groups
 	lists  map[string]*list
 	// anyList says that the lists that are built in are not known: others are then empty.
-	anyList bool
+	anyList  bool
+	networks map[string]*networks
 
 	languages []string // of notices and banners; empty if they are not known
 	banners   []string // names of banners; empty if they are not known

@@ -15,11 +15,12 @@ func names(list []word) []string {
 var fileKeys = []word{
 	{"rules", "The rules, in the order in which they are asked."},
 	{"lists", "Lists of attachments by name, for `part.inList`."},
+	{"networks", "Lists of networks by name, for `clientIn` and `hostIn`."},
 	{"language", "The language of notices and banners, such as `de`, or a list of them, which are shown one after the other. Built in are `en` (the default), `de`, `fr`, `es`, `pt`, `it`, `nl`, `ja` and `zh`; see notices.md."},
 }
 
 var listKeys = []word{
-	{"file", "A file of patterns."},
+	{"file", "A file of patterns, or of networks."},
 }
 
 var ruleKeys = []word{

@@ -17,6 +17,7 @@ import (
 	"rastel/scanners/clamd"
 	"rastel/scanners/dkim"
 	"rastel/scanners/flatxml"
+	"rastel/scanners/network"
 	"rastel/scanners/office"
 	"rastel/scanners/ole"
 	"rastel/scanners/onenote"
@@ -59,10 +60,11 @@ func builtin(cfg *Config) []scanners.Named {
 type built struct {
 	cfg    *Config
 	set    *scanners.Set
-	cache  *cache.Cache   // nil: every engine is asked each time
-	clamd  *clamd.Scanner // nil: there is none
-	dkim   *dkim.Scanner  // nil: signatures are not verified
-	pool   *worker.Pool   // nil: containers are opened in this process
+	cache  *cache.Cache      // nil: every engine is asked each time
+	clamd  *clamd.Scanner    // nil: there is none
+	dkim   *dkim.Scanner     // nil: signatures are not verified
+	pool   *worker.Pool      // nil: containers are opened in this process
+	dns    *network.Resolver // nil: nothing needs it
 	policy *policy.Live
 	log    *slog.Logger
 }
@@ -83,20 +85,26 @@ func build(cfg *Config, log *slog.Logger) (*built, error) {
 	if b.pool, err = startWorkers(cfg, log); err != nil {
 		return nil, err
 	}
-	b.assemble(scanner)
+	if err := b.assemble(scanner); err != nil {
+		b.close()
+		return nil, err
+	}
 	return b, nil
 }
 
-// close ends the workers and connections, when nothing is examined any more.
+// close ends the workers, connections and look-ups, when nothing is examined any more.
 func (b *built) close() {
 	b.cache.Close()
+	if b.dns != nil {
+		b.dns.Close()
+	}
 	if b.pool != nil {
 		b.pool.Close()
 	}
 }
 
 // assemble makes the set of scanners; c is nil if there is no clamd.
-func (b *built) assemble(c *clamd.Scanner) {
+func (b *built) assemble(c *clamd.Scanner) error {
 	list := builtin(b.cfg)
 	if b.pool != nil {
 		list = b.pool.Isolate(list)
@@ -108,7 +116,31 @@ func (b *built) assemble(c *clamd.Scanner) {
 		b.dkim = dkim.New(b.cfg.DKIM)
 		list = append(list, scanners.Named{Name: "dkim", Scanner: b.dkim, Waits: true})
 	}
+	if b.cfg.DNS.Asks() {
+		lists, err := b.dnsLists()
+		if err != nil {
+			return err
+		}
+		list = append(list, scanners.Named{Name: "dns", Scanner: lists, Waits: true})
+	}
 	b.set = scanners.NewSet(scanners.Options{Budget: b.cfg.budget(), Spool: b.cfg.spool(), Passwords: b.cfg.Passwords, Logger: b.log}, list...)
+	return nil
+}
+
+// dnsLists makes the scanner that asks lists in DNS.
+func (b *built) dnsLists() (*network.Scanner, error) {
+	if err := b.resolver(); err != nil {
+		return nil, err
+	}
+	return network.New(b.cfg.DNS, b.cfg.relays, b.dns, b.log)
+}
+
+// resolver makes the one resolver for all that asks DNS about senders.
+func (b *built) resolver() (err error) {
+	if b.dns == nil {
+		b.dns, err = network.NewResolver(b.cfg.DNS)
+	}
+	return err
 }
 
 // kept has the verdicts of an engine kept.
@@ -138,7 +170,7 @@ func policyOptions(cfg *Config) policy.Options {
 	if n == nil {
 		n = builtinNotices()
 	}
-	return policy.Options{Checks: knownChecks(cfg), Editor: editor{n}, Forms: sanitize.NameForms, Lists: builtinLists(),
+	return policy.Options{Checks: knownChecks(cfg), Editor: editor{n}, Forms: sanitize.NameForms, Lists: builtinLists(), Host: cfg.relays.Host,
 		Languages: n.Languages(), Banners: n.BannerNames(), Engines: engineNames(cfg)}
 }
 
@@ -161,6 +193,7 @@ func knownChecks(cfg *Config) []eml.Check {
 	list := builtin(cfg)
 	checks := append(slices.Clone(eml.Checks()), (&clamd.Scanner{}).Checks()...)
 	checks = append(checks, (*dkim.Scanner)(nil).Checks()...)
+	checks = append(checks, (*network.Scanner)(nil).Checks()...)
 	return append(checks, scanners.NewSet(scanners.Options{}, list...).Checks()...)
 }
 

@@ -23,6 +23,7 @@ import (
 	"rastel/scanners/cache"
 	"rastel/scanners/clamd"
 	"rastel/scanners/dkim"
+	"rastel/scanners/network"
 	"rastel/scanners/worker"
 )
 
@@ -44,18 +45,24 @@ type Config struct {
 	// and what everybody knows: those that correspondents have agreed on.
 	Passwords []string `yaml:"passwords"`
 
+	// Trusted are the networks and addresses of relays of our own: what their Received fields say of
+	// where a message comes from is believed. Default: none.
+	Trusted []string `yaml:"trusted"`
+
 	Milter     milter.Config     `yaml:"milter"`
 	Sanitize   sanitize.Config   `yaml:"sanitize"`
 	API        api.Config        `yaml:"api"`
 	Clamd      *clamd.Config     `yaml:"clamd"` // nil: used if one is found at its usual sockets
 	Cache      cache.Config      `yaml:"cache"` // of what engines such as clamd said
 	DKIM       dkim.Config       `yaml:"dkim"`
+	DNS        network.Config    `yaml:"dns"`
 	Quarantine quarantine.Config `yaml:"quarantine"`
 	Limits     LimitsConfig      `yaml:"limits"`
 	Log        LogConfig         `yaml:"log"`
 
 	notices *sanitize.Notices // made of Sanitize.Notices
 	pool    *eml.SpoolPool    // of SpoolDir and Limits.SpoolMemory
+	relays  network.Relays    // made of Trusted
 }
 
 // LimitsConfig bounds what one message may cost. Zero means the default.
@@ -143,7 +150,9 @@ func (c *Config) validate() error {
 		err = fmt.Errorf("sanitize: %w", err)
 	}
 	c.pool = eml.NewSpoolPool(c.SpoolDir, c.Limits.SpoolMemory)
-	errs := []error{err, c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
+	var relaysErr error
+	c.relays, relaysErr = network.ParseRelays(c.Trusted)
+	errs := []error{err, relaysErr, c.DNS.Validate(), c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
 	if c.Clamd != nil {
 		errs = append(errs, c.Clamd.Validate())
 	}

@@ -30,6 +30,7 @@ var floor = map[string][]string{
 	"rastel/scanners/clamd":                   {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"},                           // the verifier, and its DNS
 	"rastel/scanners/flatxml":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // documents that are XML throughout
+	"rastel/scanners/network":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // where a message comes from: lists in DNS, relays
 	"rastel/scanners/office":                  {"rastel/sanitize/eml"},                                              // what documents do, in words, and what can be taken out of them
 	"rastel/scanners/ole":                     {"rastel/sanitize/eml", "rastel/scanners", "rastel/scanners/office"}, // compound files, for more than one scanner; what they do is told in the words of office
 	"rastel/scanners/onenote":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // notebooks, which are a format of their own
@@ -66,7 +67,9 @@ var owners = map[string][]string{
 	"github.com/nwaples/rardecode":       {"rastel/scanners/archive"},
 	"github.com/chromedp":                {"rastel/contrib/browser"},
 	"github.com/expr-lang/expr":          {"rastel/policy"},
-	"golang.org/x/net/html":              {"rastel/sanitize", "rastel/contrib/browser"}, // there for tests: fragments as XML
+	"github.com/gaissmai/bart":           {"rastel/policy"},
+	"github.com/miekg/dns":               {"rastel/scanners/network", "rastel/contrib/rig"}, // there for a server
+	"golang.org/x/net/html":              {"rastel/sanitize", "rastel/contrib/browser"},     // there for tests: fragments as XML
 	"modernc.org/sqlite":                 {"rastel/policy/quarantine/sqlindex"},
 	"github.com/pressly/goose":           {"rastel/policy/quarantine/sqlindex"},
 }
