@@ -17,6 +17,7 @@ import (
 	"rastel/scanners/clamd"
 	"rastel/scanners/dkim"
 	"rastel/scanners/flatxml"
+	"rastel/scanners/hashlist"
 	"rastel/scanners/network"
 	"rastel/scanners/office"
 	"rastel/scanners/ole"
@@ -62,6 +63,7 @@ type built struct {
 	set    *scanners.Set
 	cache  *cache.Cache      // nil: every engine is asked each time
 	clamd  *clamd.Scanner    // nil: there is none
+	hashes *hashlist.Lists   // nil: there are none
 	dkim   *dkim.Scanner     // nil: signatures are not verified
 	pool   *worker.Pool      // nil: containers are opened in this process
 	dns    *network.Resolver // nil: nothing needs it
@@ -78,6 +80,11 @@ func build(cfg *Config, log *slog.Logger) (*built, error) {
 	}
 	if b.cache, err = cache.New(cfg.Cache, log); err != nil {
 		return nil, err
+	}
+	if cfg.Hashes.On() {
+		if b.hashes, err = hashlist.New(cfg.Hashes, log); err != nil {
+			return nil, err
+		}
 	}
 	if b.policy, err = policy.NewLive(cfg.Policy, policyOptions(cfg), log); err != nil {
 		return nil, err
@@ -108,6 +115,9 @@ func (b *built) assemble(c *clamd.Scanner) error {
 	list := builtin(b.cfg)
 	if b.pool != nil {
 		list = b.pool.Isolate(list)
+	}
+	if b.hashes != nil {
+		list = append(list, scanners.Named{Name: "hashes", Scanner: b.hashes})
 	}
 	if b.clamd = c; c != nil {
 		list = append(list, scanners.Named{Name: "clamd", Scanner: b.kept("clamd", c), Waits: true})
@@ -192,6 +202,7 @@ func builtinLists() []policy.List {
 func knownChecks(cfg *Config) []eml.Check {
 	list := builtin(cfg)
 	checks := append(slices.Clone(eml.Checks()), (&clamd.Scanner{}).Checks()...)
+	checks = append(checks, (*hashlist.Lists)(nil).Checks()...)
 	checks = append(checks, (*dkim.Scanner)(nil).Checks()...)
 	checks = append(checks, (*network.Scanner)(nil).Checks()...)
 	return append(checks, scanners.NewSet(scanners.Options{}, list...).Checks()...)

@@ -23,6 +23,7 @@ import (
 	"rastel/scanners/cache"
 	"rastel/scanners/clamd"
 	"rastel/scanners/dkim"
+	"rastel/scanners/hashlist"
 	"rastel/scanners/network"
 	"rastel/scanners/worker"
 )
@@ -54,6 +55,7 @@ type Config struct {
 	API        api.Config        `yaml:"api"`
 	Clamd      *clamd.Config     `yaml:"clamd"` // nil: used if one is found at its usual sockets
 	Cache      cache.Config      `yaml:"cache"` // of what engines such as clamd said
+	Hashes     hashlist.Config   `yaml:"hashes"`
 	DKIM       dkim.Config       `yaml:"dkim"`
 	DNS        network.Config    `yaml:"dns"`
 	Quarantine quarantine.Config `yaml:"quarantine"`
@@ -152,7 +154,7 @@ func (c *Config) validate() error {
 	c.pool = eml.NewSpoolPool(c.SpoolDir, c.Limits.SpoolMemory)
 	var relaysErr error
 	c.relays, relaysErr = network.ParseRelays(c.Trusted)
-	errs := []error{err, relaysErr, c.DNS.Validate(), c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
+	errs := []error{err, relaysErr, c.DNS.Validate(), c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Hashes.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
 	if c.Clamd != nil {
 		errs = append(errs, c.Clamd.Validate())
 	}

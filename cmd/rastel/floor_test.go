@@ -30,6 +30,7 @@ var floor = map[string][]string{
 	"rastel/scanners/clamd":                   {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"},                           // the verifier, and its DNS
 	"rastel/scanners/flatxml":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // documents that are XML throughout
+	"rastel/scanners/hashlist":                {"rastel/sanitize/eml", "rastel/scanners"},                           // lists of hashes from files, a million and more
 	"rastel/scanners/network":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // where a message comes from: lists in DNS, relays
 	"rastel/scanners/office":                  {"rastel/sanitize/eml"},                                              // what documents do, in words, and what can be taken out of them
 	"rastel/scanners/ole":                     {"rastel/sanitize/eml", "rastel/scanners", "rastel/scanners/office"}, // compound files, for more than one scanner; what they do is told in the words of office

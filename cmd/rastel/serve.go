@@ -21,6 +21,7 @@ import (
 	"rastel/policy/quarantine"
 	"rastel/policy/quarantine/blob"
 	"rastel/policy/quarantine/sqlindex"
+	"rastel/scanners/hashlist"
 )
 
 var serveCommand = command{
@@ -30,8 +31,8 @@ Without -config it runs on defaults: the milter on 127.0.0.1:6785, health and
 readiness on http://127.0.0.1:6786/readyz, quarantine below the state directory,
 clamd at its usual socket if there is one.
 
-SIGHUP reads the policy anew, as does a change of its file, and forgets what
-engines said of content before (cache in rastel.yaml). SIGTERM ends the
+SIGHUP reads the policy and hash lists anew, as do changes of their files, and
+forgets what engines said of content before (cache in rastel.yaml). SIGTERM ends the
 program after the messages in work.
 
 Exit status:
@@ -173,7 +174,17 @@ func (s *service) ready(ctx context.Context) []api.Check {
 	if s.built.cache != nil {
 		checks = append(checks, api.Check{Name: "cache", OK: true, Detail: s.built.cache.Stats().String()}) // mail does not depend on it
 	}
+	if s.built.hashes != nil {
+		checks = append(checks, hashesReady(s.built.hashes))
+	}
 	return append(checks, clamdReady(ctx, s.built.clamd)...)
+}
+
+func hashesReady(l *hashlist.Lists) api.Check {
+	if err := l.Trouble(); err != nil {
+		return api.Check{Name: "hashes", Detail: err.Error()}
+	}
+	return api.Check{Name: "hashes", OK: true, Detail: fmt.Sprintf("%d entries", l.Entries())}
 }
 
 // run serves until ctx ends, then drains.
@@ -235,7 +246,7 @@ func (s *service) tellWorkers() {
 	s.log.Log(context.Background(), level, "containers are opened in workers", "workers", *s.cfg.Workers, "confined_by", by, "not_confined_by", notBy)
 }
 
-// reloads reads the policy anew on SIGHUP and when its file changes. SIGHUP forgets what engines said too.
+// reloads reads policy and hash lists anew on SIGHUP and when their files change. SIGHUP forgets what engines said too.
 func (s *service) reloads(ctx context.Context) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -247,6 +258,9 @@ func (s *service) reloads(ctx context.Context) {
 			s.log.Warn("changes of the policy file are not noticed; use SIGHUP", "error", err)
 		}
 	})
+	if s.built.hashes != nil {
+		watch.Go(func() { s.built.hashes.Watch(ctx) })
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -254,6 +268,9 @@ func (s *service) reloads(ctx context.Context) {
 		case <-hup:
 			s.built.cache.Forget()
 			_ = s.built.policy.Reload() // logs what came of it
+			if s.built.hashes != nil {
+				_ = s.built.hashes.Reload() // so does this
+			}
 		}
 	}
 }
