@@ -174,14 +174,14 @@ func (o *opening) action(e *entry, at string, dict, kind value) error {
 			o.saw(remote, e, at, "opens "+shorten(strings.Join(o.targets(e, dict), ", ")), kind)
 			return nil
 		}
-		o.saw(launch, e, at, command, kind)
+		o.saw(launch, e, at, command, append(dict.keys("F", "Win", "Mac", "Unix"), kind)...)
 	case "SubmitForm":
-		o.saw(submitForm, e, at, "to "+o.target(e, dict), kind)
+		o.saw(submitForm, e, at, "to "+o.target(e, dict), append(dict.keys("F"), kind)...)
 	case "ImportData":
-		o.saw(importData, e, at, "from "+o.target(e, dict), kind)
+		o.saw(importData, e, at, "from "+o.target(e, dict), append(dict.keys("F"), kind)...)
 	case "GoToR", "GoToE":
 		if dict.get("F").kind() != kindNull {
-			o.saw(remote, e, at, "opens "+o.target(e, dict), kind)
+			o.saw(remote, e, at, "opens "+o.target(e, dict), append(dict.keys("F"), kind)...)
 		}
 	}
 	return o.d.file.err
@@ -316,6 +316,16 @@ func (o *opening) each(e *entry, v value, depth int, f func(*entry, value) error
 		}
 	}
 	return nil
+}
+
+// keys are the keys of those names that a dictionary has.
+func (v value) keys(names ...string) (found []value) {
+	for _, n := range names {
+		if k := v.key(n); k.kind() == kindName {
+			found = append(found, k)
+		}
+	}
+	return found
 }
 
 // key is the key of that name of a dictionary, the last one; null if there is none.

@@ -2,9 +2,12 @@ package pdf
 
 import (
 	"bytes"
-	"compress/zlib"
+	"compress/flate"
+	"encoding/binary"
 	"fmt"
+	"hash/adler32"
 	"io"
+	"math/bits"
 	"slices"
 	"sort"
 	"strings"
@@ -189,10 +192,14 @@ func (o *opening) rewrite(s *objectStream, list []mark, rename map[mark]bool) (e
 		return eml.Edit{}, err
 	}
 	for _, m := range list {
-		o.blankScript(text, s, m)
+		if rename[m] {
+			o.blank(text, s, m)
+		}
 	}
 	for _, m := range list {
-		copy(text[m.off-s.start+1:], o.d.texts.newName(m.off, rename[m]))
+		if text[m.off-s.start] == '/' {
+			copy(text[m.off-s.start+1:], o.d.texts.newName(m.off, rename[m]))
+		}
 	}
 	if flate {
 		text = deflate(text)
@@ -205,27 +212,56 @@ func (o *opening) rewrite(s *objectStream, list []mark, rename map[mark]bool) (e
 	return eml.Edit{Part: o.p, Region: eml.InContent, Start: s.e.data, End: s.e.end, Text: text}, nil
 }
 
-// blankScript fills the string behind the name /JS with blanks, so that what is compressed does not
-// become longer.
-func (o *opening) blankScript(text []byte, s *objectStream, m mark) {
+// blank fills a key and its value with blanks, so that what is compressed does not become longer.
+func (o *opening) blank(text []byte, s *objectStream, m mark) {
 	c := o.d.texts
 	c.seek(m.off)
 	var word []byte
-	if t := c.token(&word, maxKeyword); t.kind != tokenName || string(word) != "JS" {
+	if t := c.token(&word, maxKeyword); t.kind != tokenName || !slices.Contains(blanked, string(word)) || !c.skipValue(s.start+s.size) {
 		return
 	}
-	t := c.token(&word, maxText)
-	if t.kind != tokenString || t.broken || c.off() > s.start+s.size {
-		return
-	}
-	for at := t.off + 1; at < c.off()-1; at++ {
+	for at := m.off; at < c.off(); at++ {
 		text[at-s.start] = ' '
 	}
 }
 
+// blanked are the keys that go with their values. Other names are values themselves.
+var blanked = []string{"JS", "OnInstantiate", "OpenAction", "AA", "URI", "XFA", "F", "Win", "Mac", "Unix"}
+
+// skipValue goes behind the value that comes next. It reports false if there is none before an offset.
+func (c *cursor) skipValue(end int64) bool {
+	var word []byte
+	for depth := 0; ; {
+		switch t := c.token(&word, maxKeyword); t.kind {
+		case tokenArray, tokenDict:
+			depth++
+		case tokenArrayEnd, tokenDictEnd:
+			depth--
+		case tokenInt:
+			c.skipReference(end)
+		case tokenEnd:
+			return false
+		}
+		if word = word[:0]; depth <= 0 || c.off() > end {
+			return depth == 0 && c.off() <= end
+		}
+	}
+}
+
+// skipReference goes behind what makes a number a reference, if that comes next.
+func (c *cursor) skipReference(end int64) {
+	at := c.off()
+	var word []byte
+	if c.token(&word, maxKeyword).kind == tokenInt && c.token(&word, maxKeyword).kind == tokenKeyword && string(word) == "R" && c.off() <= end {
+		return
+	}
+	c.seek(at)
+}
+
+// deflate compresses (RFC 1950). It is as short as can be.
 func deflate(text []byte) []byte {
 	var b bytes.Buffer
-	w, err := zlib.NewWriterLevel(&b, zlib.BestCompression)
+	w, err := flate.NewWriter(&b, flate.BestCompression)
 	if err == nil {
 		_, err = w.Write(text)
 	}
@@ -235,5 +271,26 @@ func deflate(text []byte) []byte {
 	if err != nil {
 		panic(err) // of a buffer, or of the level
 	}
-	return b.Bytes()
+	out := append([]byte{0x78, 0xda}, shortEnd(b.Bytes())...)
+	return binary.BigEndian.AppendUint32(out, adler32.Checksum(text))
+}
+
+// shortEnd makes the last block of what package flate has written, which is stored and empty, one of the
+// same kind with fixed codes: it takes 10 bits instead of 35 and more (RFC 1951, 3.2.4 and 3.2.6).
+func shortEnd(b []byte) []byte {
+	body, ok := bytes.CutSuffix(b, []byte("\x00\x00\xff\xff"))
+	if !ok {
+		return b
+	}
+	at := len(body) - 1 // the last bit that is set says that the block is the last one
+	for at >= 0 && body[at] == 0 {
+		at--
+	}
+	if at < 0 {
+		return b
+	}
+	bit := 8*at + bits.Len8(body[at]) - 1
+	out := append(slices.Clone(body[:at+1]), 0, 0)
+	out[(bit+1)/8] |= 1 << ((bit + 1) % 8) // of the two bits of its kind the lower one; the rest is zeros
+	return out[:(bit+10+7)/8]
 }
