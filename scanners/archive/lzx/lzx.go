@@ -229,9 +229,12 @@ func (d *Decoder) lengths(lens []uint8) bool {
 			sym = d.pre.next(&d.in)
 			fallthrough
 		default:
+			if sym > maxLength {
+				return false // a run within a run
+			}
 			value = uint8((int(lens[i]) - sym + 17) % 17)
 		}
-		if sym < 0 || sym > 18 || d.in.over() {
+		if sym < 0 || d.in.over() {
 			return false
 		}
 		for n = min(n, len(lens)-i); n > 0; n-- {
