@@ -20,7 +20,7 @@ type Look struct {
 const WithMessage = "with the message"
 
 // Partial is an Engine that tells why it does not examine a part that has content: for people, such as
-// its type, or WithMessage.
+// its type, or WithMessage. Empty if there is nothing to tell.
 type Partial interface {
 	Engine
 	Passes(p *eml.Part) (why string)
@@ -41,7 +41,7 @@ func (r *Run) look(n *Named, p *eml.Part, findings []eml.Finding, err error) {
 	case !e.Examines(p):
 		l.Why = "not asked"
 		if e, ok := e.(Partial); ok {
-			l.Why = e.Passes(p)
+			l.Why = cmp.Or(e.Passes(p), l.Why)
 		}
 	default:
 		l.Examined, l.Why = unread(findings)

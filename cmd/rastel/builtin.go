@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"rastel/policy"
 	"rastel/policy/engine"
 	"rastel/sanitize"
@@ -69,6 +71,8 @@ type built struct {
 	dns    *network.Resolver // nil: nothing needs it
 	policy *policy.Live
 	log    *slog.Logger
+
+	metrics prometheus.Registerer // nil: nothing is counted
 }
 
 // build makes everything that serve, scan and explain have in common. The caller closes it.
@@ -222,7 +226,7 @@ func engineNames(cfg *Config) []string {
 
 // engine makes the engine; q is nil where nothing is to be held.
 func (b *built) engine(q engine.Quarantine) *engine.Engine {
-	opt := engine.Options{Set: b.set, Policy: b.policy.Load, Quarantine: q, Limits: b.cfg.mimeLimits(), Logger: b.log}
+	opt := engine.Options{Set: b.set, Policy: b.policy.Load, Quarantine: q, Limits: b.cfg.mimeLimits(), Logger: b.log, Metrics: b.metrics}
 	if b.dkim != nil {
 		opt.Record = b.dkim.Record
 	}

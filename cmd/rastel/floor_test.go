@@ -71,6 +71,7 @@ var owners = map[string][]string{
 	"github.com/gaissmai/bart":           {"rastel/policy"},
 	"github.com/miekg/dns":               {"rastel/scanners/network", "rastel/contrib/rig"}, // there for a server
 	"golang.org/x/net/html":              {"rastel/sanitize", "rastel/contrib/browser"},     // there for tests: fragments as XML
+	"github.com/prometheus":              {"rastel/policy/engine", "rastel/cmd/rastel", "rastel/cmd/rastel/api"},
 	"modernc.org/sqlite":                 {"rastel/policy/quarantine/sqlindex"},
 	"github.com/pressly/goose":           {"rastel/policy/quarantine/sqlindex"},
 }

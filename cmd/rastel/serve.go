@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"rastel/cmd/rastel/api"
 	"rastel/milter"
@@ -91,6 +93,8 @@ type service struct {
 	store *quarantine.Store
 	mail  *milter.Server
 	web   []*webServer
+
+	metrics *prometheus.Registry
 }
 
 // A webServer is one listener with what answers on it.
@@ -101,12 +105,14 @@ type webServer struct {
 
 // newService opens all that can fail before the first connection is taken.
 func newService(cfg *Config, b *built, log *slog.Logger) (_ *service, err error) {
-	s := &service{cfg: cfg, built: b, log: log}
+	s := &service{cfg: cfg, built: b, log: log, metrics: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
+	b.metrics = s.metrics
+	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := usableDir(cfg.StateDir); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
@@ -154,7 +160,7 @@ func openQuarantine(cfg quarantine.Config, log *slog.Logger) (*quarantine.Store,
 // listenWeb opens the API's socket, for this user only, and the TCP listener, which tells
 // nothing but whether all is well.
 func (s *service) listenWeb() error {
-	opt := api.Options{Store: s.store, Ready: s.ready, Log: s.log}
+	opt := api.Options{Store: s.store, Ready: s.ready, Metrics: s.metrics, Log: s.log}
 	unix, err := api.ListenUnix(s.cfg.API.Socket)
 	if err != nil {
 		return err

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"rastel/policy"
 	"rastel/policy/quarantine"
 	"rastel/sanitize/eml"
@@ -36,17 +38,22 @@ type Options struct {
 	// it any more. Nil: there are none.
 	Record func(*eml.Message, []eml.Finding) []eml.Edit
 	Logger *slog.Logger // nil: nothing is logged
+	// Metrics is where what Judge does is counted, for one engine. Nil: nowhere.
+	Metrics prometheus.Registerer
 }
 
 // An Engine examines messages and decides about them. It is safe for concurrent use.
-type Engine struct{ opt Options }
+type Engine struct {
+	opt     Options
+	metrics *metrics
+}
 
 // New makes an engine.
 func New(opt Options) *Engine {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{opt}
+	return &Engine{opt, newMetrics(opt.Metrics)}
 }
 
 // An Examination is all that is known about a message, and what is to be done with it.
@@ -128,7 +135,9 @@ func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*p
 			x.Verdict.Action, x.Verdict.Reply = policy.TempFail, policy.Reply{}
 		}
 	}
-	e.log(x, time.Since(start))
+	took := time.Since(start)
+	e.metrics.count(x, took)
+	e.log(x, took)
 	return x.Verdict, nil
 }
 

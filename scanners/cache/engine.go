@@ -52,6 +52,14 @@ func (m *messageEngine) ScanMessage(ctx context.Context, msg *eml.Message) ([]em
 	return m.whole.ScanMessage(ctx, msg)
 }
 
+// Passes tells what the engine tells.
+func (w *engine) Passes(p *eml.Part) string {
+	if e, ok := w.Engine.(scanners.Partial); ok {
+		return e.Passes(p)
+	}
+	return ""
+}
+
 // A flight is a scan in work, for others who want to know the same.
 type flight struct {
 	done    chan struct{} // closed when it has ended

@@ -44,6 +44,9 @@ func ridesAlong(p *eml.Part) bool {
 // does not send it with the message.
 func (s *Scanner) Examines(p *eml.Part) bool { return p.Leaf() && p.Size > 0 && !ridesAlong(p) }
 
+// Passes tells why a part with content is not examined by Scan.
+func (s *Scanner) Passes(*eml.Part) string { return scanners.WithMessage }
+
 // hasMailLines reports whether no line of the text is too long for a mail.
 func hasMailLines(text []byte) bool {
 	for line := range bytes.Lines(text) {

@@ -2,6 +2,7 @@
 //
 //	GET    /healthz                      200: the process answers
 //	GET    /readyz                       200 or 503, and the checks that say why
+//	GET    /metrics                      what was done so far, for Prometheus
 //	GET    /v1/quarantine                items, newest first: ?state&sender&recipient&q&since&limit&cursor
 //	GET    /v1/quarantine/{id}           one item
 //	GET    /v1/quarantine/{id}/raw       its message, byte for byte as it was held
@@ -9,7 +10,7 @@
 //	DELETE /v1/quarantine/{id}           removes the message, keeps the record; ?by
 //
 // New serves all of it and is for the unix socket, which only its owner can open. NewPublic
-// serves the first two, because there is no authentication yet. An error is
+// serves the first three, because there is no authentication yet. An error is
 // {"error": {"code", "message", "hint"}} with a status of 4xx or 5xx.
 package api
 
@@ -22,6 +23,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"rastel/policy/quarantine"
 )
@@ -80,7 +83,9 @@ type Options struct {
 	// Ready makes the checks of /readyz. It is called at most once a second. If it is nil the
 	// filter is never ready.
 	Ready func(context.Context) []Check
-	Log   *slog.Logger // nil: nothing is logged
+	// Metrics are those of /metrics. Without them there is no such call.
+	Metrics prometheus.Gatherer
+	Log     *slog.Logger // nil: nothing is logged
 }
 
 // New is the whole API, for callers that may do everything.
@@ -112,6 +117,9 @@ func publicMux(opt Options) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /healthz", s.handler(callTime, health))
 	mux.Handle("GET /readyz", s.handler(callTime, ready.serve))
+	if opt.Metrics != nil {
+		mux.Handle("GET /metrics", s.handler(callTime, metrics(opt.Metrics)))
+	}
 	mux.Handle("/", s.handler(callTime, func(http.ResponseWriter, *http.Request) error {
 		return &Error{Status: http.StatusNotFound, Code: "no_such_call", Message: "there is no such call here"}
 	}))

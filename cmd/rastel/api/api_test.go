@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"rastel/cmd/rastel/api"
 	"rastel/policy/quarantine"
@@ -349,17 +350,22 @@ func TestRawIsNeverShown(t *testing.T) {
 	}
 }
 
-func TestPublicPartShowsOnlyHealth(t *testing.T) {
+func TestPublicPartShowsOnlyHealthAndCounts(t *testing.T) {
 	r := newRig(t, "")
 	it := r.hold(t, message, nil)
-	h := api.NewPublic(api.Options{Store: r.store, Ready: func(context.Context) []api.Check { return nil }})
+	counts := prometheus.NewRegistry()
+	counts.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "rastel_test_total"}))
+	h := api.NewPublic(api.Options{Store: r.store, Metrics: counts, Ready: func(context.Context) []api.Check { return nil }})
 	for path, want := range map[string]int{
-		"/healthz": 200, "/readyz": 200, "/v1/quarantine": 404, "/v1/quarantine/" + it.ID: 404, "/v1/quarantine/" + it.ID + "/raw": 404, "/": 404,
+		"/healthz": 200, "/readyz": 200, "/metrics": 200, "/v1/quarantine": 404, "/v1/quarantine/" + it.ID: 404, "/v1/quarantine/" + it.ID + "/raw": 404, "/": 404,
 	} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 		if w.Code != want {
 			t.Errorf("GET %s = %d, want %d", path, w.Code, want)
+		}
+		if path == "/metrics" && !strings.Contains(w.Body.String(), "\nrastel_test_total 0\n") {
+			t.Errorf("GET %s = %q", path, w.Body)
 		}
 	}
 	for _, c := range [][2]string{{"POST", "/v1/quarantine/" + it.ID + "/release"}, {"DELETE", "/v1/quarantine/" + it.ID}} {

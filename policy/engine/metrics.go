@@ -1,0 +1,78 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are what is counted of the messages that were judged.
+type metrics struct {
+	messages   *prometheus.CounterVec
+	seconds    prometheus.Histogram
+	bytes      prometheus.Counter
+	findings   *prometheus.CounterVec
+	unexamined *prometheus.CounterVec
+	parts      *prometheus.CounterVec
+}
+
+// newMetrics registers them; without a registry they are counted for nobody.
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rastel_messages_total", Help: "Messages that were judged, by action.",
+		}, []string{"action"}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "rastel_message_duration_seconds", Help: "From the first byte of a message to its verdict.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}),
+		bytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rastel_message_bytes_total", Help: "Bytes of messages that were judged.",
+		}),
+		findings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rastel_findings_total", Help: "Messages with findings of a check.",
+		}, []string{"check"}),
+		unexamined: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rastel_unexamined_total", Help: "Messages of which something was not examined: temporary (a scanner was down) or permanent (encrypted, beyond a limit).",
+		}, []string{"kind"}),
+		parts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rastel_engine_parts_total", Help: "Parts with content that an engine has examined, or not.",
+		}, []string{"engine", "examined"}),
+	}
+	if r != nil {
+		r.MustRegister(m.messages, m.seconds, m.bytes, m.findings, m.unexamined, m.parts)
+	}
+	return m
+}
+
+// count counts a message. Checks, engines and actions are words of ours, so there are few labels.
+func (m *metrics) count(x *Examination, took time.Duration) {
+	m.messages.WithLabelValues(x.Verdict.Action.String()).Inc()
+	m.seconds.Observe(took.Seconds())
+	m.bytes.Add(float64(x.Message.Size))
+	checks := map[string]bool{}
+	for _, f := range x.Report.Findings {
+		checks[f.Check] = true
+	}
+	for c := range checks {
+		m.findings.WithLabelValues(c).Inc()
+	}
+	kinds := map[string]bool{}
+	for _, u := range x.Report.Unexamined {
+		if u.Temporary {
+			kinds["temporary"] = true
+		} else {
+			kinds["permanent"] = true
+		}
+	}
+	for k := range kinds {
+		m.unexamined.WithLabelValues(k).Inc()
+	}
+	for _, l := range x.Report.Looks {
+		examined := "no"
+		if l.Examined {
+			examined = "yes"
+		}
+		m.parts.WithLabelValues(l.Engine, examined).Inc()
+	}
+}
