@@ -273,7 +273,10 @@ func (editor) Rewrite(p *eml.Part, text bool) ([]eml.Edit, error) {
 }
 
 // Disarm asks the package that knows the documents of that type.
-func (editor) Disarm(p *eml.Part, _ []eml.Finding) ([]eml.Edit, error) {
+func (editor) Disarm(p *eml.Part, list []eml.Finding) ([]eml.Edit, error) {
+	if p.Type == "zip" {
+		return office.Disarm(p, list)
+	}
 	return nil, fmt.Errorf("nothing can be taken out of %s", p.Type)
 }
 

@@ -36,6 +36,9 @@ func (Scanner) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
 		return nil, nil
 	}
 	s := &scan{p: p}
+	if len(p.Names) > 0 && p.Member() {
+		s.name = p.Names[0]
+	}
 	var err error
 	switch {
 	case isTable(p):
@@ -60,6 +63,7 @@ func begins(p *eml.Part) bool {
 // A scan is one call of Scan.
 type scan struct {
 	p        *eml.Part
+	name     string // in its container; empty if it is in none
 	findings []eml.Finding
 
 	fields []string // codes of fields, of which each is in the one before; see field
@@ -69,9 +73,8 @@ type scan struct {
 
 // report adds a finding, once.
 func (s *scan) report(check, detail string) {
-	if len(s.p.Names) > 0 && s.p.Member() {
-		name := s.p.Names[0]
-		detail = strings.ToValidUTF8(name[max(len(name)-maxTarget, 0):], "_") + ": " + detail
+	if s.name != "" {
+		detail = strings.ToValidUTF8(s.name[max(len(s.name)-maxTarget, 0):], "_") + ": " + detail
 	}
 	told := func(f eml.Finding) bool { return f.Check == check && f.Detail == detail }
 	if len(s.findings) < maxFindings && !slices.ContainsFunc(s.findings, told) {
@@ -97,7 +100,11 @@ func (s *scan) xml(ctx context.Context) error {
 	if found, err := contains(&contextReader{ctx, s.p.Content()}, marks); !found || err != nil {
 		return err
 	}
-	in := newTags(&contextReader{ctx, s.p.Content()})
+	return s.tags(&contextReader{ctx, s.p.Content()})
+}
+
+func (s *scan) tags(r io.Reader) error {
+	in := newTags(r)
 	for {
 		t, err := in.next()
 		if err == io.EOF {
@@ -110,6 +117,13 @@ func (s *scan) xml(ctx context.Context) error {
 		s.take(string(in.text))
 		s.element(t)
 	}
+}
+
+// scanText is what Scan would find in XML of that name.
+func scanText(name string, content []byte) []eml.Finding {
+	s := &scan{name: name}
+	_ = s.tags(bytes.NewReader(content)) // which can be read
+	return s.findings
 }
 
 // element looks at one tag.
@@ -139,7 +153,7 @@ func (s *scan) element(t *tag) {
 	case "macrosheet":
 		s.report(XLM, "a sheet of macros")
 	case "definedName":
-		s.name(t.get("name"), t.get("hidden"))
+		s.defined(t.get("name"), t.get("hidden"))
 	case "ocx":
 		if id := t.get("classid"); id != "" {
 			s.report(ActiveX, "the control "+quoted(id))
@@ -156,47 +170,59 @@ func cmpOr(a, b string) string {
 	return b
 }
 
-// name looks at a name in a workbook: some are macros that run.
-func (s *scan) name(name, hidden string) {
-	if n := strings.ToLower(strings.TrimPrefix(strings.ToLower(name), "_xlnm.")); strings.HasPrefix(n, "auto_") {
-		detail := "the name " + quoted(name)
-		if hidden == "1" || hidden == "true" {
-			detail += ", which is hidden,"
-		}
-		s.report(XLMAutorun, detail+" is a macro that runs by itself")
+// defined looks at a name in a workbook: some are macros that run.
+func (s *scan) defined(name, hidden string) {
+	if !runsInWorkbook(name) {
+		return
 	}
+	detail := "the name " + quoted(name)
+	if hidden == "1" || hidden == "true" {
+		detail += ", which is hidden,"
+	}
+	s.report(XLMAutorun, detail+" is a macro that runs by itself")
+}
+
+func runsInWorkbook(name string) bool {
+	return strings.HasPrefix(strings.TrimPrefix(strings.ToLower(name), "_xlnm."), "auto_")
 }
 
 // relationship looks at what a part of a document refers to (ECMA-376 part 2, 9.3).
 func (s *scan) relationship(t *tag) {
-	kind := t.get("Type")
-	kind = kind[strings.LastIndexByte(kind, '/')+1:]
-	target := t.get("Target")
-	if strings.EqualFold(kind, "xlMacrosheet") || strings.EqualFold(kind, "xlIntlMacrosheet") {
+	kind, target := t.get("Type"), t.get("Target")
+	kind = strings.ToLower(kind[strings.LastIndexByte(kind, '/')+1:])
+	if kind == "xlmacrosheet" || kind == "xlintlmacrosheet" {
 		s.report(XLM, "a sheet of macros, "+quoted(target))
 	}
-	if !strings.EqualFold(strings.Trim(t.get("TargetMode"), blanks), "External") {
-		return
+	if strings.EqualFold(strings.Trim(t.get("TargetMode"), blanks), "External") {
+		if check, detail := relationship(t.get("Type"), target); check != "" {
+			s.report(check, detail)
+		}
 	}
+}
+
+// loaded are the kinds of relationships to what is loaded, and not only shown, with the document.
+var loaded = set("oleobject frame subdocument afchunk recipientdata mailmergesource control package htmlfile customui settings")
+
+// relationship tells what a relationship to something outside of the document is; no check if it is a link
+// to be clicked, which is judged where links are, or to nothing.
+func relationship(typ, target string) (check, detail string) {
+	typ = strings.Trim(typ, blanks)
+	kind := typ[strings.LastIndexByte(typ, '/')+1:]
+	lower := strings.ToLower(kind)
 	where := placeOf(target)
-	switch lower := strings.ToLower(kind); lower {
-	case "hyperlink":
-		return // to be clicked, and judged where links are
-	case "attachedtemplate":
+	switch {
+	case lower == "hyperlink", target == noTarget, lower == "attachedtemplate" && where == here:
+		return "", ""
+	case lower == "attachedtemplate":
+		detail = "the template is loaded from " + quoted(target)
 		if where == remote {
-			s.report(RemoteTemplate, "the template is loaded from "+quoted(target))
-		} else if where == network {
-			s.report(External, "the template is loaded from "+quoted(target))
+			return RemoteTemplate, detail
 		}
-	case "oleobject", "frame", "subdocument", "afchunk", "recipientdata", "mailmergesource", "control", "package", "htmlfile", "customui", "settings":
-		if where == remote {
-			s.report(RemoteObject, fmt.Sprintf("%s is loaded from %s", kind, quoted(target)))
-			return
-		}
-		s.report(External, fmt.Sprintf("%s: %s", kind, quoted(target)))
-	default:
-		s.report(External, fmt.Sprintf("%s: %s", kind, quoted(target)))
+		return External, detail
+	case loaded[lower] && where == remote:
+		return RemoteObject, fmt.Sprintf("%s is loaded from %s", kind, quoted(target))
 	}
+	return External, fmt.Sprintf("%s: %s", kind, quoted(target))
 }
 
 // listener looks at what OpenDocument runs at an event (ODF 1.3 part 3, 14.4).

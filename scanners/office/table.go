@@ -102,7 +102,7 @@ func (s *scan) workbook(ctx context.Context) error {
 			return err
 		}
 		if found {
-			s.name("_xlnm."+name, "")
+			s.defined("_xlnm."+name, "")
 		}
 	}
 	return nil
