@@ -122,6 +122,41 @@ func TestSilenceAboutWhatIsNotExaminedIsNotKept(t *testing.T) {
 	expect(t, s, f, inline, 0, 1) // and no finding is told twice
 }
 
+// The account of what was examined is the same with the cache.
+func TestTellsWhyAPartIsNotExamined(t *testing.T) {
+	f := newFake()
+	p := part(t, "bad")
+	f.leaves = func(*eml.Part) bool { return true }
+	c := newCache(t, Config{})
+	for _, tt := range []struct {
+		engine scanners.Engine
+		want   string
+	}{{f, ""}, {partial{f}, "as fakes do"}} {
+		e, ok := c.Wrap("fake", tt.engine, nil).(scanners.Partial)
+		if !ok || e.Examines(p) || e.Version() != "v1" || e.Passes(p) != tt.want {
+			t.Errorf("%T: %v", tt.engine, e)
+		}
+	}
+	whole := c.Wrap("fake", messageFake{f}, nil)
+	if _, ok := whole.(scanners.MessageScanner); !ok {
+		t.Error("whole messages are not examined any more")
+	}
+	if _, ok := whole.(scanners.Partial); !ok {
+		t.Error("not a Partial")
+	}
+	if _, ok := c.Wrap("fake", f, nil).(scanners.MessageScanner); ok {
+		t.Error("a MessageScanner that is none")
+	}
+}
+
+type partial struct{ *fake }
+
+func (partial) Passes(*eml.Part) string { return "as fakes do" }
+
+type messageFake struct{ *fake }
+
+func (messageFake) ScanMessage(context.Context, *eml.Message) ([]eml.Finding, error) { return nil, nil }
+
 func TestFailuresAreNotKept(t *testing.T) {
 	f := newFake()
 	down := errors.New("down")
