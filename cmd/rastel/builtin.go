@@ -18,6 +18,7 @@ import (
 	"rastel/scanners/cache"
 	"rastel/scanners/clamd"
 	"rastel/scanners/dkim"
+	"rastel/scanners/dmarc"
 	"rastel/scanners/flatxml"
 	"rastel/scanners/hashlist"
 	"rastel/scanners/network"
@@ -128,7 +129,11 @@ func (b *built) assemble(c *clamd.Scanner) error {
 	}
 	if b.cfg.DKIM.On() {
 		b.dkim = dkim.New(b.cfg.DKIM)
-		list = append(list, scanners.Named{Name: "dkim", Scanner: b.dkim, Waits: true})
+		signed, err := b.signedOrMore()
+		if err != nil {
+			return err
+		}
+		list = append(list, scanners.Named{Name: "dkim", Scanner: signed, Waits: true})
 	}
 	if b.cfg.DNS.Asks() {
 		lists, err := b.dnsLists()
@@ -139,6 +144,17 @@ func (b *built) assemble(c *clamd.Scanner) error {
 	}
 	b.set = scanners.NewSet(scanners.Options{Budget: b.cfg.budget(), Spool: b.cfg.spool(), Passwords: b.cfg.Passwords, Logger: b.log}, list...)
 	return nil
+}
+
+// signedOrMore verifies signatures; and with DMARC what it builds on them.
+func (b *built) signedOrMore() (scanners.Scanner, error) {
+	if !b.cfg.DMARC.Enabled {
+		return b.dkim, nil
+	}
+	if err := b.resolver(); err != nil {
+		return nil, err
+	}
+	return dmarc.New(b.cfg.DMARC, b.dns, b.cfg.relays, b.dkim), nil
 }
 
 // dnsLists makes the scanner that asks lists in DNS.
@@ -208,6 +224,7 @@ func knownChecks(cfg *Config) []eml.Check {
 	checks := append(slices.Clone(eml.Checks()), (&clamd.Scanner{}).Checks()...)
 	checks = append(checks, (*hashlist.Lists)(nil).Checks()...)
 	checks = append(checks, (*dkim.Scanner)(nil).Checks()...)
+	checks = append(checks, (*dmarc.Scanner)(nil).Checks()...)
 	checks = append(checks, (*network.Scanner)(nil).Checks()...)
 	return append(checks, scanners.NewSet(scanners.Options{}, list...).Checks()...)
 }

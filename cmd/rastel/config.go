@@ -23,6 +23,7 @@ import (
 	"rastel/scanners/cache"
 	"rastel/scanners/clamd"
 	"rastel/scanners/dkim"
+	"rastel/scanners/dmarc"
 	"rastel/scanners/hashlist"
 	"rastel/scanners/network"
 	"rastel/scanners/worker"
@@ -57,6 +58,7 @@ type Config struct {
 	Cache      cache.Config      `yaml:"cache"` // of what engines such as clamd said
 	Hashes     hashlist.Config   `yaml:"hashes"`
 	DKIM       dkim.Config       `yaml:"dkim"`
+	DMARC      dmarc.Config      `yaml:"dmarc"`
 	DNS        network.Config    `yaml:"dns"`
 	Quarantine quarantine.Config `yaml:"quarantine"`
 	Limits     LimitsConfig      `yaml:"limits"`
@@ -154,11 +156,19 @@ func (c *Config) validate() error {
 	c.pool = eml.NewSpoolPool(c.SpoolDir, c.Limits.SpoolMemory)
 	var relaysErr error
 	c.relays, relaysErr = network.ParseRelays(c.Trusted)
-	errs := []error{err, relaysErr, c.DNS.Validate(), c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Hashes.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
+	errs := []error{err, relaysErr, c.DNS.Validate(), c.validateDMARC(), c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Hashes.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
 	if c.Clamd != nil {
 		errs = append(errs, c.Clamd.Validate())
 	}
 	return errors.Join(errs...)
+}
+
+// validateDMARC also sees that DMARC is not without DKIM: then good mail would fail it.
+func (c *Config) validateDMARC() error {
+	if c.DMARC.Enabled && c.DKIM.Enabled != nil && !*c.DKIM.Enabled {
+		return errors.New("dmarc.enabled: DMARC needs DKIM, and dkim.enabled is false")
+	}
+	return c.DMARC.Validate()
 }
 
 // maxWorkers is more than any machine has use for.

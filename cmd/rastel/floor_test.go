@@ -29,6 +29,7 @@ var floor = map[string][]string{
 	"rastel/scanners/cache":                   {"rastel/sanitize/eml", "rastel/scanners"}, // what engines said of content that comes again; its own client of Redis
 	"rastel/scanners/clamd":                   {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"},                           // the verifier, and its DNS
+	"rastel/scanners/dmarc":                   {"rastel/sanitize/eml", "rastel/scanners"},                           // who a message comes from: SPF and DMARC
 	"rastel/scanners/flatxml":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // documents that are XML throughout
 	"rastel/scanners/hashlist":                {"rastel/sanitize/eml", "rastel/scanners"},                           // lists of hashes from files, a million and more
 	"rastel/scanners/network":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // where a message comes from: lists in DNS, relays
@@ -60,7 +61,8 @@ var owners = map[string][]string{
 	"github.com/emersion/go-milter":      {"rastel/milter"},
 	"github.com/emersion/go-message":     {"rastel/sanitize/eml"},
 	"github.com/baruwa-enterprise/clamd": {"rastel/scanners/clamd"},
-	"github.com/emersion/go-msgauth":     {"rastel/scanners/dkim"},
+	"github.com/emersion/go-msgauth":     {"rastel/scanners/dkim", "rastel/scanners/dmarc"}, // a package of it for each
+	"blitiri.com.ar/go/spf":              {"rastel/scanners/dmarc"},
 	"github.com/landlock-lsm":            {"rastel/scanners/worker"},
 	"github.com/elastic":                 {"rastel/scanners/worker"},
 	"github.com/mholt/archiver":          {"rastel/scanners/archive"},

@@ -204,6 +204,9 @@ func TestRecord(t *testing.T) {
 	patch, err := eml.NewPatch(m, s.Record(m, []eml.Finding{
 		{Check: area + pass, Part: m.Root, Detail: "d=example.org s=s"},
 		{Check: area + fail, Part: m.Root, Detail: "d=? s=b: it \"\r\nBcc: x"},
+		{Check: "spf/softfail", Part: m.Root, Detail: "smtp.mailfrom=example.org"},
+		{Check: "dmarc/fail", Part: m.Root, Detail: "header.from=example.org: p=reject"},
+		{Check: "dmarc/reject", Part: m.Root, Detail: "header.from=example.org"},
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +216,8 @@ func TestRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "Authentication-Results: mx.example.net;\r\n\tdkim=pass header.d=example.org header.s=s;\r\n" +
-		"\tdkim=fail reason=\"it ???Bcc: x\" header.s=b\r\nReceived: x\r\nAuthentication-Results: mx.example.net.evil.example; spf=pass\r\n" + letter
+		"\tdkim=fail reason=\"it ???Bcc: x\" header.s=b;\r\n\tspf=softfail smtp.mailfrom=example.org;\r\n" +
+		"\tdmarc=fail reason=\"p=reject\" header.from=example.org\r\nReceived: x\r\nAuthentication-Results: mx.example.net.evil.example; spf=pass\r\n" + letter
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}

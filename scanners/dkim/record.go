@@ -12,16 +12,26 @@ const (
 	maxReason = 100
 )
 
+// methods are the areas of checks that are results (RFC 8601 section 2.7), and what they are recorded
+// as. What is no result in them, such as dmarc/reject, is not recorded.
+var methods = []struct{ area, name string }{{area, "dkim"}, {"spf/", "spf"}, {"dmarc/", "dmarc"}}
+
+// isResult has the words for results of all methods.
+var isResult = map[string]bool{pass: true, fail: true, tempError: true, permError: true, "none": true, "neutral": true, "softfail": true}
+
 // Record gives the edits that put an Authentication-Results field (RFC 8601) with what is found in a
-// message at its top, right below the fields of the MTA; none if no signature was verified. Other
+// message at its top, right below the fields of the MTA; none if nothing was verified. It holds the
+// results of this package, and those of scanners/dmarc, whose findings have details of the same form. Other
 // fields in our name are removed: they are forged, or of another time, and whoever trusts the name
 // could not tell (RFC 8601 section 5). A message that gets no field of ours keeps them, because a
 // filter before us may well have written them under the name of this host.
 func (s *Scanner) Record(m *eml.Message, findings []eml.Finding) []eml.Edit {
 	var results []string
 	for i := range findings {
-		if result, ok := strings.CutPrefix(findings[i].Check, area); ok {
-			results = append(results, resinfo(result, findings[i].Detail))
+		for _, m := range methods {
+			if result, ok := strings.CutPrefix(findings[i].Check, m.area); ok && isResult[result] {
+				results = append(results, resinfo(m.name, result, findings[i].Detail))
+			}
 		}
 	}
 	if len(results) == 0 {
@@ -39,15 +49,19 @@ func (s *Scanner) Record(m *eml.Message, findings []eml.Finding) []eml.Edit {
 }
 
 // resinfo is one result (RFC 8601 section 2.2). The detail is that of a finding; names in it are
-// such that they need no quotes.
-func resinfo(result, detail string) string {
+// such that they need no quotes. A property that does not say what it is of is one of a header field.
+func resinfo(method, result, detail string) string {
 	names, why, _ := strings.Cut(detail, ": ")
-	out := "dkim=" + result
+	out := method + "=" + result
 	if why != "" {
 		out += ` reason="` + plain(why) + `"`
 	}
 	for item := range strings.FieldsSeq(names) {
-		if !strings.HasSuffix(item, "=?") {
+		switch property, _, _ := strings.Cut(item, "="); {
+		case strings.HasSuffix(item, "=?"):
+		case strings.Contains(property, "."):
+			out += " " + item
+		default:
 			out += " header." + item
 		}
 	}
