@@ -10,21 +10,21 @@ import (
 // Such CSS has no escapes and no comment without an end, so each "}" outside comments ends all that
 // mayBeActive and cssText know of what came before; and neither looks beyond the next. So only what is between
 // two of them is read again, where there is a break. It reports false if that does not tell.
-func (k *brokenPage) readStyle(p *page, r construct, added int) bool {
+func (k *otherPage) readStyle(p *page, r construct, added int) bool {
 	css := r.quiet
-	walk := k.breaks
+	walk := k.changes
 	at, _ := walk.After(r.start)
 	if css.len() == 0 || at < css.start {
 		return false
 	}
 	known, work := len(k.marks), k.work
-	k.add(p.marks[r.marks:], added, p.work-r.work)
+	k.add(p.marks[r.marks.start:r.marks.end], added, r.work)
 	if !k.readRules(p, css, &walk) {
 		k.marks, k.work = k.marks[:known], work
 		return false
 	}
 	at, after := walk.After(css.end - 1)
-	k.work += (after - added) * p.reads
+	k.work += (after - added) * r.reads
 	if at < min(r.end, len(p.b)) { // it divides the tag that ends the style
 		k.marks, k.work = k.marks[:known], work
 		return false
@@ -33,7 +33,7 @@ func (k *brokenPage) readStyle(p *page, r construct, added int) bool {
 }
 
 // readRules reads those of the rules of a style once more that a break is in.
-func (k *brokenPage) readRules(p *page, css span, walk *eml.Breaks) bool {
+func (k *otherPage) readRules(p *page, css span, walk *eml.Changes) bool {
 	s := styleWalk{b: p.b[:css.end], pos: css.start, reset: css.start - 1}
 	for {
 		at, _ := walk.After(s.reset)
@@ -46,7 +46,7 @@ func (k *brokenPage) readRules(p *page, css span, walk *eml.Breaks) bool {
 		}
 		_, added := walk.After(s.reset)
 		k.again.piece = walk.Append(k.again.piece[:0], s.reset, end)
-		k.again.b, k.again.marks, k.again.over, k.again.work = k.again.piece, k.again.marks[:0], false, 0
+		k.again.b, k.again.marks, k.again.over, k.again.work, k.again.limit = k.again.piece, k.again.marks[:0], false, 0, workLimit(len(k.again.piece))
 		k.pieced += len(k.again.b)
 		if !k.again.rule() {
 			return false

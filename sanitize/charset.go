@@ -15,7 +15,7 @@ import (
 const maxRecoded = 8 << 20
 
 // readings gives a page in each form in which a client may read it and in which its tags are
-// ASCII. how is empty if the page is in that form, so that it can be edited; otherwise it names
+// ASCII; nil for one in UTF-7, which fromUTF7 gives. how is empty if the page is in that form, so that it can be edited; otherwise it names
 // the charset. There is none if the page is larger than maxRecoded.
 func readings(b []byte, charset string) (texts [][]byte, how string) {
 	switch how = recoded(b, charset); {
@@ -33,13 +33,22 @@ func readings(b []byte, charset string) (texts [][]byte, how string) {
 	return [][]byte{fromUTF16(b, binary.LittleEndian), b}, "utf-16" // the label may not be true
 }
 
-// inCharset gives a page as it is in a charset of the unreadable ones; none if that is the same, as UTF-7 is without
-// "+".
+// inCharset gives a page as it is in a charset of the unreadable ones, as readings does; none if that is the same, as
+// UTF-7 is without "+".
 func inCharset(b []byte, charset string) [][]byte {
-	if eml.IsUTF7(charset) && bytes.IndexByte(b, '+') < 0 {
+	switch {
+	case !eml.IsUTF7(charset):
+		return [][]byte{[]byte(eml.ToUTF8(charset, string(b)))}
+	case bytes.IndexByte(b, '+') < 0:
 		return nil
 	}
-	return [][]byte{[]byte(eml.ToUTF8(charset, string(b)))}
+	return [][]byte{nil}
+}
+
+// fromUTF7 decodes a page in UTF-7.
+func fromUTF7(b []byte) []byte {
+	c := eml.NewChanges(b, false, 0, true)
+	return c.Append(make([]byte, 0, len(b)), 0, len(b))
 }
 
 // recoded names the charset of a page in which its tags are not ASCII; empty if they are.

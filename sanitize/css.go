@@ -3,6 +3,7 @@ package sanitize
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -63,6 +64,9 @@ func (t *cssText) forget(n int) {
 // fill reads until the window is full, or all is read.
 func (t *cssText) fill() {
 	for t.pos < t.stop && len(t.text) < cssWindow {
+		if t.fillPlain() {
+			continue
+		}
 		at := t.pos
 		r, n := t.char(at)
 		switch {
@@ -76,6 +80,44 @@ func (t *cssText) fill() {
 		t.pos += n
 		t.add(r, at)
 	}
+}
+
+// cssPlain gives what add makes of a byte that stands for itself, whatever is around it; 0 for all others.
+var cssPlain = func() (table [256]byte) {
+	for i := range table {
+		switch c := byte(i); {
+		case c <= ' ' || c == 0x7f || c == '`' || c == '/' || c == '\\' || c == '&':
+		case c >= utf8.RuneSelf:
+			table[i] = utf8.RuneSelf
+		case c >= 'A' && c <= 'Z':
+			table[i] = c | 0x20
+		default:
+			table[i] = c
+		}
+	}
+	return table
+}()
+
+// fillPlain reads the bytes that come next and stand for themselves. It reports false if there is none.
+func (t *cssText) fillPlain() bool {
+	src := t.page[t.pos:min(t.stop, t.pos+cssWindow-len(t.text))]
+	n := 0
+	for n < len(src) && cssPlain[src[n]] != 0 {
+		n++
+	}
+	if n == 0 {
+		return false
+	}
+	have, at := len(t.text), int32(t.pos) //nolint:gosec // pages are smaller than maxHTMLSize
+	t.text = slices.Grow(t.text, n)[:have+n]
+	t.start, t.end = slices.Grow(t.start, n)[:have+n], slices.Grow(t.end, n)[:have+n]
+	text, start, end := t.text[have:], t.start[have:], t.end[have:]
+	for i, c := range src[:n] {
+		text[i], start[i] = cssPlain[c], at+int32(i) //nolint:gosec // likewise
+		end[i] = start[i] + 1
+	}
+	t.pos += n
+	return true
 }
 
 // char decodes the character at byte i: an attribute has its character references decoded before
@@ -374,6 +416,14 @@ func endsInWord(b []byte, words ...string) bool {
 	return false
 }
 
+// cssPlaces are the bytes at which findActive looks.
+var cssPlaces = func() (t [256]bool) {
+	for _, c := range []byte("(:@{}") {
+		t[c] = true
+	}
+	return t
+}()
+
 // findActive marks each place in the bytes [from, to) of the window at which a word must be changed
 // so that it does nothing.
 //
@@ -383,6 +433,9 @@ func endsInWord(b []byte, words ...string) bool {
 // no client of today runs what is in it, and newsletters have their fonts so.
 func (t *cssText) findActive(p *page, from, to int) {
 	for i := from; i < to; i++ {
+		if !cssPlaces[t.text[i]] {
+			continue
+		}
 		switch t.text[i] {
 		case '(':
 			t.call(p, i)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"rastel/sanitize/eml"
@@ -39,16 +40,16 @@ func (s HTML) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
 		return nil, fmt.Errorf("read HTML: %w", err)
 	}
 	defer release()
-	if !html || !p.HasLongLines() || bytes.IndexByte(b, '<') < 0 {
+	if !html {
 		out, _, err := examine(ctx, p, b, html, nil)
 		return out, err
 	}
-	pages := newBrokenPages(p, b)
-	out, marks, err := examine(ctx, p, b, html, pages)
-	if err == nil {
-		out, err = wrapped(ctx, out, p, marks, pages)
+	along := newAlongside(p, b)
+	defer along.done()
+	out, marks, err := examine(ctx, p, b, html, along)
+	if err == nil && p.HasLongLines() && bytes.IndexByte(b, '<') >= 0 {
+		out, err = wrapped(ctx, out, p, marks, along)
 	}
-	doneWith(pages)
 	return out, err
 }
 
@@ -59,35 +60,45 @@ type tally [len(htmlChecks)]int
 // html/charset all the same.
 const maxTexts = 4
 
-// examine gives the findings in the content of a part. It reads the same content along as MTAs leave
-// it, unless that must be read as a whole to tell what is in it: where it is read in more than one
-// form, or costs too much.
-func examine(ctx context.Context, p *eml.Part, b []byte, html bool, broken []*brokenPage) (out []eml.Finding, marks tally, err error) {
+// examine gives the findings in the content of a part, and how many marks there are in all forms of it. It reads along
+// what the page is for others, unless that must be read as a whole to tell what is in it.
+func examine(ctx context.Context, p *eml.Part, b []byte, html bool, along *alongside) (out []eml.Finding, marks tally, err error) {
 	texts, how := readings(b, p.Charset())
+	if along != nil && how != "" && !eml.IsUTF7(how) {
+		along.unread()
+		along = nil
+	}
 	if texts == nil { // nor are there as MTAs leave it
 		return []eml.Finding{{Check: "html/limit", Part: p, Detail: fmt.Sprintf("%d bytes in %s", p.Size, how), Unexamined: true}}, marks, nil
 	}
-	over := false // it was not read wholly, or must be read in other forms
 	for i := 0; i < len(texts); i++ {
-		pg := newPage(texts[i])
+		text := texts[i]
+		if k := along.decoded(); i > 0 && text == nil && k != nil && k.addsNothing(out) {
+			marks.add(k.tally())
+			how = lastUnreadable(how, k.charset)
+			continue
+		}
+		if i > 0 && text == nil {
+			text = fromUTF7(b)
+		}
+		pg := newPage(text)
 		pg.xml, pg.disk, pg.data = mayBeXML(p), isFile(p), !html
 		defer pg.done()
-		if how == "" {
-			pg.broken = broken
+		if i == 0 && along != nil {
+			pg.along = along
+			if how != "" {
+				along.start(pg)
+			}
 		}
 		if err := pg.examine(ctx); err != nil {
 			return nil, marks, err
 		}
 		pg.count(&marks)
-		over = over || pg.over || pg.alien
 		for _, c := range pg.charset {
-			if !unreadable(c) {
-				continue
-			}
-			if how != c && i == 0 && len(texts) < maxTexts && len(b) <= maxRecoded { // the page says so of itself
+			if unreadable(c) && how != c && i == 0 && len(texts) < maxTexts && len(b) <= maxRecoded { // the page says so of itself
 				texts = append(texts, inCharset(b, c)...)
 			}
-			how = c
+			how = lastUnreadable(how, []string{c})
 		}
 		if !html && !pg.shown && !pg.over {
 			continue
@@ -96,13 +107,36 @@ func examine(ctx context.Context, p *eml.Part, b []byte, html bool, broken []*br
 			out = addOnce(out, f)
 		}
 	}
-	for _, k := range broken {
-		k.whole = k.whole || how != "" || over
-	}
 	if how != "" && (len(out) > 0 || unreadable(how) && !strings.HasPrefix(how, "iso-2022")) {
 		out = append(out, eml.Finding{Check: "html/charset", Part: p, Detail: how})
 	}
 	return out, marks, nil
+}
+
+// lastUnreadable is the last unreadable one of the charsets, or how if there is none.
+func lastUnreadable(how string, charsets []string) string {
+	for _, c := range charsets {
+		if unreadable(c) {
+			how = c
+		}
+	}
+	return how
+}
+
+// addsNothing reports whether there is a finding of each check already that there are marks of in the page.
+func (k *otherPage) addsNothing(out []eml.Finding) bool {
+	for check, n := range k.tally() {
+		if n > 0 && !slices.ContainsFunc(out, func(f eml.Finding) bool { return f.Check == htmlChecks[check].ID }) {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *tally) add(more tally) {
+	for check, n := range more {
+		t[check] += n
+	}
 }
 
 // count adds up how many marks there are of each check.

@@ -96,8 +96,8 @@ func joined(b *testing.B, pattern string) []byte {
 // below 0.7. of-tokens is the tokenizer alone, from token to token, which looks at none of what it reads. All is
 // processor time of one thread.
 //
-// long-lines is a page that says it is in UTF-7 and has a break in what is encoded, so that it is read six
-// times: as it is, and as two kinds of MTAs leave it, each in two charsets.
+// long-lines is a page that says it is in UTF-7 and has breaks in what is encoded, so that there are six forms of it:
+// as it is, and as two kinds of MTAs leave it, each in two charsets.
 func BenchmarkHTML(b *testing.B) {
 	for name, page := range benchPages(b) {
 		b.Run(name, func(b *testing.B) { compare(b, page) })

@@ -16,22 +16,23 @@ import (
 type page struct {
 	b       []byte
 	marks   []mark
-	charset []string      // what the page says of itself
-	alien   bool          // one of these, noted or not, is unreadable
-	shown   bool          // a namespace of it is one of those that a browser shows
-	styled  bool          // and one that has style elements
-	spaces  []string      // of data, the prefixes that stand for one of the latter, "" for none
-	xml     bool          // a client may read it as XML
-	data    bool          // no client takes it for a page unless it is shown
-	disk    bool          // it may be opened from the disk
-	drawing bool          // a drawing or a formula began in it
-	divided bool          // the style element that was read last was put together
-	work    int           // bytes that were read so far
-	over    bool          // it costs more to read, or to defang, than the limits
-	broken  []*brokenPage // the same as MTAs leave it, which is read along
-	quiet   span          // the style element that was read last, if nothing in it is active
-	reads   int           // how often it was read
-	piece   []byte        // room for b, where it is a piece of a page
+	charset []string   // what the page says of itself
+	alien   bool       // one of these, noted or not, is unreadable
+	shown   bool       // a namespace of it is one of those that a browser shows
+	styled  bool       // and one that has style elements
+	spaces  []string   // of data, the prefixes that stand for one of the latter, "" for none
+	xml     bool       // a client may read it as XML
+	data    bool       // no client takes it for a page unless it is shown
+	disk    bool       // it may be opened from the disk
+	drawing bool       // a drawing or a formula began in it
+	work    int        // bytes that were read so far
+	limit   int        // how many may be
+	over    bool       // it costs more to read, or to defang, than the limits
+	along   *alongside // what it is for others, which is read along; nil if it is the same
+	quiet   span       // the style element that was read last, if nothing in it is active
+	reads   int        // how often it was read
+	piece   []byte     // room for b, where it is a piece of a page
+	noted   []noted    // room for what is kept in mind of another page
 	tags    tagReader
 	css     cssText
 	image   image
@@ -45,20 +46,20 @@ var pages = sync.Pool{New: func() any { return new(page) }}
 // newPage gives a page that the caller puts back into pages when it is done with it.
 func newPage(b []byte) *page {
 	p := pages.Get().(*page)
-	p.xml, p.disk, p.data = false, false, false
+	p.xml, p.disk, p.data, p.noted = false, false, false, p.noted[:0]
 	p.reset(b)
 	return p
 }
 
 // reset makes a page of other bytes of it, with the room it has, which are read in the same way.
 func (p *page) reset(b []byte) {
-	*p = page{b: b, xml: p.xml, disk: p.disk, data: p.data, piece: p.piece, marks: p.marks[:0], css: cssText{text: p.css.text, start: p.css.start, end: p.css.end}, image: image{sources: p.image.sources}, tags: tagReader{tag: tag{attrs: p.tags.tag.attrs}}}
+	*p = page{b: b, limit: workLimit(len(b)), xml: p.xml, disk: p.disk, data: p.data, piece: p.piece, noted: p.noted, marks: p.marks[:0], css: cssText{text: p.css.text, start: p.css.start, end: p.css.end}, image: image{sources: p.image.sources}, tags: tagReader{tag: tag{attrs: p.tags.tag.attrs}}}
 	p.tags.b = b
 }
 
 // done puts the page back.
 func (p *page) done() {
-	p.b, p.tags.b, p.css.page, p.broken = nil, nil, nil, nil
+	p.b, p.tags.b, p.css.page, p.along = nil, nil, nil, nil
 	if cap(p.piece) > maxKept {
 		p.piece = nil
 	}
@@ -106,12 +107,10 @@ func (p *page) examine(ctx context.Context) error {
 			break
 		}
 		i += n
-		last := construct{span{start: i}, len(p.marks), p.work, p.drawing, span{}}
-		p.quiet, p.divided = span{}, false
-		last.end = p.markupAt(r, i)
-		last.quiet = p.quiet
-		for _, k := range p.broken {
-			k.follow(p, last)
+		if p.along != nil {
+			p.along.follow(p, i)
+		} else {
+			p.markupAt(r, i)
 		}
 		if p.work >= next {
 			if err := ctx.Err(); err != nil {
@@ -120,8 +119,21 @@ func (p *page) examine(ctx context.Context) error {
 			next = p.work + 1<<20
 		}
 	}
+	if p.along != nil {
+		p.along.finish(p)
+	}
 	p.marks = sorted(p.marks)
 	return nil
+}
+
+// construct reads what begins at the "<" at byte i.
+func (p *page) construct(i int) construct {
+	last := construct{span: span{start: i}, marks: span{start: len(p.marks)}, charsets: span{start: len(p.charset)}, work: p.work, drawing: p.drawing}
+	p.quiet = span{}
+	last.end = p.markupAt(&p.tags, i)
+	last.marks.end, last.charsets.end, last.work = len(p.marks), len(p.charset), p.work-last.work
+	last.drawn, last.over, last.limited, last.quiet, last.reads = p.drawing, p.over, p.limited(), p.quiet, p.reads
+	return last
 }
 
 // sorted sorts marks by their places, each once.
@@ -138,7 +150,7 @@ func sorted(marks []mark) []mark {
 // spend accounts for n bytes that are read.
 func (p *page) spend(n int) {
 	p.work += n
-	p.over = p.over || p.work > workLimit(len(p.b))
+	p.over = p.over || p.work > p.limit
 }
 
 // workLimit is what a page of that size may cost.
@@ -278,7 +290,9 @@ func (p *page) tag(t *tag) (end int) {
 	if !p.styleElement(css) && plain {
 		p.quiet = css
 	}
-	css.end = p.dividedStyle(t, css.start, css.end)
+	if css.end = p.dividedStyle(t, css.start, css.end); p.over {
+		return len(p.b) + 1 // it may have looked further
+	}
 	return min(css.end+len("</style>"), len(p.b)+1) // or what it has for a ">"
 }
 

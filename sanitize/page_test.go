@@ -149,3 +149,11 @@ func TestScanEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v, want that the context has ended", err)
 	}
 }
+
+// TestStylesInDrawingsCostWhatThePageMay: the limit is that of the page, not of the text that is put together.
+func TestStylesInDrawingsCostWhatThePageMay(t *testing.T) {
+	in := "<svg></svg>" + strings.Repeat("<p>text\r\n", 40_000) + "<style><!-- a{b:c} --></style>"
+	if findings, out := scanHTML(t, in); len(findings) > 0 || out != in {
+		t.Errorf("got %q", checkNames(findings))
+	}
+}

@@ -19,7 +19,7 @@ func (p *page) dividedStyle(t *tag, start, end int) int {
 	if p.over || !p.drawing && !p.xml || bytes.IndexByte(p.b[start:end], '<') < 0 {
 		return end
 	}
-	p.divided = true
+	p.quiet = span{} // this may see otherwise
 	last := p.dividedAs(t, start, false)
 	if p.xml && p.b[t.end-2] != '/' {
 		last = max(last, p.dividedAs(t, start, true))
