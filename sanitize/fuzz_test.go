@@ -46,7 +46,7 @@ var seeds = []string{
 	`<x xmlns:h="http://www.w3.org/1999/xhtml"><h:script>go()</h:script></x>`, "<scr\x00ipt>", "<ſcript>", "<p \x00onclick=go()>",
 	`<template shadowrootmode=open><script>go()</script></template>`, `<plaintext>`, `<xmp><script></xmp><script>go()</script>`,
 	`<!DOCTYPE svg [<!ENTITY a "<script>"><!ATTLIST svg onload CDATA "go()">]>`, `<?xml-stylesheet type="text/xsl" href="#a"?>`, `<?import namespace="t">`,
-	`<img src="data:;script,0">`, "<a0 on\x1c>", "<style>\xa0url(jAvAsCript:0)", "<p style=\"\xa0position:fixed\">", `<script 0=http:>`, `text <img src="x" onerror="go()`, `<a/onclick=go()//href=x>`, `<p ="onclick=go()>`, `<p style=behavior:url(x)>`, `<p on:x=1 onx>`,
+	`<img src="data:;script,0">`, "<a0 on\x1c>", "<style>\xa0url(jAvAsCript:0)", "<p style=\"\xa0position:fixed\">", `<script 0=http:>`, `text <img src="x" onerror="go()`, `<a/onclick=go()//href=x>`, `<p ="onclick=go()>`, `<p style=behavior:url(x)>`, `<p on:x=1 onx>`, "<details open on\x00 ggle=go()>",
 }
 
 // FuzzHTML holds defanging to its promises: what came out has nothing in it that is not allowed, in
@@ -164,7 +164,7 @@ func badAttr(n *html.Node, a html.Attribute) string {
 	key = key[strings.LastIndexByte(key, ':')+1:]
 	what := n.Data + " " + a.Key + "=" + a.Val
 	switch kind := attrKinds[key]; {
-	case strings.HasPrefix(key, "on") && len(key) > 2 && kind == attrUnknown:
+	case strings.HasPrefix(key, "on") && strings.Trim(key[2:], "\ufffd") != "" && kind == attrUnknown: // with NUL or without
 		return what
 	case kind == attrRefused:
 		return what
