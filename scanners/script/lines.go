@@ -18,6 +18,8 @@ func (t *text) endLine() {
 		return
 	}
 	t.findPlaces(line)
+	t.findDisguise(line)
+	t.connection(line)
 	if line[0] == '[' {
 		t.openSection(line)
 		return
@@ -106,8 +108,7 @@ func (t *text) folderKey(key, value string) {
 // contact tells a server that Windows asks, with the name and password of the user, to show an icon
 // or to find what is to be opened.
 func (t *text) contact(check, value string) {
-	low := strings.ToLower(value)
-	if strings.HasPrefix(value, `\\`) && len(value) > 2 && value[2] != '?' && value[2] != '.' || strings.HasPrefix(low, "file://") && !strings.HasPrefix(low, "file:///") {
+	if isServer(value) {
 		t.did(check, "contacts "+short(value))
 	}
 }

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -26,15 +27,15 @@ const (
 	// maxLink is how much of a shortcut is read. Windows writes a few KB.
 	maxLink = 128 << 10
 	// environmentBlock is the signature of the data block with a path that has variables in it
-	// (MS-SHLLINK 2.5.4).
-	environmentBlock = 0xa0000001
+	// (MS-SHLLINK 2.5.4), and iconBlock that with the path of an icon (2.5.5).
+	environmentBlock, iconBlock = 0xa0000001, 0xa0000007
 )
 
 // A link is what a shortcut says.
 type link struct {
 	target, environment, arguments, dir, icon string
 	window                                    uint32 // how the window is shown
-	behind                                    int64  // bytes behind its end
+	end, behind                               int64  // where it ends, and how many bytes are behind that
 	damaged                                   bool
 }
 
@@ -46,7 +47,8 @@ func readLink(r io.ReaderAt, size int64) *link {
 	rest, ok := l.parse(&cursor{b: b[:n]})
 	l.damaged = !ok
 	if ok {
-		l.behind = size - int64(n) + int64(rest)
+		l.end = int64(n) - int64(rest)
+		l.behind = size - l.end
 	}
 	return l
 }
@@ -121,15 +123,45 @@ func (l *link) idList(b []byte) {
 			break
 		}
 		item := c.bytes(n - 2)
-		if len(item) > 12 && item[0]&0x70 == 0x30 { // an entry of a directory, with its short name
-			names = append(names, untilNUL(item[12:]))
-		} else if len(item) > 1 && item[0] == 0x2f { // a drive
+		switch {
+		case len(item) > 12 && item[0]&0x70 == 0x30: // an entry of a directory
+			names = append(names, entryName(item))
+		case len(item) > 1 && item[0] == 0x2f: // a drive
 			names = append(names, strings.TrimSuffix(untilNUL(item[1:]), `\`))
+		case len(item) > 3 && item[0]&0x70 == 0x40 && strings.HasPrefix(string(item[3:]), `\\`): // a server and a share
+			names = append(names, untilNUL(item[3:]))
 		}
 	}
 	if len(names) > 0 {
 		l.target = strings.Join(names, `\`)
 	}
+}
+
+// entryName is the long name of an entry of a directory, from the block that is behind its short one; or
+// that. Where the long name begins depends on the version of the block, which Microsoft does not document.
+func entryName(item []byte) string {
+	at := bytes.Index(item, []byte("\x04\x00\xef\xbe")) - 4
+	if at < 0 {
+		return untilNUL(item[12:])
+	}
+	block := item[at:]
+	start := 20
+	switch version := binary.LittleEndian.Uint16(block[2:]); {
+	case version >= 9:
+		start = 46
+	case version == 8:
+		start = 42
+	case version == 7:
+		start = 38
+	}
+	if start >= len(block) {
+		return untilNUL(item[12:])
+	}
+	name, _, _ := strings.Cut(fromUTF16(block[start:]), "\x00")
+	if name == "" {
+		return untilNUL(item[12:])
+	}
+	return name
 }
 
 func untilNUL(b []byte) string {
@@ -197,31 +229,31 @@ func (l *link) extra(c *cursor) {
 			return
 		}
 		b := c.bytes(int(size - 4))
-		if len(b) >= 4+260+520 && binary.LittleEndian.Uint32(b) == environmentBlock {
-			wide, _, _ := strings.Cut(fromUTF16(b[4+260:4+260+520]), "\x00")
-			if l.environment = wide; wide == "" {
-				l.environment = untilNUL(b[4 : 4+260])
-			}
+		if len(b) < 4+260+520 {
+			continue
+		}
+		path, _, _ := strings.Cut(fromUTF16(b[4+260:4+260+520]), "\x00")
+		if path == "" {
+			path = untilNUL(b[4 : 4+260])
+		}
+		switch binary.LittleEndian.Uint32(b) {
+		case environmentBlock:
+			l.environment = path
+		case iconBlock:
+			l.icon = path
 		}
 	}
 }
 
-// padded is how many blanks in a row push what follows out of the sight of who looks at the
-// properties of a shortcut, which shows 260 characters.
-const padded = 100
-
 // String says what the shortcut does.
 func (l *link) String() string {
 	var say []string
-	target := l.target
-	if l.environment != "" {
-		target = l.environment
-	}
+	target := l.opens()
 	if target != "" {
 		say = append(say, "starts "+short(target))
 	}
 	if args := strings.TrimSpace(l.arguments); args != "" {
-		if strings.Contains(l.arguments, strings.Repeat(" ", padded)) || strings.Contains(l.arguments, strings.Repeat("\n", padded)) || len(l.arguments) > 260 {
+		if l.isPadded() {
 			say = append(say, fmt.Sprintf("with arguments of %d characters, more than Windows shows", len(l.arguments)))
 		}
 		say = append(say, "with the arguments "+short(strings.Join(strings.Fields(args), " ")))

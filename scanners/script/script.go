@@ -31,11 +31,16 @@ const (
 	javascript  = "script/javascript"
 	application = "script/application"
 	shell       = "script/shell"
+
+	remoteDesktop = "script/remote-desktop"
+	webQuery      = "script/web-query"
+	downloadRun   = "script/download-run"
+	obfuscated    = "script/obfuscated"
 )
 
 // Checks are all checks that Scan may report.
 func (Scanner) Checks() []eml.Check {
-	return []eml.Check{
+	return append([]eml.Check{
 		{ID: mirc, Doc: "A script or configuration of the IRC client mIRC, or the client itself. Trojans of the kind that takes orders over IRC bring them along."},
 		{ID: autorun, Doc: "An autorun.inf that starts a program when the disk is opened."},
 		{ID: folder, Doc: "A desktop.ini that makes a folder look or act like something else, or has Windows contact a server when the folder is opened."},
@@ -48,31 +53,33 @@ func (Scanner) Checks() []eml.Check {
 		{ID: javascript, Doc: "A script in JavaScript for the Windows Script Host, or one that looks so; the detail says what it does."},
 		{ID: application, Doc: "An HTML application or a script in XML (.hta, .wsf, .sct); the detail says what it does."},
 		{ID: shell, Doc: "A script that names its interpreter (#!); the detail says what it does."},
-	}
+		{ID: remoteDesktop, Doc: "A file that connects to a computer by Remote Desktop (.rdp); the detail says to which, and what it hands over: disks, the clipboard, smart cards."},
+		{ID: webQuery, Doc: "A query of Excel (.iqy) that fills a table with what a server says, formulas included."},
+		{ID: downloadRun, Doc: "A script for Windows, named or marked as one, that downloads something and runs it, or has what it runs encoded in it."},
+		{ID: obfuscated, Doc: "A script is written so that nobody can read it; the detail says how."},
+	}, lnkChecks...)
 }
 
-// Scan reports at most one finding: what kind of script the part is, and what it does.
+// Scan reports what kind of script the part is, and what it does; of shortcuts and of scripts that hide
+// what they do, or download and run something, further findings say that.
 func (Scanner) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
 	if !p.Leaf() || !p.Member() && len(p.Names) == 0 && p.Disposition != "attachment" {
 		return nil, nil
 	}
-	check, detail, err := examine(ctx, p)
-	if check == "" || err != nil {
-		return nil, err
-	}
-	return []eml.Finding{{Check: check, Part: p, Detail: detail}}, nil
-}
-
-func examine(ctx context.Context, p *eml.Part) (check, detail string, err error) {
 	switch {
 	case p.Type == "lnk":
-		return shortcut, readLink(p.Content(), p.Size).String(), nil
+		l := readLink(p.Content(), p.Size)
+		return append([]eml.Finding{{Check: shortcut, Part: p, Detail: l.String()}}, l.findings(p)...), nil
 	case p.Type == "pe" || p.Type == "dos":
-		return examineProgram(ctx, p)
+		check, detail, err := examineProgram(ctx, p)
+		if check == "" || err != nil {
+			return nil, err
+		}
+		return []eml.Finding{{Check: check, Part: p, Detail: detail}}, nil
 	case p.Is("text") || p.Type == "data" && namedKind(p.Names) != nil:
 		return examineText(ctx, p)
 	}
-	return "", "", nil
+	return nil, nil
 }
 
 // A kind is one language of scripts.
@@ -98,6 +105,8 @@ var kinds = []kind{
 	{check: visualBasic, is: "a Visual Basic script", extensions: []string{"vbs", "vbe", "vb", "bas", "vba"}, words: 3},
 	{check: javascript, is: "a JavaScript", extensions: []string{"js", "jse"}, words: 3},
 	{check: application, is: "an HTML application or Windows Script file", extensions: []string{"hta", "wsf", "wsc", "sct", "ws", "wsh"}},
+	{check: remoteDesktop, is: "a connection by Remote Desktop", extensions: []string{"rdp"}},
+	{check: webQuery, is: "a query of Excel", extensions: []string{"iqy"}},
 	{check: shell, is: "a script", extensions: []string{"sh", "command", "csh", "ksh"}},
 }
 
@@ -148,35 +157,46 @@ func typedKind(typ string) *kind {
 }
 
 // examineText reads a text to its end.
-func examineText(ctx context.Context, p *eml.Part) (check, detail string, err error) {
+func examineText(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
 	t := newText()
 	if err := t.read(ctx, p.Content()); err != nil {
-		return "", "", fmt.Errorf("read script: %w", err)
+		return nil, fmt.Errorf("read script: %w", err)
 	}
 	k := namedKind(p.Names)
 	if p.Type == "xml" || p.Is("text") && bytes.HasPrefix(t.head, []byte("<")) {
 		if x := settings(t.head); x != nil && (k == nil || k.check == task || k.check == shortcut) {
-			return x.check, x.detail, nil
+			return []eml.Finding{{Check: x.check, Part: p, Detail: x.detail}}, nil
 		}
 	}
 	if k == nil {
 		k = typedKind(p.Type)
 	}
+	sure := k != nil
 	if k == nil {
 		k = t.language()
 	}
 	if k == nil {
-		return "", "", nil
+		return nil, nil
 	}
-	check, detail = t.verdict(k)
-	return check, detail, nil
+	check, detail := t.verdict(k)
+	if check == "" {
+		return nil, nil
+	}
+	found := []eml.Finding{{Check: check, Part: p, Detail: detail}}
+	if detail := t.downloadRun(k); sure && detail != "" {
+		found = append(found, eml.Finding{Check: downloadRun, Part: p, Detail: detail})
+	}
+	if marks := t.marks(k); len(marks) > 0 {
+		found = append(found, eml.Finding{Check: obfuscated, Part: p, Detail: strings.Join(marks, "; ")})
+	}
+	return found, nil
 }
 
 // verdict is what is to be said of a text that is of that kind.
 func (t *text) verdict(k *kind) (check, detail string) {
 	deeds := t.deeds(k.check)
 	switch k.check {
-	case autorun, folder, task, shortcut:
+	case autorun, folder, task, shortcut, remoteDesktop, webQuery:
 		if len(deeds) == 0 {
 			return "", "" // it only tells an icon or a name
 		}

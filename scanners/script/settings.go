@@ -14,12 +14,14 @@ type setting struct{ check, detail string }
 var settingFiles = []struct {
 	mark, check, is string
 	elements        []string
+	server          bool // only what is on a server matters
 }{
-	{"schemas.microsoft.com/windows/2004/02/mit/task", task, "a scheduled task: starts", []string{"command", "arguments"}},
-	{"schemas.microsoft.com/search/2013/settingcontent", task, "a setting with a command: starts", []string{"deeplink"}},
-	{"schemas.microsoft.com/windows/2009/library", shortcut, "a library: shows", []string{"url"}},
-	{"schemas.microsoft.com/windows/2009/searchconnector", shortcut, "a search connector: shows", []string{"url", "imageurl", "iconreference"}},
-	{"<mmc_consolefile", task, "a management console: names", []string{"string"}},
+	{"schemas.microsoft.com/windows/2004/02/mit/task", task, "a scheduled task: starts", []string{"command", "arguments"}, false},
+	{"schemas.microsoft.com/search/2013/settingcontent", task, "a setting with a command: starts", []string{"deeplink"}, false},
+	{"schemas.microsoft.com/windows/2009/library", shortcut, "a library: shows", []string{"url"}, false},
+	{"schemas.microsoft.com/windows/2009/searchconnector", shortcut, "a search connector: shows", []string{"url", "imageurl", "iconreference"}, false},
+	{"<mmc_consolefile", task, "a management console: names", []string{"string"}, false},
+	{"<persistedquery", shortcut, "a saved search: asks", []string{"path"}, true},
 }
 
 // settings tells what the XML that begins so makes Windows do; nil if it is no such file.
@@ -34,8 +36,12 @@ func settings(head []byte) *setting {
 		}
 		var found []string
 		for _, e := range f.elements {
-			for _, v := range elementTexts(head, low, e) {
-				if len(found) < maxDeeds {
+			texts := elementTexts(head, low, e)
+			if f.server {
+				texts = append(texts, attributes(head, low, e)...)
+			}
+			for _, v := range texts {
+				if len(found) < maxDeeds && (!f.server || isServer(v)) {
 					found = append(found, short(v))
 				}
 			}
@@ -46,6 +52,24 @@ func settings(head []byte) *setting {
 		return &setting{f.check, fmt.Sprintf("%s %s", f.is, strings.Join(found, " "))}
 	}
 	return nil
+}
+
+// attributes are the values of attributes of that name; low is text in lower case.
+func attributes(text, low []byte, name string) (out []string) {
+	for at := 0; len(out) < maxDeeds; {
+		i := bytes.Index(low[at:], []byte(name+`="`))
+		if i < 0 {
+			return out
+		}
+		at += i + len(name) + len(`="`)
+		end := bytes.IndexByte(text[at:], '"')
+		if end < 0 {
+			return out
+		}
+		out = append(out, string(text[at:at+end]))
+		at += end
+	}
+	return out
 }
 
 // elementTexts are the contents of elements of that name, whatever their prefix; low is text in lower

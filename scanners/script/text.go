@@ -48,6 +48,9 @@ type text struct {
 	irc      int                 // lines that name an IRC server
 
 	searched, ircSearched int // lines that were searched for places, and for IRC servers
+
+	hidden [disguises]int // signs of a script that is not to be read
+	marked int            // lines that were searched for them
 }
 
 func newText() *text {
@@ -228,7 +231,7 @@ func (t *text) language() *kind {
 // deeds tells what is done: what whole lines say first, then what words say, then where to.
 func (t *text) deeds(check string) []string {
 	out := slices.Clone(t.lines[check])
-	if check == autorun || check == folder || check == shortcut || check == registry {
+	if check == autorun || check == folder || check == shortcut || check == registry || check == remoteDesktop || check == webQuery {
 		return out // their words are values, not commands; what they start is in the lines
 	}
 	for d, words := range t.evidence {
