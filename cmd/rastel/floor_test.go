@@ -53,6 +53,7 @@ var floor = map[string][]string{
 	"rastel/contrib/e2e":                      {"rastel/contrib/rig"},
 	"rastel/contrib/browser":                  {}, // the real browser for tests; knows nothing of rastel
 	"rastel/contrib/rig/bombs":                {}, // measures a program; knows nothing of rastel
+	"rastel/contrib/rig/faults":               {"rastel/contrib/rig"},
 	"rastel/contrib/rig/demo":                 {"rastel/contrib/rig"},
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -28,6 +29,9 @@ type ClamdOptions struct {
 	Malware map[string][]byte
 	// Texts are texts that it finds wherever they stand in a file, by the name of their signature.
 	Texts map[string]string
+	// More is how many signatures it has besides, of nothing that anybody sends: loading them takes
+	// time (150,000 some two seconds).
+	More int
 	// Defaults leaves out AlertExceedsMax and AlertEncrypted, which an administrator is told to set.
 	Defaults bool
 }
@@ -73,8 +77,7 @@ func (c *Clamd) Start() error {
 	if c.proc, err = startProcess(cmd, filepath.Join(c.dir, "out")); err != nil {
 		return err
 	}
-	err = poll(startTimeout, c.proc.ended, func() error { return c.expect("PING", "PONG") })
-	if err != nil {
+	if err = c.Wait(); err != nil {
 		c.proc.kill()
 		return fmt.Errorf("%w\n%s", err, logTail(filepath.Join(c.dir, "out")))
 	}
@@ -109,6 +112,12 @@ func (c *Clamd) Reload() error {
 		}
 		return nil
 	})
+}
+
+// Wait waits until it answers: it does not while it loads its database, if its configuration says
+// "ConcurrentDatabaseReload no".
+func (c *Clamd) Wait() error {
+	return poll(startTimeout, c.proc.ended, func() error { return c.expect("PING", "PONG") })
 }
 
 func (c *Clamd) reloads() int { return strings.Count(c.Log(), "Database correctly reloaded") }
@@ -202,7 +211,7 @@ func (c *Clamd) configure(o ClamdOptions) error {
 	return writeFiles(c.dir, map[string]string{
 		"clamd.conf": strings.Join(append(conf, o.Lines...), "\n") + "\n",
 		"db/rig.ndb": "Eicar-Test:0:0:" + hex.EncodeToString(EICAR()) + "\n" + texts(o.Texts),
-		"db/rig.hsb": hashes(o.Malware),
+		"db/rig.hsb": hashes(o.Malware) + more(o.More),
 	})
 }
 
@@ -211,6 +220,15 @@ func texts(list map[string]string) string {
 	var b strings.Builder
 	for name, text := range list {
 		fmt.Fprintf(&b, "%s:0:*:%x\n", name, text)
+	}
+	return b.String()
+}
+
+// more are lines of a .hsb file for nothing.
+func more(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%x:%d:Rig-More-%d\n", sha256.Sum256([]byte(strconv.Itoa(i))), 1000+i, i)
 	}
 	return b.String()
 }

@@ -18,9 +18,9 @@ const (
 	// hedgeTime is what a scan may take before another daemon is asked too.
 	hedgeTime = 10 * time.Second
 	// silenceTime is how long a daemon that takes connections and answers nothing is waited for if
-	// there is no other: it may be loading its database (ConcurrentDatabaseReload no in clamd.conf),
-	// which takes half a minute for the official one.
-	silenceTime = 45 * time.Second
+	// there is no other: it may be loading its database. With "ConcurrentDatabaseReload no" it first
+	// waits for its idle threads, up to 30 s (IdleTimeout), and the official one takes it as long.
+	silenceTime = 60 * time.Second
 )
 
 // A pool is the daemons that scans are spread over, and the scans that wait for one.
