@@ -178,11 +178,12 @@ func TestBrokenStylesAreReadAsAWholeWouldBe(t *testing.T) {
 		"a comment hides another":                    `/* } /* position:fixed */b:c}/* } */f{g:h/*}*/}`,
 		"two comments":                               `/*}*//* } position:fixed */b:c;d:e}`,
 		"a quote with references":                    `b:"&amp;c"}d{e:"&lt;"}xposition:fixed}`,
+		"a word begins behind a rule":                `b:c}position:absolute;xopacity:0}d{e:f}`,
 		"a word is divided":                          `b:c}xposition:fixed}d{xopacity:0;xposition:absolute}`,
 		"an image":                                   `b:url(http://x/y&z)}d{e:f}`,
 		"a reference is divided":                     `b:expression&#400;c}d{e:f}`,
 	} {
-		for i := range min(len(css), 60) {
+		for i := range min(len(css), 60) + len("</style>") {
 			for _, column := range []int{989, 998, 989 + 988, 998 + 997} {
 				before := `<style>a{` + strings.Repeat(" ", column-len(`<style>a{`)-i)
 				content := before + css + "</style>"
@@ -192,6 +193,55 @@ func TestBrokenStylesAreReadAsAWholeWouldBe(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestStyleWalksGoFromRuleToRule holds the bytes between which a rule is read again to what a look at each byte gives:
+// the "}" outside comments before the break and behind it.
+func TestStyleWalksGoFromRuleToRule(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(11, 12))
+	pieces := []string{"}", "}", "{", "/*", "*/", "/", "*", "a", " "}
+	for range 20_000 {
+		css := ""
+		for range 1 + rnd.IntN(20) {
+			css += pieces[rnd.IntN(len(pieces))]
+		}
+		css += "*/" // there is no comment without an end
+		braces := bracesOf(css)
+		s := styleWalk{b: []byte(css), reset: -1}
+		for at := rnd.IntN(len(css)); at < len(css); at += 1 + rnd.IntN(6) {
+			reset, want := -1, len(css)
+			for _, i := range slices.Backward(braces) {
+				if i >= at {
+					want = i + 1
+				} else {
+					reset = max(reset, i)
+				}
+			}
+			end := s.around(at)
+			if end != want || s.reset != reset {
+				t.Fatalf("%q, %d: got %d to %d, want %d to %d", css, at, s.reset, end, reset, want)
+			}
+			s.pos, s.reset = max(s.pos, end), end-1
+			at = max(at, end-1)
+		}
+	}
+}
+
+// bracesOf are the places of each "}" outside comments.
+func bracesOf(css string) (at []int) {
+	for i := 0; i < len(css); i++ {
+		switch {
+		case css[i] == '}':
+			at = append(at, i)
+		case strings.HasPrefix(css[i:], "/*"):
+			n := strings.Index(css[i+2:], "*/")
+			if n < 0 {
+				return at
+			}
+			i += 2 + n + 1
+		}
+	}
+	return at
 }
 
 // TestRulesThatDependOnOthers: such a piece of a style does not tell what there is in it.

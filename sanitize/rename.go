@@ -192,11 +192,14 @@ func rename(p *eml.Part, name, media string) []eml.Edit {
 	if len(types) > 1 || len(types) == 1 && (hasName(p.Params) || programTypes[p.MediaType] != "" || media != p.MediaType) {
 		edits = replaceFields(edits, p, types, typeField(p, name, media))
 	}
+	end := int64(len(h.Bytes()))
+	if len(types) == 0 && media != p.MediaType { // what has no type is text, or would be once it is written anew
+		edits = append(edits, eml.Edit{Part: p, Region: eml.InHeader, Start: end, End: end, Text: typeField(p, name, media)})
+	}
 	if len(dispositions) > 0 {
 		return replaceFields(edits, p, dispositions, dispositionField(p, name))
 	}
 	if len(edits) == 0 {
-		end := int64(len(h.Bytes()))
 		edits = append(edits, eml.Edit{Part: p, Region: eml.InHeader, Start: end, End: end, Text: dispositionField(p, name)})
 	}
 	return edits
