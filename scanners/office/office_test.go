@@ -102,6 +102,8 @@ func TestSaysWhatPartsOfDocumentsDo(t *testing.T) {
 		{"other fields", "word/document.xml", word(`<w:fldChar w:fldCharType="begin"/><w:instrText>HYPERLINK "DDE x"</w:instrText><w:fldChar w:fldCharType="end"/>DDE DDEAUTO`), nil},
 		{"a control", "word/activeX/activeX1.xml", head + `<ax:ocx ax:classid="{D7053240-CE69-11CD-A777-00DD01143C57}" xmlns:ax="urn:a"/>`, []string{`office/activex: word/activeX/activeX1.xml: the control "{D7053240-CE69-11CD-A777-00DD01143C57}"`}},
 		{"Word 2003", "a.xml", head + `<?mso-application progid="Word.Document"?><w:wordDocument><w:attachedTemplate w:val="https://example.net/a"/></w:wordDocument>`, []string{`office/remote-template: a.xml: the template is loaded from "https://example.net/a"`}},
+		{"Flat OPC", "a.xml", head + `<?mso-application progid="Word.Document"?><pkg:package><pkg:part pkg:name="/word/_rels/settings.xml.rels"><pkg:xmlData>` + strings.TrimPrefix(relations(relation("attachedTemplate", "http://example.net/a")), head) + `</pkg:xmlData></pkg:part></pkg:package>`,
+			[]string{`office/remote-template: a.xml: the template is loaded from "http://example.net/a"`}},
 		{"Basic", "Basic/Standard/Module1.xml", head + `<script:module xmlns:script="urn:s" script:name="Module1" script:language="StarBasic">Sub Main
 Shell(&quot;calc&quot;)
 End Sub</script:module>`, []string{"office/macro-suspicious: Basic/Standard/Module1.xml: starts programs (shell)", "office/macro: Basic/Standard/Module1.xml: macros in Module1"}},

@@ -34,6 +34,8 @@ const (
 	maxEntries   = 20_000
 	// maxPart is how many bytes a part may have that is changed.
 	maxPart = 16 << 20
+	// maxRead is how many bytes all parts may have that are read for it.
+	maxRead = 64 << 20
 )
 
 // errPackage says that a document is no zip archive that all programs read alike.
@@ -47,6 +49,7 @@ type pack struct {
 	entries []*entry // in the order of the directory
 	byName  map[string]*entry
 	dir     int64 // where the directory begins
+	taken   int64 // bytes of parts that were read
 }
 
 // An entry is one of the archive.
@@ -243,7 +246,7 @@ func (p *pack) part(e *entry) ([]byte, error) {
 	if e.content != nil {
 		return e.content, nil
 	}
-	if e.full > maxPart {
+	if p.taken += e.full; e.full > maxPart || p.taken > maxRead {
 		return nil, fmt.Errorf("the part %s is too large to be changed", quoted(e.name))
 	}
 	var r io.Reader = io.NewSectionReader(p.r, e.data, e.packed)

@@ -20,7 +20,7 @@ type Files struct{}
 func (Files) Checks() []eml.Check {
 	list := append([]eml.Check{damagedCheck, encryptedCheck}, openedChecks...)
 	return append(list, office.Checks(office.Macro, office.MacroAutorun, office.MacroSuspicious, office.MacroHidden, office.XLM, office.XLMAutorun,
-		office.DDE, office.External, office.RemoteObject, office.Package, office.ActiveX, office.Equation, office.EquationExploit)...)
+		office.DDE, office.External, office.RemoteTemplate, office.RemoteObject, office.Package, office.ActiveX, office.Equation, office.EquationExploit)...)
 }
 
 // Scan finds nothing: all that is to be said about a compound file is said by Expand.
@@ -119,9 +119,7 @@ func (f *file) storage(n *node, names []string) error {
 	if isProject(n) {
 		return f.project(n)
 	}
-	if err := f.object(n); err != nil {
-		return err
-	}
+	f.object(n)
 	for _, child := range n.children {
 		if child.storage {
 			continue

@@ -262,6 +262,7 @@ func FuzzDocument(f *testing.F) {
 	f.Add(compoundFile(dir{"VBA": macros("Module1", "Module1", source), "Pictures": record(0, 0xf01e, "0123456789abcdef\xffpicture")}))
 	f.Add(compoundFile(dir{"PowerPoint Document": record(0x10, typeObject, sized(deflated("x"))), "Workbook": "\x09\x08\x04\x00aaaa\x2f\x00\x02\x00\x00\x00"}))
 	f.Add([]byte(packedFile("l", "a.exe", "p", "content", "w", "w", "w")))
+	f.Add([]byte(biffRecord(0x809, bof8) + sheet("Macro1", 2, 1) + definedName(0x21, "\x01") + supBook("cmd\x03/c calc")))
 	f.Add([]byte(compress(source)))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		expand(t, content)
@@ -272,7 +273,8 @@ func FuzzDocument(f *testing.F) {
 			return
 		}
 		s := string(content)
-		expand(t, compoundFile(dir{"\x01Ole10Native": s, "Pictures": s, "PowerPoint Document": s, "Workbook": s, "VBA": dir{"dir": s, "a": s}}))
+		expand(t, compoundFile(dir{"\x01Ole10Native": s, "Pictures": s, "PowerPoint Document": s, "Workbook": s, "VBA": dir{"dir": s, "a": s}, "\x01Ole": s, "Equation Native": s}))
+		expand(t, compoundFile(dir{"WordDocument": s, "1Table": s, "0Table": s}))
 		got, findings := expand(t, compoundFile(dir{"\x01Ole10Native": sized(packedFile("l", "a.exe", "p", s))}))
 		if want := fmt.Sprintf("%q %s %.20s", []string{"l", "a.exe", "p"}, "", s); len(got) != 1 || got[0] != want || len(findings) > 0 {
 			t.Errorf("%q gave %q and %q", content, got, findings)

@@ -25,8 +25,12 @@ func classString(c [16]byte) string {
 	return fmt.Sprintf("{%08X-%04X-%04X-%X-%X}", binary.LittleEndian.Uint32(c[:]), binary.LittleEndian.Uint16(c[4:]), binary.LittleEndian.Uint16(c[6:]), c[8:10], c[10:])
 }
 
-// object tells what a storage is, if that matters: a formula, or a control.
-func (f *file) object(n *node) error {
+// object tells what a storage is, if that matters: a formula, a control, or a document of Word with a
+// template.
+func (f *file) object(n *node) {
+	if main := n.find("WordDocument"); main != nil && !main.storage {
+		f.template(n, main)
+	}
 	native := n.find("Equation Native")
 	if native == nil && (n.class == classEquation || n.class == classEquation2 || n.class == classMathType) {
 		native = n.find("\x01Ole10Native")
@@ -38,7 +42,6 @@ func (f *file) object(n *node) error {
 	case n.find("\x03OCXNAME") != nil || n.find("\x03OCXDATA") != nil:
 		f.report(office.ActiveX, "the control "+classString(n.class))
 	}
-	return nil
 }
 
 const (
@@ -98,6 +101,52 @@ func wideText(b []byte) string {
 
 // maxCode is how much of the code of a field is looked at.
 const maxCode = 512
+
+// Where a document of Word says where its template is: among the texts that are associated with it, as the
+// second of them (MS-DOC 2.5.6 and 2.9.272).
+const (
+	fibFlags     = 0x0a
+	fibTable1    = 0x0200
+	fibAssoc     = 0x9a + 32*8
+	assocDot     = 1
+	maxAssoc     = 64 << 10
+	assocHeader  = 6
+	assocUnicode = 0xffff
+)
+
+// template looks at where the template of a document is; n is its main stream, in a storage.
+func (f *file) template(storage, n *node) {
+	main, _ := f.c.section(n)
+	var fib [fibAssoc + 8]byte
+	if k, _ := main.ReadAt(fib[:], 0); k < len(fib) {
+		return
+	}
+	name := "0Table"
+	if binary.LittleEndian.Uint16(fib[fibFlags:])&fibTable1 != 0 {
+		name = "1Table"
+	}
+	table := storage.find(name)
+	if table == nil || table.storage {
+		return
+	}
+	s, _ := f.c.section(table)
+	b := make([]byte, min(int64(binary.LittleEndian.Uint32(fib[fibAssoc+4:])), maxAssoc))
+	k, _ := s.ReadAt(b, int64(binary.LittleEndian.Uint32(fib[fibAssoc:])))
+	if b = b[:k]; len(b) < assocHeader || binary.LittleEndian.Uint16(b) != assocUnicode {
+		return
+	}
+	b = b[assocHeader:]
+	for i := 0; len(b) >= 2; i++ {
+		n := min(int(binary.LittleEndian.Uint16(b))*2, len(b)-2)
+		if i == assocDot {
+			if told, remote := office.PlaceOfTemplate(utf16String(b[2 : 2+n])); remote {
+				f.report(office.RemoteTemplate, told)
+			}
+			return
+		}
+		b = b[2+n:]
+	}
+}
 
 // fields looks for fields of Word that talk to other programs: the code of one begins behind a character
 // 0x13 (MS-DOC 2.8.25), in text of one byte or two a character.

@@ -70,6 +70,17 @@ func rawClass(file []byte, name string, class [16]byte) []byte {
 	return file
 }
 
+// wordWith is a document of Word with a template.
+func wordWith(template string) []byte {
+	fib := make([]byte, 0x300)
+	copy(fib, "\xec\xa5\xc1\x00")
+	binary.LittleEndian.PutUint16(fib[0x0a:], 0x0200)
+	assoc := "\xff\xff\x12\x00\x00\x00\x00\x00" + string([]byte{byte(len(template)), 0}) + utf16le(template) + "\x00\x00"
+	binary.LittleEndian.PutUint32(fib[0x19a:], 5)
+	binary.LittleEndian.PutUint32(fib[0x19e:], uint32(len(assoc)))
+	return compoundFile(dir{"WordDocument": string(fib), "1Table": "12345" + assoc})
+}
+
 func TestSaysWhatDocumentsDo(t *testing.T) {
 	list := strings.Repeat("\x02\x84a\x00", 20)
 	for _, tt := range []struct {
@@ -102,6 +113,8 @@ func TestSaysWhatDocumentsDo(t *testing.T) {
 		{"a field of Word in Unicode", compoundFile(dir{"WordDocument": "\xec\xa5" + utf16le("text\x13 dde excel sheet1 \x14x\x15")}),
 			[]string{`office/dde: a field DDE "excel sheet1"`}},
 		{"another field of Word", compoundFile(dir{"WordDocument": "\xec\xa5" + utf16le("text\x13 HYPERLINK \"dde\" \x14x\x15") + " DDE "}), nil},
+		{"a template on a server", wordWith("http://example.net/a.dotm"), []string{`office/remote-template: the template is loaded from "http://example.net/a.dotm"`}},
+		{"a template on the disk", wordWith(`C:\Office\Letter.dot`), nil},
 		{"a packed file", compoundFile(dir{"ObjectPool": dir{"_1": dir{"\x01Ole10Native": sized(packedFile("report.pdf", "a.exe", "p", "x"))}}}),
 			[]string{`office/package: the file "report.pdf"`}},
 		{"a formula", compoundFile(dir{"_1": dir{"Equation Native": "\x1c\x00\x00\x00" + strings.Repeat("\x00", 24) + "\x03\x01\x01\x03\x0a\x08\x01\x02Times New Roman\x00" + list}}),
