@@ -54,7 +54,7 @@ var changeKinds = []changeKind{
 		example: `"html/*"`, parse: (*source).defang,
 	},
 	{
-		word:    word{wordDisarm, "Take what was found out of documents, and deliver the rest of them: the findings are chosen as by `defang`. Macros, macro sheets, links to templates and the like are taken out of documents of Office 2007 and later (docm, xlsm, pptm, docx, ...); all else in them stays as it is, byte for byte. Scripts, launch actions and what else acts by itself are taken out of PDF documents (`pdf/*`), in place. Where that is not possible (the finding has no such fix, the document is in an archive or in another document, encrypted, signed, or damaged), the message is quarantined, never delivered with it. To strip such attachments instead, strip them in a rule before, or with `defang`."},
+		word:    word{wordDisarm, "Take what was found out of documents, and deliver the rest of them: the findings are chosen as by `defang`. Macros, macro sheets, links to templates and the like are taken out of documents of Office 2007 and later (docm, xlsm, pptm, docx, ...), and macros out of OpenDocument; all else in them stays as it is, byte for byte. Scripts, launch actions and what else acts by itself are taken out of PDF documents (`pdf/*`), in place. Where that is not possible (the finding has no such fix, the document is in an archive or in another document, encrypted, signed, or damaged), the message is quarantined, never delivered with it. To strip such attachments instead, strip them in a rule before, or with `defang`."},
 		example: `"office/macro*"`, parse: (*source).defang,
 	},
 	{

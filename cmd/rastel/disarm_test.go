@@ -131,9 +131,12 @@ func TestDisarmedDocumentsOpen(t *testing.T) {
 	write("table.csv", []byte("name,value\nann,1\nbob,2\n"))
 	convert(t, dir, "docx", "letter.rtf")
 	convert(t, dir, "xlsx", "table.csv")
+	write("note.rtf", []byte(`{\rtf1 A note\par about \i nothing\i0 .\par}`))
+	convert(t, dir, "odt", "note.rtf")
 	documents := map[string][]byte{
 		"letter.docm": armed(t, readFile(t, dir, "letter.docx"), "word", "settings.xml"),
 		"table.xlsm":  armed(t, readFile(t, dir, "table.xlsx"), "xl", "workbook.xml"),
+		"note.odt":    withBasic(t, readFile(t, dir, "note.odt")),
 	}
 	for _, name := range []string{"document_SimpleMacro.docm", "spreadsheet_SimpleMacro.xlsm", "spreadsheet_testNames.xlsm"} {
 		if b, err := os.ReadFile(filepath.Join(officeCorpus, "poi", name)); err == nil {
@@ -144,7 +147,7 @@ func TestDisarmedDocumentsOpen(t *testing.T) {
 	for name, content := range documents {
 		write("before-"+name, content)
 		write("after-"+name, disarm(t, e, name, content))
-		if strings.HasSuffix(name, ".docm") {
+		if !strings.HasSuffix(name, ".xlsm") {
 			texts = append(texts, "before-"+name, "after-"+name)
 		} else {
 			tables = append(tables, "before-"+name, "after-"+name)
@@ -219,6 +222,62 @@ func armed(t *testing.T, content []byte, dir, part string) []byte {
 		addFile(t, w, rels, `<?xml version="1.0" encoding="UTF-8"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="rId902" Type="`+kind+`attachedTemplate" Target="http://192.0.2.1/a.dotm" TargetMode="External"/></Relationships>`)
 	}
 	addFile(t, w, dir+"/vbaProject.bin", put[dir+"/vbaProject.bin"])
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// withBasic puts a macro into a document of OpenDocument that runs when it is loaded.
+func withBasic(t *testing.T, content []byte) []byte {
+	t.Helper()
+	const (
+		head    = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
+		library = `xmlns:library="http://openoffice.org/2000/library" library:name="Standard" library:readonly="false" library:passwordprotected="false">`
+		event   = `<office:scripts><office:event-listeners><script:event-listener script:language="ooo:script" script:event-name="dom:load" ` +
+			`xlink:href="vnd.sun.star.script:Standard.Module1.Main?language=Basic&amp;location=document" xlink:type="simple"/></office:event-listeners></office:scripts>`
+	)
+	files := []struct{ name, content string }{
+		{"Basic/script-lc.xml", head + `<library:libraries xmlns:library="http://openoffice.org/2000/library" xmlns:xlink="http://www.w3.org/1999/xlink"><library:library library:name="Standard" library:link="false"/></library:libraries>`},
+		{"Basic/Standard/script-lb.xml", head + `<library:library ` + library + `<library:element library:name="Module1"/></library:library>`},
+		{"Basic/Standard/Module1.xml", head + `<script:module xmlns:script="http://openoffice.org/2000/script" script:name="Module1" script:language="StarBasic">Sub Main
+Shell(&quot;calc&quot;)
+End Sub</script:module>`},
+	}
+	r, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, f := range r.File {
+		in, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := string(text)
+		switch f.Name {
+		case "content.xml":
+			was := s
+			if s = strings.Replace(s, "<office:scripts/>", event, 1); s == was {
+				t.Fatalf("no place for an event in %s", s)
+			}
+		case "META-INF/manifest.xml":
+			for _, f := range files {
+				s = strings.Replace(s, "</manifest:manifest>", ` <manifest:file-entry manifest:full-path="`+f.name+`" manifest:media-type="text/xml"/></manifest:manifest>`, 1)
+			}
+		}
+		if !strings.HasSuffix(f.Name, "/") {
+			addFile(t, w, f.Name, s)
+		}
+	}
+	for _, f := range files {
+		addFile(t, w, f.name, f.content)
+	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -16,9 +16,9 @@ const (
 	noTarget   = "about:blank"
 )
 
-// Disarm gives the edits that take what was found out of a document of Office 2007 or later: macros, sheets
-// of macros as XML, templates, objects and other things that are loaded from elsewhere. The findings are of
-// this package, about the document or about members of it. All parts that need no change stay as they are,
+// Disarm gives the edits that take what was found out of a document of Office 2007 or later (macros, sheets
+// of macros as XML, templates, objects and other things that are loaded from elsewhere) or of OpenDocument
+// (macros and what runs them). The findings are of this package, about the document or about members of it. All parts that need no change stay as they are,
 // byte for byte. Where not all of it can be taken out, or the document is not packed as office programs
 // pack it, that is an error.
 //
@@ -32,16 +32,24 @@ func Disarm(p *eml.Part, list []eml.Finding) ([]eml.Edit, error) {
 	if err != nil {
 		return nil, err
 	}
-	if doc.find(contentTypes) == nil {
-		return nil, wrong("it has no list of content types")
-	}
 	d := &disarmer{pack: doc, of: p}
-	for _, f := range list {
-		if err := d.note(f); err != nil {
+	note, do := d.note, d.do
+	if doc.find(contentTypes) == nil {
+		if err := d.isOpenDocument(); err != nil {
 			return nil, err
 		}
+		note, do = d.noteODF, d.doODF
 	}
-	if err := d.do(); err != nil {
+	for _, f := range list {
+		e, direct := d.entryOf(f.Part)
+		if e == nil {
+			return nil, fmt.Errorf("%s in %s is in no part of the document", f.Check, f.Part.ID)
+		}
+		if !note(e, direct, f.Check) {
+			return nil, fmt.Errorf("%s in the part %s cannot be taken out", f.Check, quoted(e.name))
+		}
+	}
+	if err := do(); err != nil {
 		return nil, err
 	}
 	return doc.edits(p), nil
@@ -54,30 +62,30 @@ type disarmer struct {
 	*pack
 	of     *eml.Part
 	macros map[*entry]bool   // parts with macros, which must be gone in the end
-	xlm    bool              // sheets of macros are emptied, and names that run them are left out
+	sheets map[*entry]bool   // parts that tell of sheets of macros; these are emptied, and names that run them left out
 	loads  map[*entry]checks // parts with relationships, and which kinds of them lose their targets
 }
 
 type checks map[string]bool
 
-// note notes what is to be done about a finding.
-func (d *disarmer) note(f eml.Finding) error {
-	e, direct := d.entryOf(f.Part)
-	if e == nil {
-		return fmt.Errorf("%s in %s is in no part of the document", f.Check, f.Part.ID)
-	}
+// note notes what is to be done about a finding, and reports whether anything can be: it is about an entry,
+// or (not direct) about what is in one.
+func (d *disarmer) note(e *entry, direct bool, check string) bool {
 	isRels := strings.HasSuffix(key(e.name), ".rels")
-	switch f.Check {
+	switch check {
 	case Macro, MacroAutorun, MacroSuspicious, MacroHidden:
 		if d.macros == nil {
 			d.macros = map[*entry]bool{}
 		}
 		d.macros[e] = true
-		return nil
+		return true
 	case XLM, XLMAutorun:
-		if direct && strings.HasSuffix(key(e.name), ".xml") || isRels {
-			d.xlm = true
-			return nil
+		if direct && (isRels || strings.HasSuffix(key(e.name), ".xml")) {
+			if d.sheets == nil {
+				d.sheets = map[*entry]bool{}
+			}
+			d.sheets[e] = true
+			return true
 		}
 	case RemoteTemplate, RemoteObject, External:
 		if direct && isRels {
@@ -87,11 +95,11 @@ func (d *disarmer) note(f eml.Finding) error {
 			if d.loads[e] == nil {
 				d.loads[e] = checks{}
 			}
-			d.loads[e][f.Check] = true
-			return nil
+			d.loads[e][check] = true
+			return true
 		}
 	}
-	return fmt.Errorf("%s in the part %s cannot be taken out", f.Check, quoted(e.name))
+	return false
 }
 
 // entryOf is the entry that a part of the message is, or is in.
@@ -123,10 +131,10 @@ func (d *disarmer) do() error {
 	}
 	for e := range d.macros {
 		if !e.dropped {
-			return fmt.Errorf("the macros in the part %s cannot be taken out", quoted(e.name))
+			return fmt.Errorf("macros in the part %s cannot be taken out", quoted(e.name))
 		}
 	}
-	if d.xlm {
+	if len(d.sheets) > 0 {
 		if err := d.names(); err != nil {
 			return err
 		}
@@ -146,7 +154,7 @@ func kindOf(e *element) string {
 // relations changes a part with relationships.
 func (d *disarmer) relations(e *entry) error {
 	name := key(e.name)
-	if !strings.HasSuffix(name, ".rels") || e.dropped || len(d.macros) == 0 && !d.xlm && d.loads[e] == nil {
+	if !strings.HasSuffix(name, ".rels") || e.dropped || len(d.macros) == 0 && len(d.sheets) == 0 && d.loads[e] == nil {
 		return nil
 	}
 	source := path.Join(path.Dir(path.Dir("/"+name)), strings.TrimSuffix(path.Base(name), ".rels"))
@@ -162,7 +170,7 @@ func (d *disarmer) relations(e *entry) error {
 				d.drop(part)
 			}
 			return "", true, nil
-		case d.xlm && !external && (kind == "xlmacrosheet" || kind == "xlintlmacrosheet"):
+		case len(d.sheets) > 0 && !external && (kind == "xlmacrosheet" || kind == "xlintlmacrosheet"):
 			return d.empty(r, resolve(source, r.get("Target")))
 		case external && d.loads[e] != nil:
 			check, _ := relationship(r.get("Type"), r.get("Target"))
@@ -247,7 +255,7 @@ func (d *disarmer) types() error {
 			return "", true, nil
 		case e.dropped:
 			return "", true, nil
-		case d.xlm && strings.HasSuffix(kind, macroEndOfType):
+		case len(d.sheets) > 0 && strings.HasSuffix(kind, macroEndOfType):
 			e.content = []byte(emptySheet)
 			tag, err := t.with("ContentType", contentOfSheet)
 			return tag, false, err
@@ -289,15 +297,19 @@ func (d *disarmer) change(e *entry, f func(*element) (string, bool, error)) erro
 	return nil
 }
 
-// check looks at what was changed as Scan does, which is less strict: it must find nothing any more that
-// was to be taken out.
+// check looks at what was to be changed as Scan does, which is less strict: it must find nothing any more
+// that was to be taken out.
 func (d *disarmer) check() error {
 	for _, e := range d.entries {
-		if e.dropped || e.content == nil {
+		if e.dropped || e.content == nil && d.loads[e] == nil && !d.sheets[e] {
 			continue
 		}
-		for _, f := range scanText(e.name, e.content) {
-			if d.loads[e][f.Check] || d.xlm && (f.Check == XLM || f.Check == XLMAutorun) {
+		content, err := d.part(e)
+		if err != nil {
+			return err
+		}
+		for _, f := range scanText(e.name, content) {
+			if d.loads[e][f.Check] || len(d.sheets) > 0 && (f.Check == XLM || f.Check == XLMAutorun) {
 				return fmt.Errorf("%s in the part %s cannot be taken out", f.Check, quoted(e.name))
 			}
 		}

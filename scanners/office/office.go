@@ -39,6 +39,9 @@ func (Scanner) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
 	if len(p.Names) > 0 && p.Member() {
 		s.name = p.Names[0]
 	}
+	if isScript(p) {
+		s.report(Macro, "a script")
+	}
 	var err error
 	switch {
 	case isTable(p):
