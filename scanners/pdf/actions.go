@@ -122,7 +122,13 @@ func (o *opening) act(e *entry, obj *object, dict value) error {
 		var err error
 		switch string(key.bytes()) {
 		case "S":
-			err = o.action(e, at, dict, v)
+			err = o.each(e, v, 0, func(in *entry, kind value) error {
+				name := kind.name()
+				if v.kind() == kindRef { // so the key is what can be changed
+					kind = key
+				}
+				return o.action(e, at, dict, name, kind)
+			})
 		case "JS", "OnInstantiate":
 			o.saw(javascript, e, at, o.shown(e, v), key)
 		case "JavaScript":
@@ -152,9 +158,9 @@ func (o *opening) act(e *entry, obj *object, dict value) error {
 	return o.elsewhere(e, at, obj, dict)
 }
 
-// action notes what an action does (12.6).
-func (o *opening) action(e *entry, at string, dict, kind value) error {
-	switch kind.name() {
+// action notes what an action of that name does (12.6), by which name it may be taken out.
+func (o *opening) action(e *entry, at string, dict value, name string, kind value) error {
+	switch name {
 	case "JavaScript":
 		what := ""
 		if dict.get("JS").kind() == kindNull {
@@ -271,13 +277,23 @@ func (o *opening) chain(e *entry, v value, depth int, left *int, found func(kind
 			}
 			return nil
 		}
-		kind := v.get("S").name()
+		name, err := o.d.deref(v.get("S"))
+		if err != nil {
+			return err
+		}
+		kind := name.name()
 		switch {
 		case kind == "Rendition" && v.get("JS").kind() == kindNull:
 		case kind == "JavaScript" || kind == "Rendition":
 			found("JavaScript", o.shown(e, v.get("JS")))
 		case kind == "URI":
 			found(kind, o.shown(e, v.get("URI")))
+		case kind == "Launch":
+			names, parameters, err := o.launched(e, v)
+			if err != nil {
+				return err
+			}
+			found(kind, shorten(firstTarget(names)+parameters))
 		case slices.Contains(openKinds, kind):
 			found(kind, o.target(e, v))
 		}
@@ -381,8 +397,9 @@ func (o *opening) fileTargets(e *entry, v value) (list []string) {
 }
 
 // target is the first of them that tells of a server, or the first of all.
-func (o *opening) target(e *entry, dict value) string {
-	list := o.targets(e, dict)
+func (o *opening) target(e *entry, dict value) string { return firstTarget(o.targets(e, dict)) }
+
+func firstTarget(list []string) string {
 	for _, s := range list {
 		if isServer(s) {
 			return shorten(s)
@@ -414,21 +431,9 @@ func isServer(name string) bool {
 // command is what a launch action starts; empty if it opens a document of a kind that starts nothing
 // (12.6.4.5).
 func (o *opening) command(e *entry, dict value) (string, error) {
-	names, parameters := o.targets(e, dict), ""
-	for _, key := range []string{"Win", "Mac", "Unix"} {
-		err := o.each(e, dict.get(key), 0, func(in *entry, win value) error {
-			if win.kind() != kindDict {
-				return nil
-			}
-			names = append(names, o.fileTargets(in, win.get("F"))...)
-			for _, s := range o.strings(in, win.get("P")) {
-				parameters += " " + s
-			}
-			return nil
-		})
-		if err != nil {
-			return "", err
-		}
+	names, parameters, err := o.launched(e, dict)
+	if err != nil {
+		return "", err
 	}
 	harmless := len(names) > 0 && strings.TrimSpace(parameters) == ""
 	for _, n := range names {
@@ -443,11 +448,41 @@ func (o *opening) command(e *entry, dict value) (string, error) {
 	return shorten("starts " + names[0] + parameters), nil
 }
 
+// launched are the files that a launch action opens, and their parameters.
+func (o *opening) launched(e *entry, dict value) (names []string, parameters string, err error) {
+	names = o.targets(e, dict)
+	for _, key := range []string{"Win", "Mac", "Unix"} {
+		err := o.each(e, dict.get(key), 0, func(in *entry, win value) error {
+			if win.kind() != kindDict {
+				return nil
+			}
+			names = append(names, o.fileTargets(in, win.get("F"))...)
+			for _, s := range o.strings(in, win.get("P")) {
+				parameters += " " + s
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, "", err
+		}
+	}
+	return names, parameters, nil
+}
+
 // isDocument reports whether a file has a name of a document that other programs show and that starts
-// nothing.
+// nothing, or is a page of the web.
 func isDocument(name string) bool {
-	ext := strings.ToLower(strings.TrimPrefix(path.Ext(strings.TrimSpace(name)), "."))
-	return slices.Contains([]string{"pdf", "txt", "csv", "rtf", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "odt", "ods", "odp", "jpg", "jpeg", "png",
+	name = strings.ToLower(strings.TrimSpace(name))
+	if strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "mailto:") {
+		return uriKind(name) == ""
+	}
+	for _, ext := range []string{".exe", ".com", ".cmd", ".bat", ".scr", ".lnk", ".hta", ".js", ".vbs"} {
+		if strings.Contains(name, ext) { // "cmd.exe /c a.pdf"
+			return false
+		}
+	}
+	ext := strings.TrimPrefix(path.Ext(name), ".")
+	return slices.Contains([]string{"pdf", "txt", "csv", "rtf", "htm", "html", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "odt", "ods", "odp", "jpg", "jpeg", "png",
 		"gif", "tif", "tiff", "bmp", "eps", "ps", "avi", "mpg", "mpeg", "mp3", "mp4", "mov", "wav", "wmv"}, ext)
 }
 

@@ -54,11 +54,15 @@ var deedCases = []struct {
 	{"a field that calculates", withObjects("/AcroForm<</Fields[4 0 R]>>", "", "<</FT/Tx/T(a)/AA<</C<</S/JavaScript/JS(AFSimple)>>>>>>"),
 		[]string{"pdf/javascript: form field, object 4: AFSimple"}},
 	{"a program", withObjects("/OpenAction<</S/Launch/Win<</F(cmd.exe)/P(/c calc)>>>>", ""),
-		[]string{"pdf/launch: catalog, object 1: starts cmd.exe /c calc", "pdf/open-action: catalog, object 1: when the document is opened: Launch an unknown place"}},
+		[]string{"pdf/launch: catalog, object 1: starts cmd.exe /c calc", "pdf/open-action: catalog, object 1: when the document is opened: Launch cmd.exe /c calc"}},
 	{"a program by a click", withObjects("", "/Annots[4 0 R]", "<</Type/Annot/Subtype/Link/A<</S/Launch/F<</F(/c/windows/x.exe)>>>>>>"),
 		[]string{"pdf/launch: link, object 4: starts /c/windows/x.exe"}},
 	{"a chapter", withObjects("", "/Annots[4 0 R]", "<</Type/Annot/Subtype/Link/A<</S/Launch/F(chapter2.pdf)>>>>"),
 		[]string{"pdf/remote-document: link, object 4: opens chapter2.pdf"}},
+	{"a program in place of a document", withObjects("", "", "<</S/Launch/F(cmd.exe /c x.pdf)>>"), []string{"pdf/launch: object 4: starts cmd.exe /c x.pdf"}},
+	{"a page of the web", withObjects("", "", "<</S/Launch/F(https://example.org/x)>>"), []string{"pdf/remote-document: object 4: opens https://example.org/x"}},
+	{"a kind that stands elsewhere", withObjects("/OpenAction 4 0 R", "", "<</S 5 0 R/F(x.exe)>>", "/Launch"),
+		[]string{"pdf/launch: object 4: starts x.exe", "pdf/open-action: catalog, object 1: when the document is opened: Launch x.exe"}},
 	{"a server (CVE-2018-4993)", withObjects("", "/AA<</O<</S/GoToE/F(\\\\\\\\203.0.113.9\\\\x)/D[0/Fit]>>>>"),
 		[]string{`pdf/server: page, object 3: when the page is opened: GoToE \\203.0.113.9\x`, `pdf/open-action: page, object 3: when the page is opened: GoToE \\203.0.113.9\x`,
 			`pdf/remote-document: page, object 3: opens \\203.0.113.9\x`}},
@@ -79,7 +83,7 @@ var deedCases = []struct {
 	{"many", withObjects("", "", slices.Repeat([]string{"<</S/JavaScript/JS(x)>>"}, 9)...),
 		[]string{"pdf/javascript: object 4: x; object 5: x; object 6: x; object 7: x; object 8: x; and 4 more"}},
 	{"an action without a script", withObjects("", "", "<</S/JavaScript>>"), []string{"pdf/javascript: object 4: an action without a script"}},
-	{"a file", string(attached(nil).Bytes()), []string{"pdf/open-action: catalog, object 1: scripts of the document", "pdf/javascript: catalog, object 1: scripts of the document; object 6: app.alert 1;",
+	{"a file", attached(nil).String(), []string{"pdf/open-action: catalog, object 1: scripts of the document", "pdf/javascript: catalog, object 1: scripts of the document; object 6: app.alert 1;",
 		"pdf/embedded-file: object 5: letter.txt, tree.txt"}},
 }
 
@@ -151,7 +155,7 @@ func TestTakesOutWhatDocumentsDo(t *testing.T) {
 
 // TestTakesOutOfObjectStreams changes what is compressed in place, whether it is encrypted or not.
 func TestTakesOutOfObjectStreams(t *testing.T) {
-	in := map[int]string{4: "<</S/JavaScript/JS(app.alert\\(" + string(hexed(string(noise(60)))) + "\\))>>", 5: "<</S/Launch/F(x.exe)>>", 7: "(" + strings.Repeat("a title ", 9) + ")"}
+	in := map[int]string{4: "<</S/JavaScript/JS(app.alert\\(" + hexed(string(noise(60))) + "\\))>>", 5: "<</S/Launch/F(x.exe)>>", 7: "(" + strings.Repeat("a title ", 9) + ")"}
 	for _, kind := range append([]string{""}, testLocks...) {
 		t.Run(kind, func(t *testing.T) {
 			b, trailer := newBuilder(), ""

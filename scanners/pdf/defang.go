@@ -208,8 +208,9 @@ func (o *opening) rewrite(s *objectStream, list []mark, rename map[mark]bool) (e
 	if text = o.lock.seal(text, s, room); int64(len(text)) > room {
 		return eml.Edit{}, nil
 	}
-	text = append(text, make([]byte, room-int64(len(text)))...) // behind the end of what is compressed
-	return eml.Edit{Part: o.p, Region: eml.InContent, Start: s.e.data, End: s.e.end, Text: text}, nil
+	filled := make([]byte, room) // with zeros behind the end of what is compressed
+	copy(filled, text)
+	return eml.Edit{Part: o.p, Region: eml.InContent, Start: s.e.data, End: s.e.end, Text: filled}, nil
 }
 
 // blank fills a key and its value with blanks, so that what is compressed does not become longer.

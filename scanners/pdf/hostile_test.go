@@ -128,9 +128,7 @@ var hostile = map[string]func(n int) string{
 	"words":    func(n int) string { return "%PDF-1.4\n" + strings.Repeat("obj ", n) },
 	"digits":   func(n int) string { return "%PDF-1.4\n" + strings.Repeat("9", n) + " 0 obj" },
 	"events": func(n int) string {
-		return repeated(n, func(i int) string {
-			return fmt.Sprintf("9 0 obj<</OpenAction 9 0 R/AA<</O 9 0 R>>/S/Launch/F 9 0 R/Next[9 0 R 9 0 R]>>endobj\n")
-		})
+		return strings.Repeat("9 0 obj<</OpenAction 9 0 R/AA<</O 9 0 R>>/S/Launch/F 9 0 R/Next[9 0 R 9 0 R]>>endobj\n", n)
 	},
 	"chain": func(n int) string {
 		return repeated(n, func(i int) string {

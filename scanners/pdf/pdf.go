@@ -1,5 +1,5 @@
 // Package pdf opens PDF documents (ISO 32000): the files that are attached to them, their scripts and
-// their forms. It follows no reader: it finds what any of them would find, however broken the file is.
+// their forms. It says what a document does by itself or by a click, and how to take that out. It follows no reader: it finds what any of them would find, however broken the file is.
 //
 // Every object of a document goes through document.classify once, and its dictionaries are read again
 // where it is of interest: what else they say about the document is to be told from there.

@@ -250,8 +250,12 @@ func (d *document) classify(e *entry, stream bool) {
 		d.limit("an object is too large or too deep")
 	}
 	for at := range o.nodes {
-		if o.nodes[at].kind == kindName {
-			e.flags |= interest(o.text[o.nodes[at].start:o.nodes[at].end])
+		if n := o.nodes[at]; n.kind == kindName {
+			name := o.text[n.start:n.end]
+			e.flags |= interest(name)
+			if len(name) == 1 && name[0] == 'S' && n.next != 0 && o.nodes[n.next].kind == kindRef {
+				e.flags |= hasAction // what kind it is stands elsewhere
+			}
 		}
 	}
 	if o.escape {

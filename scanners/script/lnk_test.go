@@ -53,8 +53,7 @@ func itemList(names ...[2]string) string {
 		block := make([]byte, 46)
 		binary.LittleEndian.PutUint16(block[2:], 9)
 		copy(block[4:], "\x04\x00\xef\xbe")
-		block = append(append(block, wide(n[1])...), 0, 0)
-		item(append(content, block...))
+		item(slices.Concat(content, block, wide(n[1]), []byte{0, 0}))
 	}
 	b = append(b, 0, 0)
 	return string(binary.LittleEndian.AppendUint16(nil, uint16(len(b)))) + string(b)
