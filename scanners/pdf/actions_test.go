@@ -60,6 +60,7 @@ var deedCases = []struct {
 	{"a chapter", withObjects("", "/Annots[4 0 R]", "<</Type/Annot/Subtype/Link/A<</S/Launch/F(chapter2.pdf)>>>>"),
 		[]string{"pdf/remote-document: link, object 4: opens chapter2.pdf"}},
 	{"a program in place of a document", withObjects("", "", "<</S/Launch/F(cmd.exe /c x.pdf)>>"), []string{"pdf/launch: object 4: starts cmd.exe /c x.pdf"}},
+	{"a drawing, a folder", withObjects("", "", "<</S/Launch/F(parts/valve.dwg)>>", "<</S/Launch/F(parts/)>>"), []string{"pdf/remote-document: object 4: opens parts/valve.dwg; object 5: opens parts/"}},
 	{"a page of the web", withObjects("", "", "<</S/Launch/F(https://example.org/x)>>"), []string{"pdf/remote-document: object 4: opens https://example.org/x"}},
 	{"a kind that stands elsewhere", withObjects("/OpenAction 4 0 R", "", "<</S 5 0 R/F(x.exe)>>", "/Launch"),
 		[]string{"pdf/launch: object 4: starts x.exe", "pdf/open-action: catalog, object 1: when the document is opened: Launch x.exe"}},

@@ -36,10 +36,15 @@ func isDocument(name string) bool {
 			return false
 		}
 	}
-	ext := strings.TrimPrefix(path.Ext(name), ".")
-	return slices.Contains([]string{"pdf", "txt", "csv", "rtf", "htm", "html", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "odt", "ods", "odp", "jpg", "jpeg", "png",
-		"gif", "tif", "tiff", "bmp", "eps", "ps", "avi", "mpg", "mpeg", "mp3", "mp4", "mov", "wav", "wmv"}, ext)
+	if strings.HasSuffix(name, "/") || strings.HasSuffix(name, `\`) {
+		return true // a folder
+	}
+	return slices.Contains(documents, strings.TrimPrefix(path.Ext(name), "."))
 }
+
+// documents are extensions of what programs show, hear or unpack, and what does nothing by itself.
+var documents = strings.Fields("pdf txt csv rtf htm html xml json md log doc docx docm dot dotx xls xlsx xlsm ppt pptx pptm pps ppsx odt ods odp odg pub vsd vsdx mpp msg eml ics vcf " +
+	"jpg jpeg png gif tif tiff bmp webp heic svg eps ps ai psd indd dwg dxf dwf step stp stl igs skp avi mpg mpeg mp3 mp4 m4a m4v mov wav wmv wma webm ogg flac mkv zip 7z rar tar gz epub")
 
 // programs are extensions of what runs when it was downloaded and opened, or is mounted as a disk.
 var programs = []string{"exe", "scr", "bat", "cmd", "pif", "msi", "msp", "msix", "msixbundle", "appx", "appinstaller", "application", "js", "jse", "vbs", "vbe", "wsf", "wsh",
