@@ -18,6 +18,15 @@ type Judge interface {
 	Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*policy.Verdict, error)
 }
 
+// A Stages is a Judge that also decides at the stages of an SMTP session before there is a message.
+type Stages interface {
+	// Stages is called when a session begins. What it gives is called at eml.AtConnect, eml.AtMail, and
+	// eml.AtRcpt once for each recipient, with what is known by then: the envelope has the recipients
+	// that were taken before. It may block for a short time. Nil, or an action other than TempFail and
+	// Reject, means that the client may go on; the message is judged in any case.
+	Stages() func(ctx context.Context, at eml.Stage, env *eml.Envelope, recipient string) *policy.Verdict
+}
+
 // JudgeFunc is a function that is a Judge.
 type JudgeFunc func(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*policy.Verdict, error)
 

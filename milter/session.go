@@ -13,6 +13,7 @@ import (
 	"github.com/emersion/go-milter"
 
 	"rastel/policy"
+	"rastel/sanitize/eml"
 )
 
 // sessionIDLength is how much of a random text names a session in the log: 60 bits.
@@ -39,6 +40,9 @@ type session struct {
 	macros     macros
 	args       []string // of the command that the library is about to hand over
 
+	decide  decideFunc      // at stages before the message; nil: the judge does not
+	refused milter.Response // to the client when it connected; nil if it was not refused
+
 	tx          *transaction // nil between messages
 	late        *transaction // one that was answered before its judge had returned
 	lastQueueID string       // of the present or last message, for the log
@@ -56,6 +60,9 @@ func newSession(srv *Server, c *conn) *session {
 func (s *session) reset() {
 	s.drop(errNewMessage)
 	*s = session{srv: s.srv, c: s.c, id: rand.Text()[:sessionIDLength]}
+	if st, ok := s.srv.judge.(Stages); ok {
+		s.decide = st.Stages()
+	}
 	s.srv.log.Debug("session begins", "session", s.id)
 }
 
@@ -66,7 +73,7 @@ func (s *session) connected(data []byte) error {
 		return err
 	}
 	s.drop(errNewMessage)
-	s.client, s.clientName, s.helo = addr, name, ""
+	s.client, s.clientName, s.helo, s.refused = addr, name, "", nil
 	if addr.IsValid() && (name == "" || name == "unknown") { // what Postfix calls an unverified name
 		s.clientName = "[" + addr.String() + "]"
 	}
@@ -90,6 +97,9 @@ func (s *session) guard(resp *milter.Response, answer milter.Response) {
 
 // Connect implements milter.Milter. The conn has taken the client from the frame.
 func (s *session) Connect(string, string, uint16, net.IP, *milter.Modifier) (milter.Response, error) {
+	if s.refused = s.atStage(eml.AtConnect, ""); s.refused != nil {
+		return s.refused, nil
+	}
 	return milter.RespContinue, nil
 }
 
@@ -106,6 +116,14 @@ func (s *session) MailFrom(string, *milter.Modifier) (resp milter.Response, err 
 	s.tx = newTransaction(s)
 	s.tx.env.Sender, s.tx.env.SenderArgs = bare(s.args[0]), s.args[1:]
 	s.lastQueueID = s.macros.get(macroQueueID)
+	resp = s.refused // not every MTA ends the session then
+	if resp == nil {
+		resp = s.atStage(eml.AtMail, "")
+	}
+	if resp != nil {
+		s.drop(errRefused)
+		return resp, nil
+	}
 	return milter.RespContinue, nil
 }
 
@@ -116,7 +134,11 @@ func (s *session) RcptTo(string, *milter.Modifier) (resp milter.Response, err er
 		s.c.fail(fmt.Errorf("recipient: %w", errNoTurn))
 		return nil, nil
 	}
-	if !s.tx.addRecipient(bare(s.args[0])) {
+	recipient := bare(s.args[0])
+	if resp := s.atStage(eml.AtRcpt, recipient); resp != nil {
+		return resp, nil
+	}
+	if !s.tx.addRecipient(recipient) {
 		return replyPacket(policy.TempFail, policy.Reply{Code: 452, Enhanced: "4.5.3", Text: "Too many recipients; send the message to the others separately"}), nil
 	}
 	return milter.RespContinue, nil

@@ -185,11 +185,7 @@ func (t *transaction) write(p []byte) {
 
 // start completes the envelope and starts the judge.
 func (t *transaction) start() {
-	t.env.QueueID = t.s.macros.get(macroQueueID)
-	t.env.TLS = t.s.macros.get(macroTLS)
-	t.env.AuthUser = t.s.macros.get(macroAuth)
-	t.env.Session, t.env.Helo = t.s.id, t.s.helo
-	t.env.Client, t.env.ClientName = t.s.client, t.s.clientName
+	t.s.describe(&t.env)
 	t.s.lastQueueID = t.env.QueueID
 
 	ctx, cancel := context.WithDeadline(context.Background(), t.deadline)

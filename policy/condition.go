@@ -11,6 +11,8 @@ import (
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/vm"
+
+	"rastel/sanitize/eml"
 )
 
 // Limits of a condition.
@@ -55,9 +57,8 @@ func oneLine(err error) error {
 	return err
 }
 
-// condition compiles an expression; perPart says that it is asked for each part. Errors are
-// added to those of the source.
-func (s *source) condition(v scalar, perPart bool, vocab *vocabulary) *condition {
+// condition compiles the expression of a rule. Errors are added to those of the source.
+func (s *source) condition(v scalar, of *rule, vocab *vocabulary) *condition {
 	if strings.TrimSpace(v.text) == "" {
 		s.errorf(v.at, "the condition is empty")
 		return nil
@@ -66,7 +67,7 @@ func (s *source) condition(v scalar, perPart bool, vocab *vocabulary) *condition
 		s.errorf(v.at, "the condition has more than %d bytes", maxCondition)
 		return nil
 	}
-	r := &resolver{source: s, text: v, perPart: perPart, vocabulary: vocab, condition: &condition{}}
+	r := &resolver{source: s, text: v, perPart: of.perPart, stage: of.stage, vocabulary: vocab, condition: &condition{}}
 	before := len(s.errs)
 	var err error
 	r.condition.program, err = expr.Compile(v.text, append(language(), expr.Patch(r))...)
@@ -151,6 +152,7 @@ type resolver struct {
 	source     *source
 	text       scalar
 	perPart    bool
+	stage      eml.Stage
 	vocabulary *vocabulary
 	condition  *condition
 }
@@ -202,6 +204,7 @@ func (r *resolver) identifier(node *ast.Node, n *ast.IdentifierNode) {
 	case n.Value == "part":
 		r.errorf(n, "%q is known in rules with \"for: part\" only", n.Value)
 	case find(messageFacts, n.Value, factName) != nil:
+		r.inTime(n, find(messageFacts, n.Value, factName))
 		ast.Patch(node, calling(ofMessage+n.Value, env()))
 	case find(messageFunctions, n.Value, functionName) != nil:
 		return // what calls it comes next
@@ -255,6 +258,26 @@ func (r *resolver) builtin(node *ast.Node, n *ast.BuiltinNode) {
 	}
 }
 
+// inTime reports a name that means nothing at the stage of the rule.
+func (r *resolver) inTime(n ast.Node, f *fact) {
+	switch {
+	case f.only && f.from != r.stage:
+		r.errorf(n, "%q is known in rules with \"stage: %s\" only", f.name, f.from)
+	case !f.from.KnownAt(r.stage):
+		r.errorf(n, "%q is not known at stage %q, but from stage %q on", f.name, r.stage, f.from)
+	}
+}
+
+// checksInTime reports checks that cannot be found yet at the stage of the rule.
+func (r *resolver) checksInTime(n ast.Node, match func(check string) bool) {
+	for _, c := range r.vocabulary.checks {
+		if from := r.vocabulary.from[c]; match(c) && !from.KnownAt(r.stage) {
+			r.errorf(n, "%q is not known at stage %q, but from stage %q on", c, r.stage, from)
+			return
+		}
+	}
+}
+
 // function resolves a call of one of our functions that is about what.
 func (r *resolver) function(node *ast.Node, n *ast.CallNode, of string, f *function, what ast.Node) {
 	if len(n.Arguments) < f.min || len(n.Arguments) > f.max {
@@ -276,7 +299,13 @@ func (r *resolver) function(node *ast.Node, n *ast.CallNode, of string, f *funct
 			r.errorf(n.Arguments[i], "%s", msg)
 		}
 	}
+	if of == ofMessage {
+		r.inTime(n, &f.fact)
+	}
 	if p, ok := prepared.([]*pattern); ok {
+		for i := range p {
+			r.checksInTime(n.Arguments[i], p[i].match)
+		}
 		r.condition.patterns = append(r.condition.patterns, p...)
 	}
 	ast.Patch(node, calling(of+f.name, what, &ast.ConstantNode{Value: prepared}))
@@ -293,6 +322,19 @@ func (r *resolver) comparison(n *ast.BinaryNode) {
 			r.words(side[1], "type", r.vocabulary.types)
 		case ofFinding + "check":
 			r.words(side[1], "check", r.vocabulary.checks)
+			r.wordsInTime(side[1])
+		}
+	}
+}
+
+func (r *resolver) wordsInTime(n ast.Node) {
+	list := []ast.Node{n}
+	if a, ok := n.(*ast.ArrayNode); ok {
+		list = a.Nodes
+	}
+	for _, n := range list {
+		if s, ok := n.(*ast.StringNode); ok {
+			r.checksInTime(s, func(check string) bool { return check == s.Value })
 		}
 	}
 }

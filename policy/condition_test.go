@@ -172,6 +172,9 @@ func TestEveryNameIsTested(t *testing.T) {
 	}
 	messages := text.String()
 	for _, name := range append(allNames(messageFacts, messageFunctions), builtinNames()...) {
+		if f := find(messageFacts, name, factName); f != nil && f.only {
+			continue // see TestStages
+		}
 		if !strings.Contains(messages, name) {
 			t.Errorf("no condition of messageConditions has %s", name)
 		}

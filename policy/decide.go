@@ -38,7 +38,7 @@ func (p *Policy) Decide(m *eml.Message, r scanners.Report) *Verdict {
 // DecideHeld is Decide for a message that will be the item of that name in quarantine if the
 // verdict holds it. Notices name it then, and only then.
 func (p *Policy) DecideHeld(m *eml.Message, r scanners.Report, item string) *Verdict {
-	if p == nil || len(p.rules) == 0 {
+	if p == nil || len(p.rules) == 0 { // the zero value
 		return &Verdict{Action: TempFail, Trace: []Step{{Rule: stepDefault, Final: true, Did: []string{"tempfail"}, Why: "no policy was loaded"}}}
 	}
 	d := &decision{
@@ -47,11 +47,41 @@ func (p *Policy) DecideHeld(m *eml.Message, r scanners.Report, item string) *Ver
 		changes: changes{root: m.Root, editor: p.editor, langs: p.languages, texts: p.banners},
 		item:    item,
 	}
-	for _, r := range p.rules {
-		d.ask(r)
-	}
+	d.askAll(eml.AtData)
 	d.conclude()
 	return d.verdict
+}
+
+// askAll asks the rules of a stage.
+func (d *decision) askAll(at eml.Stage) {
+	for _, r := range d.policy.rules {
+		if r.stage == at {
+			d.ask(r)
+		}
+	}
+}
+
+// Asks reports whether there are rules for a stage.
+func (p *Policy) Asks(at eml.Stage) bool {
+	return p != nil && slices.ContainsFunc(p.rules, func(r *rule) bool { return r.stage == at })
+}
+
+// DecideAt gives the verdict at a stage before the message is there, about what is known by then: the
+// envelope, what was found about it, and at eml.AtRcpt one recipient. The action is Accept, which means
+// that the client may go on, or TempFail or Reject.
+//
+// The first rule of that stage with a final action decides. If there is none, the client may go on; and
+// so it may if one could not be evaluated, because the message is still to be judged.
+func (p *Policy) DecideAt(at eml.Stage, env *eml.Envelope, recipient string, findings []eml.Finding) *Verdict {
+	v := &Verdict{Action: Accept, Policy: p.Version}
+	m := &eml.Message{Envelope: env, Root: &eml.Part{ID: "1"}}
+	d := &decision{policy: p, facts: newFacts(m, scanners.Report{Findings: findings}, p), verdict: v}
+	d.facts.recipient = recipient
+	d.askAll(at)
+	if d.final != nil {
+		v.Action, v.Reply, v.Rule = d.final.then, d.final.reply, d.final.name
+	}
+	return v
 }
 
 // A decision is one call of Decide.
@@ -124,7 +154,7 @@ func (r *rule) outcome() string {
 
 // couldNot records that a rule could not be evaluated.
 func (d *decision) couldNot(r *rule, p *part, err error) {
-	s := Step{Rule: r.name, Why: fmt.Sprintf("could not be evaluated: %.300q", err)}
+	s := Step{Rule: r.name, Failed: true, Why: fmt.Sprintf("could not be evaluated: %.300q", err)}
 	if p != nil {
 		s.Part = p.ID
 	}

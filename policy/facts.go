@@ -17,6 +17,7 @@ type facts struct {
 	msg        *eml.Message
 	findings   []*finding
 	unexamined []eml.Unexamined
+	recipient  string // at stage rcpt
 	parts      []*part
 	part       *part // the part that a condition is asked for
 	texts      map[string][]string

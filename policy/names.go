@@ -11,6 +11,8 @@ import (
 // A fact is a name in conditions that stands for a value.
 type fact struct {
 	name, doc string
+	from      eml.Stage                      // when it is known first
+	only      bool                           // it means nothing later
 	call      func(args ...any) (any, error) // args[0] is what the fact is about: *facts, *part or *finding
 	signature any                            // a pointer to a function type, for the type checker
 }
@@ -21,6 +23,24 @@ func fill[S, V any](name, doc string, value func(S) V) fact {
 		name: name, doc: doc, signature: new(func(S) V),
 		call: func(args ...any) (any, error) { return value(args[0].(S)), nil },
 	}
+}
+
+// at gives the fact for rules from that stage on.
+func (f fact) at(s eml.Stage) fact {
+	f.from = s
+	return f
+}
+
+// onlyAt gives the fact for rules of that stage.
+func (f fact) onlyAt(s eml.Stage) fact {
+	f.from, f.only = s, true
+	return f
+}
+
+// at gives the function for rules from that stage on.
+func (f function) at(s eml.Stage) function {
+	f.fact = f.fact.at(s)
+	return f
 }
 
 // result tells for people what the value is.
@@ -46,21 +66,23 @@ func (f *fact) result() string {
 }
 
 var messageFacts = []fact{
-	fill("sender", "The envelope sender (MAIL FROM) as given; empty for a bounce.", func(f *facts) string { return f.msg.Envelope.Sender }),
-	fill("sender_domain", "What follows its @, in lower case.", func(f *facts) string { return domain(f.msg.Envelope.Sender) }),
+	fill("sender", "The envelope sender (MAIL FROM) as given; empty for a bounce.", func(f *facts) string { return f.msg.Envelope.Sender }).at(eml.AtMail),
+	fill("sender_domain", "What follows its @, in lower case.", func(f *facts) string { return domain(f.msg.Envelope.Sender) }).at(eml.AtMail),
+	fill("recipient", "The recipient that a rule with `stage: rcpt` is asked for.", func(f *facts) string { return f.recipient }).onlyAt(eml.AtRcpt),
+	fill("recipient_domain", "What follows its @, in lower case.", func(f *facts) string { return domain(f.recipient) }).onlyAt(eml.AtRcpt),
 	fill("recipients", "The envelope recipients (RCPT TO) as given.", func(f *facts) []string { return f.msg.Envelope.Recipients }),
-	fill("client", "The IP address of the SMTP client; empty if it has none.", (*facts).client),
+	fill("client", "The IP address of the SMTP client; empty if it has none.", (*facts).client).at(eml.AtConnect),
 	fill("host", "The IP address of the host that the message comes from: the client, or if that is a relay of ours (`trusted` in rastel.yaml), what its Received field says, and so on; empty if there is none.", (*facts).hostText),
-	fill("client_name", "Its name as the MTA verified it.", func(f *facts) string { return f.msg.Envelope.ClientName }),
-	fill("helo", "The argument of HELO or EHLO.", func(f *facts) string { return f.msg.Envelope.Helo }),
-	fill("tls", "The TLS version, such as `TLSv1.3`; empty without TLS.", func(f *facts) string { return f.msg.Envelope.TLS }),
-	fill("auth_user", "The authenticated user; empty without authentication.", func(f *facts) string { return f.msg.Envelope.AuthUser }),
+	fill("client_name", "Its name as the MTA verified it.", func(f *facts) string { return f.msg.Envelope.ClientName }).at(eml.AtConnect),
+	fill("helo", "The argument of HELO or EHLO.", func(f *facts) string { return f.msg.Envelope.Helo }).at(eml.AtMail),
+	fill("tls", "The TLS version, such as `TLSv1.3`; empty without TLS.", func(f *facts) string { return f.msg.Envelope.TLS }).at(eml.AtMail),
+	fill("auth_user", "The authenticated user; empty without authentication.", func(f *facts) string { return f.msg.Envelope.AuthUser }).at(eml.AtMail),
 	fill("queue_id", "The queue ID, as far as the MTA has told it.", func(f *facts) string { return f.msg.Envelope.QueueID }),
 	fill("subject", "The first Subject field, decoded. Anyone can write anything there.", func(f *facts) string { return f.first("Subject") }),
 	fill("from", "The first From field, decoded. Anyone can write anything there.", func(f *facts) string { return f.first("From") }),
 	fill("size", "Bytes of the message as it came in.", func(f *facts) int { return int(f.msg.Size) }),
 	fill("parts", "All parts: the message, its entities, members of archives.", func(f *facts) []*part { return f.parts }),
-	fill("findings", "All findings.", func(f *facts) []*finding { return f.findings }),
+	fill("findings", "All findings.", func(f *facts) []*finding { return f.findings }).at(eml.AtConnect),
 }
 
 var partFacts = []fact{
@@ -125,13 +147,13 @@ func askOrFail[S, A, V any](name, doc, args string, least, most int, arg func(v 
 
 var messageFunctions = []function{
 	ask("has", "Whether there is a finding of one of these checks. `*` stands for any letters: `has(\"html/*\")`.",
-		`"check", ...`, 1, maxTexts, (*vocabulary).pattern, func(f *facts, p []*pattern) bool { return hasAny(f.findings, p) }),
+		`"check", ...`, 1, maxTexts, (*vocabulary).pattern, func(f *facts, p []*pattern) bool { return hasAny(f.findings, p) }).at(eml.AtConnect),
 	ask("count", "How many findings of that check there are.",
-		`"check"`, 1, 1, (*vocabulary).pattern, func(f *facts, p []*pattern) int { return countAny(f.findings, p) }),
+		`"check"`, 1, 1, (*vocabulary).pattern, func(f *facts, p []*pattern) int { return countAny(f.findings, p) }).at(eml.AtConnect),
 	ask("unexamined", "Whether something could not be examined: `temporary` (a scanner is down; later it may be possible), `permanent` (encrypted, beyond a limit), or `any` of these, which it also means without an argument.",
 		`"kind"`, 0, 1, (*vocabulary).kind, func(f *facts, k []string) bool { return isUnexamined(f.unexamined, k) }),
 	ask("clientIn", "Whether the address of the SMTP client is in one of these lists of the policy (`networks`), or networks: `clientIn(\"drop\", \"192.0.2.0/24\")`.",
-		`"list", ...`, 1, maxTexts, (*vocabulary).network, func(f *facts, n []*networks) bool { return inNetworks(f.msg.Envelope.Client, n) }),
+		`"list", ...`, 1, maxTexts, (*vocabulary).network, func(f *facts, n []*networks) bool { return inNetworks(f.msg.Envelope.Client, n) }).at(eml.AtConnect),
 	ask("hostIn", "The same of `host`.",
 		`"list", ...`, 1, maxTexts, (*vocabulary).network, func(f *facts, n []*networks) bool { return inNetworks(f.hostAddr(), n) }),
 	ask("header", "The first field of that name, decoded; empty if there is none.",

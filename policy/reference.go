@@ -17,6 +17,7 @@ func WriteReference(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprint(b, referenceHead)
 	writeKeys(b)
+	writeStages(b)
 	writeChanges(b)
 	writeConditions(b)
 	writeTypes(b)
@@ -108,6 +109,60 @@ func writeKeys(b io.Writer) {
 			fmt.Fprintf(b, "- `%s`: %s\n", k.name, k.doc)
 		}
 	}
+}
+
+func writeStages(b io.Writer) {
+	fmt.Fprint(b, stagesHead)
+	for _, w := range stages {
+		fmt.Fprintf(b, "- `%s`: %s", w.name, w.doc)
+		if names := knownFrom(ruleStages[w.name]); w.name != "data" {
+			fmt.Fprintf(b, " From here on: `%s`.", strings.Join(names, "`, `"))
+		}
+		fmt.Fprintln(b)
+	}
+}
+
+const stagesHead = `
+## Stages (` + "`stage`" + `)
+
+What a rule refuses before the message is there costs nothing: it is not received.
+
+` + "```yaml" + `
+rules:
+  - name: bad neighbourhood
+    stage: connect
+    when: clientIn("drop") or has("dns/listed") and not has("dns/allowed")
+    then: reject
+  - name: left the company
+    stage: rcpt
+    when: recipient in ["eve@example.com"]
+    then: reject
+    reply: {text: "Eve does not work here any more"}
+` + "```" + `
+
+A condition may ask for what is known by then only; of ` + "`has`" + `, ` + "`count`" + ` and ` + "`findings`" + ` these are the checks about the
+envelope (` + "`dns/*`" + ` and, from mail on, ` + "`spf/*`" + `). The action is reject, tempfail, or accept, which means that no other
+rule of that stage is asked; the message is still judged. There are no changes, and no parts. If no
+rule of the stage decides, or one cannot be evaluated, the client goes on. A list in DNS that does not
+answer is no reason to refuse anything, unless a rule says so: ` + "`has(\"dns/unknown\")`" + `. A policy that is
+loaded anew is for sessions that begin after that.
+
+`
+
+// knownFrom are the names that are known from a stage on and not before.
+func knownFrom(s eml.Stage) []string {
+	var out []string
+	for _, f := range messageFacts {
+		if f.from == s {
+			out = append(out, f.name)
+		}
+	}
+	for _, f := range messageFunctions {
+		if f.from == s {
+			out = append(out, f.name)
+		}
+	}
+	return out
 }
 
 func writeChanges(b io.Writer) {

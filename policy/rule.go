@@ -8,6 +8,8 @@ import (
 	"unicode"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"rastel/sanitize/eml"
 )
 
 // Limits of rules.
@@ -20,6 +22,7 @@ const (
 // A rule is one line of a policy, ready to be asked.
 type rule struct {
 	name      string
+	stage     eml.Stage
 	perPart   bool
 	condition *condition
 	then      Action // Undecided if it has no final action
@@ -90,13 +93,17 @@ func (s *source) rule(n ast.Node, vocab *vocabulary) *rule {
 	s.ruleName(r, n, m["name"])
 	scope := s.oneOf(m["for"], "scope", scopes)
 	r.perPart = scope != "" && scope != "message"
+	r.stage = ruleStages[s.oneOf(m["stage"], "stage", stages)]
 	if m["when"] == nil {
 		s.errorf(nodePlace(n), "a rule has no %q", "when")
 	} else if v, ok := s.scalar(m["when"], "a condition"); ok {
-		r.condition = s.condition(v, r.perPart, vocab)
+		r.condition = s.condition(v, r, vocab)
 		r.unmatched = fmt.Sprintf("not true: %s", short(v.text, maxShown))
 	}
 	r.then = finalActions[s.oneOf(m["then"], "action", finals)]
+	if r.stage != eml.AtData {
+		s.early(r, n, m)
+	}
 	if m["do"] != nil {
 		r.do = s.changes(m["do"], r, vocab)
 	}
@@ -108,6 +115,18 @@ func (s *source) rule(n ast.Node, vocab *vocabulary) *rule {
 		s.errorf(nodePlace(n), "a rule has neither %q nor %q", "then", "do")
 	}
 	return r
+}
+
+// early checks a rule for a stage at which there is no message.
+func (s *source) early(r *rule, n ast.Node, m map[string]ast.Node) {
+	switch {
+	case r.perPart:
+		s.errorf(nodePlace(m["for"]), "at stage %q there are no parts", r.stage)
+	case m["do"] != nil:
+		s.errorf(nodePlace(m["do"]), "at stage %q there is nothing to change", r.stage)
+	case m["then"] != nil && (r.then == Quarantine || r.then == Discard):
+		s.errorf(nodePlace(m["then"]), "at stage %q the action must be accept, tempfail or reject", r.stage)
+	}
 }
 
 func (s *source) ruleName(r *rule, rule, n ast.Node) {

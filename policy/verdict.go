@@ -57,6 +57,7 @@ type Step struct {
 	Part    string   // the ID of the part it was evaluated for; empty for a rule about the whole message
 	Matched bool     // whether its condition held
 	Final   bool     // whether it decided
+	Failed  bool     // it could not be evaluated
 	Did     []string // what it did or added, for people: "defang: 3 edits", "quarantine"
 	Why     string   // for people: what the condition came to, or why it was not evaluated
 }

@@ -12,9 +12,10 @@ import (
 
 // A vocabulary is what may stand in the quotes of a condition.
 type vocabulary struct {
-	checks []string // IDs, sorted; empty if they are not known
-	types  []string // words of eml.Types
-	groups []string // the same, and their groups
+	checks []string             // IDs, sorted; empty if they are not known
+	from   map[string]eml.Stage // when they may be found
+	types  []string             // words of eml.Types
+	groups []string             // the same, and their groups
 	lists  map[string]*list
 	// anyList says that the lists that are built in are not known: others are then empty.
 	anyList  bool
@@ -26,9 +27,10 @@ type vocabulary struct {
 }
 
 func newVocabulary(checks []eml.Check) *vocabulary {
-	v := &vocabulary{types: slices.Sorted(maps.Keys(eml.Types))}
+	v := &vocabulary{from: map[string]eml.Stage{}, types: slices.Sorted(maps.Keys(eml.Types))}
 	for _, c := range checks {
 		v.checks = append(v.checks, c.ID)
+		v.from[c.ID] = c.From
 	}
 	slices.Sort(v.checks)
 	v.checks = slices.Compact(v.checks)

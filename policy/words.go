@@ -1,5 +1,7 @@
 package policy
 
+import "rastel/sanitize/eml"
+
 // A word is something that a policy file may hold, with what it means. The tables of words
 // are what files are checked against and what the reference is written from.
 type word struct{ name, doc string }
@@ -26,6 +28,7 @@ var listKeys = []word{
 var ruleKeys = []word{
 	{"name", "What the rule is called in the log, the trace and the quarantine. Each name once."},
 	{"for", "`message` (the default): the condition is asked once. `part`: it is asked for every part of the message, members of archives included, and the rule acts on the parts for which it holds."},
+	{"stage", "When the rule is asked; see below. Default: `data`, when the message is there."},
 	{"when", "The condition: an expression that is true or false."},
 	{"then", "The final action, if the rule has one."},
 	{"reply", "What the sender is told, for `then: reject` and `then: tempfail`."},
@@ -37,6 +40,15 @@ var scopes = []word{
 	{"message", ""},
 	{"part", ""},
 }
+
+var stages = []word{
+	{"connect", "When a client has connected. A rejection is for the whole session."},
+	{"mail", "At MAIL. A rejection is for this message."},
+	{"rcpt", "At RCPT, once for each recipient. A rejection is for this recipient only."},
+	{"data", "When the message is complete (the default)."},
+}
+
+var ruleStages = map[string]eml.Stage{"connect": eml.AtConnect, "mail": eml.AtMail, "rcpt": eml.AtRcpt}
 
 var finals = []word{
 	{"accept", "Deliver, with the changes that this rule and the rules before it made."},

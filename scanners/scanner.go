@@ -66,6 +66,17 @@ type MessageScanner interface {
 	ScanMessage(ctx context.Context, m *eml.Message) ([]eml.Finding, error)
 }
 
+// An EnvelopeScanner is a Scanner that also looks at what an SMTP session says before there is a
+// message.
+type EnvelopeScanner interface {
+	Scanner
+	// BeginEnvelope begins what ScanEnvelope, or ScanMessage, will have to wait for, and does not wait.
+	BeginEnvelope(at eml.Stage, env *eml.Envelope)
+	// ScanEnvelope finds what is known of the envelope at that stage, AtConnect or AtMail; its findings
+	// have no part. What it cannot know until ctx ends it does not find.
+	ScanEnvelope(ctx context.Context, at eml.Stage, env *eml.Envelope) []eml.Finding
+}
+
 // Temporary marks an error after which trying again later may help: a scanner that is down,
 // as opposed to content that no scanner can read.
 type Temporary struct{ Err error }

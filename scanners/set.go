@@ -2,8 +2,12 @@ package scanners
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
 
 	"rastel/sanitize/eml"
 )
@@ -40,6 +44,13 @@ type Set struct {
 	opt     Options
 	compute []Named
 	wait    []Named
+
+	envelope []namedEnvelope
+}
+
+type namedEnvelope struct {
+	EnvelopeScanner
+	name string
 }
 
 // NewSet makes a set of scanners. They run in that order where order can be seen.
@@ -55,6 +66,9 @@ func NewSet(opt Options, list ...Named) *Set {
 	}
 	s := &Set{opt: opt}
 	for _, n := range list {
+		if es, ok := n.Scanner.(EnvelopeScanner); ok {
+			s.envelope = append(s.envelope, namedEnvelope{es, n.Name})
+		}
 		if n.Waits {
 			s.wait = append(s.wait, n)
 		} else {
@@ -73,6 +87,36 @@ func (s *Set) Checks() []eml.Check {
 		}
 	}
 	return out
+}
+
+// BeginEnvelope begins what is to be known of an envelope, and does not wait.
+func (s *Set) BeginEnvelope(at eml.Stage, env *eml.Envelope) {
+	for _, n := range s.envelope {
+		s.protect(n.name, func() { n.BeginEnvelope(at, env) })
+	}
+}
+
+// ScanEnvelope gives what is known of an envelope at that stage, AtConnect or AtMail.
+func (s *Set) ScanEnvelope(ctx context.Context, at eml.Stage, env *eml.Envelope) []eml.Finding {
+	found := make([][]eml.Finding, len(s.envelope))
+	var all sync.WaitGroup
+	for i, n := range s.envelope {
+		all.Go(func() {
+			s.protect(n.name, func() { found[i] = n.ScanEnvelope(ctx, at, env) })
+		})
+	}
+	all.Wait()
+	return slices.Concat(found...)
+}
+
+// protect contains a panic: what the scanner would have found is not known then.
+func (s *Set) protect(name string, f func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.opt.Logger.Error("scanner panicked", "scanner", name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		}
+	}()
+	f()
 }
 
 // Start begins the examination of one message, which must end before ctx does.

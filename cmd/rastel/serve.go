@@ -20,6 +20,7 @@ import (
 
 	"rastel/cmd/rastel/api"
 	"rastel/milter"
+	"rastel/policy/engine"
 	"rastel/policy/quarantine"
 	"rastel/policy/quarantine/blob"
 	"rastel/policy/quarantine/sqlindex"
@@ -43,6 +44,9 @@ Exit status:
   2  wrong arguments, or a configuration or policy that cannot be used`,
 	run: runServe,
 }
+
+// What the milter asks at the stages before a message, the engine answers.
+var _ milter.Stages = (*engine.Engine)(nil)
 
 // drainTime is how long messages in work may take after SIGTERM. It is longer than the
 // deadline of a verdict.

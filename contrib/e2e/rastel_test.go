@@ -63,6 +63,9 @@ func newRastel(w *world, milter address, s setup) *rastel {
 		filepath.Join(dir, "state"), milter, api, shortSocket(t), w.mta.SMTP())
 	text += fmt.Sprintf("clamd: {addresses: [%q], timeout: %v}\n", w.clamd.Addr, s.clamdTimeout)
 	text += fmt.Sprintf("dkim: {enabled: %v, resolver: %q, authserv_id: %s}\n", s.dns != "", s.dns, authserv)
+	if s.domainList != "" {
+		text += fmt.Sprintf("dns: {resolver: %q, domains: [{zone: %s}]}\n", s.dns, s.domainList)
+	}
 	if s.policy != "" {
 		name := filepath.Join(dir, "policy.yaml")
 		text += fmt.Sprintf("policy: %q\n", name)

@@ -24,6 +24,7 @@ type setup struct {
 	filterTimeout time.Duration // how long the MTA waits for the filter
 	policy        string        // text of a policy; empty means the built-in one
 	dns           string        // verifies DKIM with keys from there; empty means that it does not
+	domainList    string        // asked of the same server about domains
 	clamd         rig.ClamdOptions
 	clamdTimeout  time.Duration // how long a scan may take; zero means rastel's default
 }

@@ -4,6 +4,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"rastel/policy"
+	"rastel/sanitize/eml"
 )
 
 // metrics are what is counted of the messages that were judged.
@@ -14,6 +17,7 @@ type metrics struct {
 	findings   *prometheus.CounterVec
 	unexamined *prometheus.CounterVec
 	parts      *prometheus.CounterVec
+	early      *prometheus.CounterVec
 }
 
 // newMetrics registers them; without a registry they are counted for nobody.
@@ -38,11 +42,19 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		parts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rastel_engine_parts_total", Help: "Parts with content that an engine has examined, or not.",
 		}, []string{"engine", "examined"}),
+		early: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rastel_stage_refusals_total", Help: "Sessions, messages and recipients that were refused before there was a message, by stage and action.",
+		}, []string{"stage", "action"}),
 	}
 	if r != nil {
-		r.MustRegister(m.messages, m.seconds, m.bytes, m.findings, m.unexamined, m.parts)
+		r.MustRegister(m.messages, m.seconds, m.bytes, m.findings, m.unexamined, m.parts, m.early)
 	}
 	return m
+}
+
+// refused counts what is refused at a stage.
+func (m *metrics) refused(at eml.Stage, v *policy.Verdict) {
+	m.early.WithLabelValues(at.String(), v.Action.String()).Inc()
 }
 
 // count counts a message. Checks, engines and actions are words of ours, so there are few labels.

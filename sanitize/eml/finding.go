@@ -7,6 +7,8 @@ import "io"
 type Check struct {
 	ID  string // "area/what", lower case
 	Doc string // one sentence for the administrator
+	// From is the first stage at which it may be found, by a scanners.EnvelopeScanner.
+	From Stage
 }
 
 // A Finding is something that was seen in a message. It says what the message is; that

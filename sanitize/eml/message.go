@@ -59,21 +59,21 @@ func (l Limits) withDefaults() Limits {
 
 // The checks of this package.
 var checks = []Check{
-	{"mime/ambiguous-type", "The Content-Type is repeated or damaged, so that mail clients see different parts."},
-	{"mime/ambiguous-boundary", "The boundary between parts is repeated, damaged or missing, so that mail clients see different parts."},
-	{"mime/ambiguous-encoding", "The Content-Transfer-Encoding is repeated, unknown or misplaced, so that mail clients decode different content."},
-	{"mime/ambiguous-content", "The encoded content is damaged, so that mail clients decode different content."},
-	{"mime/ambiguous-name", "An attachment has several names, so that mail clients show different ones."},
-	{"mime/ambiguous-header", "A header is damaged, so that mail clients see different fields."},
-	{"mime/limit-depth", "The message has more entities within each other than the limit."},
-	{"mime/limit-parts", "The message has more parts than the limit."},
-	{"mime/limit-readings", "Mail clients may read the message in more ways than the limit."},
-	{"mime/limit-header", "A header is larger than the limit."},
-	{"mime/limit-fields", "A header has more fields than the limit."},
-	{"mime/limit-parameters", "A field of a header has more parameters than the limit."},
-	{"mime/limit-names", "A part has more names than the limit."},
-	{"mime/partial", "The message is a fragment of a larger one (message/partial), which only the recipient could put together."},
-	{"mime/external-body", "The content is elsewhere (message/external-body), where nobody can examine it."},
+	{ID: "mime/ambiguous-type", Doc: "The Content-Type is repeated or damaged, so that mail clients see different parts."},
+	{ID: "mime/ambiguous-boundary", Doc: "The boundary between parts is repeated, damaged or missing, so that mail clients see different parts."},
+	{ID: "mime/ambiguous-encoding", Doc: "The Content-Transfer-Encoding is repeated, unknown or misplaced, so that mail clients decode different content."},
+	{ID: "mime/ambiguous-content", Doc: "The encoded content is damaged, so that mail clients decode different content."},
+	{ID: "mime/ambiguous-name", Doc: "An attachment has several names, so that mail clients show different ones."},
+	{ID: "mime/ambiguous-header", Doc: "A header is damaged, so that mail clients see different fields."},
+	{ID: "mime/limit-depth", Doc: "The message has more entities within each other than the limit."},
+	{ID: "mime/limit-parts", Doc: "The message has more parts than the limit."},
+	{ID: "mime/limit-readings", Doc: "Mail clients may read the message in more ways than the limit."},
+	{ID: "mime/limit-header", Doc: "A header is larger than the limit."},
+	{ID: "mime/limit-fields", Doc: "A header has more fields than the limit."},
+	{ID: "mime/limit-parameters", Doc: "A field of a header has more parameters than the limit."},
+	{ID: "mime/limit-names", Doc: "A part has more names than the limit."},
+	{ID: "mime/partial", Doc: "The message is a fragment of a larger one (message/partial), which only the recipient could put together."},
+	{ID: "mime/external-body", Doc: "The content is elsewhere (message/external-body), where nobody can examine it."},
 }
 
 // Checks are the checks that Parse may report.

@@ -56,7 +56,10 @@ type Scanner struct {
 	signatures scanners.MessageScanner
 }
 
-var _ scanners.MessageScanner = (*Scanner)(nil)
+var (
+	_ scanners.MessageScanner  = (*Scanner)(nil)
+	_ scanners.EnvelopeScanner = (*Scanner)(nil)
+)
 
 // New makes a Scanner. The signatures are what finds "signed/dkim-pass"; it runs as a part of this
 // scanner, because DMARC needs its findings, which are among those of ScanMessage then.
@@ -67,13 +70,13 @@ func New(cfg Config, r Resolver, relays Relays, signatures scanners.MessageScann
 // Checks are all checks that ScanMessage may report, but for those about signatures.
 func (*Scanner) Checks() []eml.Check {
 	return []eml.Check{
-		{ID: spfArea + none, Doc: "The domain of the envelope sender does not say which hosts send for it (SPF). The detail of these checks begins with the domain: `smtp.mailfrom=example.org`, or of a bounce the name in HELO: `smtp.helo=mx.example.org`."},
-		{ID: spfArea + "neutral", Doc: "The domain of the envelope sender says nothing about that host."},
-		{ID: spfArea + pass, Doc: "That host may send for the domain of the envelope sender."},
-		{ID: spfArea + fail, Doc: "That host may not send for the domain of the envelope sender. Mail that was forwarded fails too."},
-		{ID: spfArea + "softfail", Doc: "That host should not send for the domain of the envelope sender, but the domain is not sure."},
-		{ID: spfArea + tempError, Doc: "What the domain of the envelope sender says could not be had for now."},
-		{ID: spfArea + permError, Doc: "What the domain of the envelope sender says breaks the rules of SPF."},
+		{ID: spfArea + none, From: eml.AtMail, Doc: "The domain of the envelope sender does not say which hosts send for it (SPF). The detail of these checks begins with the domain: `smtp.mailfrom=example.org`, or of a bounce the name in HELO: `smtp.helo=mx.example.org`."},
+		{ID: spfArea + "neutral", From: eml.AtMail, Doc: "The domain of the envelope sender says nothing about that host."},
+		{ID: spfArea + pass, From: eml.AtMail, Doc: "That host may send for the domain of the envelope sender."},
+		{ID: spfArea + fail, From: eml.AtMail, Doc: "That host may not send for the domain of the envelope sender. Mail that was forwarded fails too."},
+		{ID: spfArea + "softfail", From: eml.AtMail, Doc: "That host should not send for the domain of the envelope sender, but the domain is not sure."},
+		{ID: spfArea + tempError, From: eml.AtMail, Doc: "What the domain of the envelope sender says could not be had for now."},
+		{ID: spfArea + permError, From: eml.AtMail, Doc: "What the domain of the envelope sender says breaks the rules of SPF."},
 		{ID: dmarcArea + none, Doc: "The domain in From says nothing about who speaks for it (DMARC). The detail of these checks begins with it: `header.from=example.org`."},
 		{ID: dmarcArea + pass, Doc: "The message comes from the domain in From, by SPF or a good signature."},
 		{ID: dmarcArea + fail, Doc: "Nothing shows that the message comes from the domain in From. Mail of lists that change it fails too."},
@@ -108,6 +111,19 @@ func (s *Scanner) ScanMessage(ctx context.Context, m *eml.Message) ([]eml.Findin
 		findings[i].Part = m.Root
 	}
 	return slices.Concat(signed, findings), err
+}
+
+// BeginEnvelope does nothing: most of what SPF asks for depends on the first answer.
+func (*Scanner) BeginEnvelope(eml.Stage, *eml.Envelope) {}
+
+// ScanEnvelope looks at SPF at AtMail, unless the client is a relay of ours.
+func (s *Scanner) ScanEnvelope(ctx context.Context, at eml.Stage, env *eml.Envelope) []eml.Finding {
+	if at != eml.AtMail || !s.isOutside(env.Client.Unmap()) || env.AuthUser != "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	return s.checkSender(ctx, env.Client.Unmap(), env).findings()
 }
 
 // isOutside reports whether SPF can say anything about a host.

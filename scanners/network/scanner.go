@@ -38,7 +38,10 @@ type Scanner struct {
 	troubles map[string]trouble // of lists that do not answer, by their base
 }
 
-var _ scanners.MessageScanner = (*Scanner)(nil)
+var (
+	_ scanners.MessageScanner  = (*Scanner)(nil)
+	_ scanners.EnvelopeScanner = (*Scanner)(nil)
+)
 
 // New makes a Scanner that asks by way of r. The configuration is valid; a nil logger logs nothing.
 func New(cfg Config, relays Relays, r *Resolver, log *slog.Logger) (*Scanner, error) {
@@ -55,10 +58,10 @@ func New(cfg Config, relays Relays, r *Resolver, log *slog.Logger) (*Scanner, er
 // Checks are all checks that ScanMessage may report.
 func (*Scanner) Checks() []eml.Check {
 	return []eml.Check{
-		{ID: listedCheck, Doc: "The host that the message comes from is on a blocklist in DNS; the detail is the list's name, the address, and the answer: `zen 192.0.2.1 127.0.0.2`."},
-		{ID: allowedCheck, Doc: "The host that the message comes from is on an allowlist in DNS; the detail is as that of dns/listed."},
-		{ID: domainCheck, Doc: "The domain of the envelope sender, or the name in HELO, is on a list in DNS; the detail is the list's name, the domain, and the answer."},
-		{ID: unknownCheck, Doc: "A list in DNS did not answer in time, or refuses to, so it is not known whether something is on it; the detail is the list's name, what was asked about, and why."},
+		{ID: listedCheck, From: eml.AtConnect, Doc: "The host that the message comes from is on a blocklist in DNS; the detail is the list's name, the address, and the answer: `zen 192.0.2.1 127.0.0.2`."},
+		{ID: allowedCheck, From: eml.AtConnect, Doc: "The host that the message comes from is on an allowlist in DNS; the detail is as that of dns/listed."},
+		{ID: domainCheck, From: eml.AtMail, Doc: "The domain of the envelope sender, or the name in HELO, is on a list in DNS; the detail is the list's name, the domain, and the answer."},
+		{ID: unknownCheck, From: eml.AtConnect, Doc: "A list in DNS did not answer in time, or refuses to, so it is not known whether something is on it; the detail is the list's name, what was asked about, and why."},
 	}
 }
 
@@ -72,6 +75,23 @@ func (s *Scanner) ScanMessage(ctx context.Context, m *eml.Message) ([]eml.Findin
 		findings[i].Part = m.Root
 	}
 	return findings, nil
+}
+
+// BeginEnvelope asks about the client, and at AtMail about the domains of the envelope too.
+func (s *Scanner) BeginEnvelope(at eml.Stage, env *eml.Envelope) { s.begin(s.aboutEnvelope(at, env)) }
+
+// ScanEnvelope gives what is known of these. If the client is a relay of ours, nothing is known of the
+// host before there is a message.
+func (s *Scanner) ScanEnvelope(ctx context.Context, at eml.Stage, env *eml.Envelope) []eml.Finding {
+	return s.look(ctx, s.aboutEnvelope(at, env))
+}
+
+func (s *Scanner) aboutEnvelope(at eml.Stage, env *eml.Envelope) []inquiry {
+	out := s.aboutHost(env.Client)
+	if at != eml.AtConnect {
+		out = append(out, s.aboutDomains(env)...)
+	}
+	return out
 }
 
 // An inquiry is a question to one list.
