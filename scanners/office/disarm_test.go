@@ -248,6 +248,29 @@ func TestDisarm(t *testing.T) {
 	}
 }
 
+// otherName gives the first file another name in Unicode, which some programs go by (APPNOTE.TXT 4.6.9).
+func otherName(t testing.TB, files ...file) []byte {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for i, f := range files {
+		h := &zip.FileHeader{Name: f.name}
+		if i == 0 {
+			h.Extra = []byte("\x75\x70\x06\x00\x01abcdx")
+		}
+		e, err := w.CreateHeader(h)
+		if err == nil {
+			_, err = io.WriteString(e, f.content)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 // What cannot be taken out wholly, or not for certain, is an error, and nothing is changed.
 func TestDisarmFails(t *testing.T) {
 	types := file{"[Content_Types].xml", head + "<Types/>"}
@@ -271,6 +294,7 @@ func TestDisarmFails(t *testing.T) {
 		"something behind":                     append(slices.Clone(good), "junk"...),
 		"two directories":                      append(slices.Clone(good), good...),
 		"a name twice":                         zipOf(t, types, rels, project, file{"WORD/vbaproject.bin", "x"}),
+		"another name besides":                 otherName(t, types, rels, project),
 		"a name that leads elsewhere":          zipOf(t, types, rels, project, file{"word/../a", "x"}),
 		"another name in its header":           replaced("word/vbaProject.bin", "word/vbaProject.bim", 1),
 		"another name in the relationship":     zipOf(t, types, file{rels.name, strings.ReplaceAll(rels.content, "vbaProject.bin", "gone.bin")}, project),

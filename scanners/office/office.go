@@ -108,6 +108,11 @@ func (s *scan) xml(ctx context.Context) error {
 
 func (s *scan) tags(r io.Reader) error {
 	in := newTags(r)
+	in.whole = func(text []byte) {
+		if s.basic != nil {
+			_, _ = s.basic.Write([]byte(unescape(string(text))))
+		}
+	}
 	for {
 		t, err := in.next()
 		if err == io.EOF {
@@ -117,7 +122,9 @@ func (s *scan) tags(r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		s.take(string(in.text))
+		if s.inCode && len(s.fields) > 0 {
+			s.addCode(unescape(string(in.text)))
+		}
 		s.element(t)
 	}
 }
@@ -253,15 +260,5 @@ func (s *scan) module(t *tag) {
 	case t.end && s.basic != nil:
 		s.basic.Report(s.report)
 		s.basic = nil
-	}
-}
-
-// take takes the text before a tag.
-func (s *scan) take(text string) {
-	if s.basic != nil {
-		_, _ = s.basic.Write([]byte(unescape(text)))
-	}
-	if s.inCode && len(s.fields) > 0 {
-		s.addCode(unescape(text))
 	}
 }

@@ -107,6 +107,8 @@ func TestSaysWhatPartsOfDocumentsDo(t *testing.T) {
 		{"Basic", "Basic/Standard/Module1.xml", head + `<script:module xmlns:script="urn:s" script:name="Module1" script:language="StarBasic">Sub Main
 Shell(&quot;calc&quot;)
 End Sub</script:module>`, []string{"office/macro-suspicious: Basic/Standard/Module1.xml: starts programs (shell)", "office/macro: Basic/Standard/Module1.xml: macros in Module1"}},
+		{"more Basic than is held", "Basic/Standard/Module1.xml", head + `<script:module xmlns:script="urn:s" script:name="Module1" script:language="StarBasic">` + strings.Repeat("x = 1\n", 20_000) + `Sub AutoOpen
+End Sub</script:module>`, []string{"office/macro-autorun: Basic/Standard/Module1.xml: runs by itself: Module1.autoopen", "office/macro: Basic/Standard/Module1.xml: macros in Module1"}},
 		{"an event of the document", "content.xml", head + `<office:event-listeners><script:event-listener script:language="ooo:script" script:event-name="dom:load" xlink:href="vnd.sun.star.script:Standard.Module1.Main?language=Basic&amp;location=document"/></office:event-listeners>`,
 			[]string{`office/macro-autorun: content.xml: "vnd.sun.star.script:Standard.Module1.Main?language=Basic&location=document" runs at the event "dom:load"`}},
 		{"an event of a button", "content.xml", head + `<script:event-listener script:event-name="dom:click" xlink:href="vnd.sun.star.script:a"/>`, []string{`office/macro: content.xml: "vnd.sun.star.script:a" runs at the event "dom:click"`}},

@@ -160,6 +160,9 @@ func (p *pack) readEntry(dir []byte) ([]byte, error) {
 	if e.packed == math.MaxUint32 || e.full == math.MaxUint32 || e.start == math.MaxUint32 || e.flags&flagLocked != 0 || e.method != methodStored && e.method != methodDeflate {
 		return nil, wrong("a part is encrypted, or packed in an unusual way")
 	}
+	if hasOddExtra(b[centralSize+len(e.name):][:binary.LittleEndian.Uint16(b[30:])]) {
+		return nil, wrong("a part has another name or size besides")
+	}
 	if p.find(e.name) != nil || strings.ContainsAny(e.name, "\\\x00") || strings.Contains("/"+e.name, "//") || strings.Contains("/"+e.name+"/", "/../") {
 		return nil, wrong("a part is there twice, or has an odd name")
 	}
@@ -171,6 +174,21 @@ func (p *pack) readEntry(dir []byte) ([]byte, error) {
 	return dir[len(b):], nil
 }
 
+// hasOddExtra reports whether an extra field has sizes, a way to be encrypted, or another name (APPNOTE.TXT
+// 4.5.2): some programs go by it, and some do not.
+func hasOddExtra(b []byte) bool {
+	for len(b) >= 4 {
+		switch binary.LittleEndian.Uint16(b) {
+		case 0x0001, 0x0017, 0x6375, 0x7075, 0x9901:
+			return true
+		}
+		b = b[min(4+int(binary.LittleEndian.Uint16(b[2:])), len(b)):]
+	}
+	return len(b) > 0 && !isZero(b)
+}
+
+func isZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
+
 // readLocal reads the header of an entry, which must say the same as the directory.
 func (p *pack) readLocal(e *entry) error {
 	h, err := p.read(e.start, localSize)
@@ -178,10 +196,14 @@ func (p *pack) readLocal(e *entry) error {
 		return err
 	}
 	nameLen, extraLen := int64(binary.LittleEndian.Uint16(h[26:])), int64(binary.LittleEndian.Uint16(h[28:]))
-	name, err := p.read(e.start+localSize, nameLen)
+	name, err := p.read(e.start+localSize, nameLen+extraLen)
 	if err != nil {
 		return err
 	}
+	if hasOddExtra(name[nameLen:]) {
+		return wrong("a part has another name or size besides")
+	}
+	name = name[:nameLen]
 	same := func(at int, want int64) bool {
 		v := int64(binary.LittleEndian.Uint32(h[at:]))
 		return v == want || e.flags&flagLater != 0 && v == 0

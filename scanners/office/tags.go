@@ -20,8 +20,9 @@ const (
 // A tags reads the tags of XML, and no more: comments, namespaces and whether it is well-formed do not
 // matter, because what is one too many does no harm. Of UTF-16 what is ASCII is read.
 type tags struct {
-	in   *bufio.Reader
-	text []byte // between the last tag and this one, the beginning of it
+	in    *bufio.Reader
+	text  []byte       // between the last tag and this one, the beginning of it
+	whole func([]byte) // is given all text, in pieces; may be nil
 }
 
 func newTags(r io.Reader) *tags { return &tags{in: bufio.NewReaderSize(&withoutZeros{r}, window)} }
@@ -89,7 +90,12 @@ func (t *tags) next() (*tag, error) {
 	}
 }
 
-func (t *tags) keep(b []byte) { t.text = append(t.text, b[:min(len(b), maxText-len(t.text))]...) }
+func (t *tags) keep(b []byte) {
+	if t.whole != nil {
+		t.whole(b)
+	}
+	t.text = append(t.text, b[:min(len(b), maxText-len(t.text))]...)
+}
 
 const cdata = "![CDATA["
 
@@ -142,6 +148,10 @@ func (t *tags) characters() error {
 
 const blanks = " \t\r\n"
 
+// looked are the elements that are looked at; of others there is no more than the name.
+var looked = set(`instrText fldChar fldSimple module attachedTemplate AttachedTemplate ddeLink dde-connection-decl dde-source macrosheet
+	definedName ocx event-listener Relationship`)
+
 func parseTag(text string) *tag {
 	t := &tag{empty: strings.HasSuffix(text, "/"), end: strings.HasPrefix(text, "/")}
 	text = strings.Trim(text, "/")
@@ -151,19 +161,20 @@ func parseTag(text string) *tag {
 		t.name, rest = text[:i], text[i:]
 	}
 	t.name = local(t.name)
-	for {
+	for looked[t.name] {
 		key, after, ok := strings.Cut(rest, "=")
 		after = strings.TrimLeft(after, blanks)
 		if !ok || after == "" || after[0] != '"' && after[0] != '\'' {
-			return t
+			break
 		}
 		value, left, ok := strings.Cut(after[1:], after[:1])
 		if !ok {
-			return t
+			break
 		}
 		rest = left
 		t.attrs = append(t.attrs, attr{local(strings.Trim(key, blanks)), html.UnescapeString(value)})
 	}
+	return t
 }
 
 func local(name string) string { return name[strings.LastIndexByte(name, ':')+1:] }
