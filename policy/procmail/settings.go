@@ -22,7 +22,7 @@ type setting struct {
 
 const (
 	later        = "rastel does not notify yet"
-	noMacroScore = "rastel has no macro score yet; clamd/macro and the list \"macro\" tell of macros"
+	noMacroScore = "rastel has no macro score; office/macro-suspicious and others tell what macros do (rule \"poisoned document\")"
 )
 
 // settings are all that are known, in the order in which they are carried over.
