@@ -67,3 +67,20 @@ func TestReportTellsWhatEachEngineExamined(t *testing.T) {
 		}
 	}
 }
+
+// opinion is an engine whose failures are nobody's trouble.
+type opinion struct{ fakeEngine }
+
+func (opinion) Scan(context.Context, *eml.Part) ([]eml.Finding, error) {
+	return nil, fmt.Errorf("asked: %w", &Optional{Err: errors.New("no answer")})
+}
+
+func TestAnOpinionThatIsMissingIsToldAndNoMore(t *testing.T) {
+	_, report := examine(t, NewSet(Options{}, Named{Name: "a", Scanner: opinion{}}), "Content-Type: application/octet-stream\n\ngood\n")
+	if len(report.Unexamined) > 0 || len(report.Findings) > 0 {
+		t.Errorf("got %v, %v", report.Unexamined, report.Findings)
+	}
+	if len(report.Looks) != 1 || report.Looks[0].Examined || report.Looks[0].Why != "asked: no answer" {
+		t.Errorf("got %+v", report.Looks)
+	}
+}

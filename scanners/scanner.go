@@ -83,3 +83,10 @@ type Temporary struct{ Err error }
 
 func (t *Temporary) Error() string { return t.Err.Error() }
 func (t *Temporary) Unwrap() error { return t.Err }
+
+// Optional marks an error of an engine that is asked for its opinion only: a part that it could not tell
+// about does not count as not examined for that. The account of who examined it says so.
+type Optional struct{ Err error }
+
+func (o *Optional) Error() string { return o.Err.Error() }
+func (o *Optional) Unwrap() error { return o.Err }
