@@ -27,6 +27,7 @@ import (
 	"rastel/scanners/onenote"
 	"rastel/scanners/pdf"
 	"rastel/scanners/script"
+	"rastel/scanners/virustotal"
 	"rastel/scanners/worker"
 )
 
@@ -64,12 +65,13 @@ func builtin(cfg *Config) []scanners.Named {
 type built struct {
 	cfg    *Config
 	set    *scanners.Set
-	cache  *cache.Cache      // nil: every engine is asked each time
-	clamd  *clamd.Scanner    // nil: there is none
-	hashes *hashlist.Lists   // nil: there are none
-	dkim   *dkim.Scanner     // nil: signatures are not verified
-	pool   *worker.Pool      // nil: containers are opened in this process
-	dns    *network.Resolver // nil: nothing needs it
+	cache  *cache.Cache        // nil: every engine is asked each time
+	clamd  *clamd.Scanner      // nil: there is none
+	hashes *hashlist.Lists     // nil: there are none
+	total  *virustotal.Scanner // nil: it is not asked
+	dkim   *dkim.Scanner       // nil: signatures are not verified
+	pool   *worker.Pool        // nil: containers are opened in this process
+	dns    *network.Resolver   // nil: nothing needs it
 	policy *policy.Live
 	log    *slog.Logger
 
@@ -91,6 +93,12 @@ func build(cfg *Config, log *slog.Logger) (*built, error) {
 			return nil, err
 		}
 	}
+	if cfg.VirusTotal.On() {
+		cfg.VirusTotal.SpoolDir = cfg.SpoolDir
+		if b.total, err = virustotal.New(cfg.VirusTotal, log); err != nil {
+			return nil, err
+		}
+	}
 	if b.policy, err = policy.NewLive(cfg.Policy, policyOptions(cfg), log); err != nil {
 		return nil, err
 	}
@@ -107,6 +115,9 @@ func build(cfg *Config, log *slog.Logger) (*built, error) {
 // close ends the workers, connections and look-ups, when nothing is examined any more.
 func (b *built) close() {
 	b.cache.Close()
+	if b.total != nil {
+		b.total.Close()
+	}
 	if b.dns != nil {
 		b.dns.Close()
 	}
@@ -126,6 +137,9 @@ func (b *built) assemble(c *clamd.Scanner) error {
 	}
 	if b.clamd = c; c != nil {
 		list = append(list, scanners.Named{Name: "clamd", Scanner: b.kept("clamd", c), Waits: true})
+	}
+	if b.total != nil {
+		list = append(list, scanners.Named{Name: "virustotal", Scanner: b.cache.Wrap("virustotal", b.total, b.total.Age), Waits: true})
 	}
 	if b.cfg.DKIM.On() {
 		b.dkim = dkim.New(b.cfg.DKIM)
@@ -223,16 +237,17 @@ func knownChecks(cfg *Config) []eml.Check {
 	list := builtin(cfg)
 	checks := append(slices.Clone(eml.Checks()), (&clamd.Scanner{}).Checks()...)
 	checks = append(checks, (*hashlist.Lists)(nil).Checks()...)
+	checks = append(checks, (*virustotal.Scanner)(nil).Checks()...)
 	checks = append(checks, (*dkim.Scanner)(nil).Checks()...)
 	checks = append(checks, (*dmarc.Scanner)(nil).Checks()...)
 	checks = append(checks, (*network.Scanner)(nil).Checks()...)
 	return append(checks, scanners.NewSet(scanners.Options{}, list...).Checks()...)
 }
 
-// engineNames are the engines that there are with this configuration, and clamd, which is used where it
-// is found.
+// engineNames are the engines that there are with this configuration, and those that there may be: the
+// same policy must load with and without them.
 func engineNames(cfg *Config) []string {
-	out := []string{"clamd"}
+	out := []string{"clamd", "hashes", "virustotal"}
 	for _, n := range builtin(cfg) {
 		if _, ok := n.Scanner.(scanners.Engine); ok {
 			out = append(out, n.Name)

@@ -26,6 +26,7 @@ import (
 	"rastel/scanners/dmarc"
 	"rastel/scanners/hashlist"
 	"rastel/scanners/network"
+	"rastel/scanners/virustotal"
 	"rastel/scanners/worker"
 )
 
@@ -57,6 +58,7 @@ type Config struct {
 	Clamd      *clamd.Config     `yaml:"clamd"` // nil: used if one is found at its usual sockets
 	Cache      cache.Config      `yaml:"cache"` // of what engines such as clamd said
 	Hashes     hashlist.Config   `yaml:"hashes"`
+	VirusTotal virustotal.Config `yaml:"virustotal"` // asked only if it has a key
 	DKIM       dkim.Config       `yaml:"dkim"`
 	DMARC      dmarc.Config      `yaml:"dmarc"`
 	DNS        network.Config    `yaml:"dns"`
@@ -156,7 +158,7 @@ func (c *Config) validate() error {
 	c.pool = eml.NewSpoolPool(c.SpoolDir, c.Limits.SpoolMemory)
 	var relaysErr error
 	c.relays, relaysErr = network.ParseRelays(c.Trusted)
-	errs := []error{err, relaysErr, c.DNS.Validate(), c.validateDMARC(), c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Hashes.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
+	errs := []error{err, relaysErr, c.DNS.Validate(), c.validateDMARC(), c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Hashes.Validate(), c.VirusTotal.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
 	if c.Clamd != nil {
 		errs = append(errs, c.Clamd.Validate())
 	}

@@ -38,6 +38,7 @@ var floor = map[string][]string{
 	"rastel/scanners/onenote":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // notebooks, which are a format of their own
 	"rastel/scanners/pdf":                     {"rastel/sanitize/eml", "rastel/scanners"},                           // documents that hold files and scripts
 	"rastel/scanners/script":                  {"rastel/sanitize/eml", "rastel/scanners"},                           // what scripts and shortcuts do, in words
+	"rastel/scanners/virustotal":              {"rastel/sanitize/eml", "rastel/scanners"},                           // what VirusTotal knows of content, by its hash
 	"rastel/scanners/worker":                  {"rastel/sanitize/eml", "rastel/scanners"},                           // expanders in processes of their own
 	"rastel/policy":                           {"rastel/sanitize/eml", "rastel/scanners"},
 	"rastel/policy/procmail":                  {}, // reads what another program was set to; the policy it writes is checked by who calls it

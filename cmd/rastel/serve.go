@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
@@ -25,6 +26,7 @@ import (
 	"rastel/policy/quarantine/blob"
 	"rastel/policy/quarantine/sqlindex"
 	"rastel/scanners/hashlist"
+	"rastel/scanners/virustotal"
 )
 
 var serveCommand = command{
@@ -72,6 +74,7 @@ func runServe(ctx context.Context, k *call) int {
 		n := runtime.GOMAXPROCS(0)
 		cfg.Workers = &n
 	}
+	cfg.VirusTotal.StateFile = filepath.Join(cfg.StateDir, "virustotal.quota")
 	log := newLogger(cfg.Log, k.errOut)
 	slog.SetDefault(log) // also for what third-party packages print by package log
 	b, err := build(cfg, log)
@@ -187,7 +190,18 @@ func (s *service) ready(ctx context.Context) []api.Check {
 	if s.built.hashes != nil {
 		checks = append(checks, hashesReady(s.built.hashes))
 	}
+	if s.built.total != nil {
+		checks = append(checks, totalReady(s.built.total, s.cfg.VirusTotal.Required))
+	}
 	return append(checks, clamdReady(ctx, s.built.clamd)...)
+}
+
+// totalReady tells how it stands with VirusTotal; mail depends on it only if it is required.
+func totalReady(v *virustotal.Scanner, required bool) api.Check {
+	if err := v.Trouble(); err != nil {
+		return api.Check{Name: "virustotal", OK: !required, Detail: err.Error()}
+	}
+	return api.Check{Name: "virustotal", OK: true}
 }
 
 func hashesReady(l *hashlist.Lists) api.Check {
@@ -270,6 +284,9 @@ func (s *service) reloads(ctx context.Context) {
 	})
 	if s.built.hashes != nil {
 		watch.Go(func() { s.built.hashes.Watch(ctx) })
+	}
+	if s.built.total != nil {
+		watch.Go(func() { s.built.total.Watch(ctx) })
 	}
 	for {
 		select {
