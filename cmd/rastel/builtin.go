@@ -11,6 +11,7 @@ import (
 
 	"rastel/policy"
 	"rastel/policy/engine"
+	"rastel/policy/hosts"
 	"rastel/sanitize"
 	"rastel/sanitize/eml"
 	"rastel/scanners"
@@ -75,6 +76,7 @@ type built struct {
 	policy *policy.Live
 	log    *slog.Logger
 
+	hosts   *hosts.Table          // nil: nobody is counted
 	metrics prometheus.Registerer // nil: nothing is counted
 }
 
@@ -259,6 +261,10 @@ func engineNames(cfg *Config) []string {
 // engine makes the engine; q is nil where nothing is to be held.
 func (b *built) engine(q engine.Quarantine) *engine.Engine {
 	opt := engine.Options{Set: b.set, Policy: b.policy.Load, Quarantine: q, Limits: b.cfg.mimeLimits(), Logger: b.log, Metrics: b.metrics}
+	opt.Host = b.cfg.relays.Host
+	if b.hosts != nil {
+		opt.Senders = b.hosts
+	}
 	if b.dkim != nil {
 		opt.Record = b.dkim.Record
 	}

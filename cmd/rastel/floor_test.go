@@ -41,6 +41,7 @@ var floor = map[string][]string{
 	"rastel/scanners/virustotal":              {"rastel/sanitize/eml", "rastel/scanners"},                           // what VirusTotal knows of content, by its hash
 	"rastel/scanners/worker":                  {"rastel/sanitize/eml", "rastel/scanners"},                           // expanders in processes of their own
 	"rastel/policy":                           {"rastel/sanitize/eml", "rastel/scanners"},
+	"rastel/policy/hosts":                     {}, // counts who sends what; knows nothing of mail
 	"rastel/policy/procmail":                  {}, // reads what another program was set to; the policy it writes is checked by who calls it
 	"rastel/policy/quarantine":                {"rastel/sanitize/eml"},
 	"rastel/policy/quarantine/sqlindex":       {"rastel/sanitize/eml", "rastel/policy/quarantine"},
@@ -75,7 +76,7 @@ var owners = map[string][]string{
 	"github.com/gaissmai/bart":           {"rastel/policy"},
 	"github.com/miekg/dns":               {"rastel/scanners/network", "rastel/contrib/rig"}, // there for a server
 	"golang.org/x/net/html":              {"rastel/sanitize", "rastel/contrib/browser"},     // there for tests: fragments as XML
-	"github.com/prometheus":              {"rastel/policy/engine", "rastel/cmd/rastel", "rastel/cmd/rastel/api"},
+	"github.com/prometheus":              {"rastel/policy/engine", "rastel/policy/hosts", "rastel/cmd/rastel", "rastel/cmd/rastel/api"},
 	"modernc.org/sqlite":                 {"rastel/policy/quarantine/sqlindex"},
 	"github.com/pressly/goose":           {"rastel/policy/quarantine/sqlindex"},
 }

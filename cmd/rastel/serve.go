@@ -22,6 +22,7 @@ import (
 	"rastel/cmd/rastel/api"
 	"rastel/milter"
 	"rastel/policy/engine"
+	"rastel/policy/hosts"
 	"rastel/policy/quarantine"
 	"rastel/policy/quarantine/blob"
 	"rastel/policy/quarantine/sqlindex"
@@ -118,7 +119,7 @@ func newService(cfg *Config, b *built, log *slog.Logger) (_ *service, err error)
 			s.close()
 		}
 	}()
-	b.metrics = s.metrics
+	b.metrics, b.hosts = s.metrics, hosts.New(s.metrics)
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := usableDir(cfg.StateDir); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
@@ -167,7 +168,7 @@ func openQuarantine(cfg quarantine.Config, log *slog.Logger) (*quarantine.Store,
 // listenWeb opens the API's socket, for this user only, and the TCP listener, which tells
 // nothing but whether all is well.
 func (s *service) listenWeb() error {
-	opt := api.Options{Store: s.store, Ready: s.ready, Metrics: s.metrics, Log: s.log}
+	opt := api.Options{Store: s.store, Hosts: s.built.hosts, Ready: s.ready, Metrics: s.metrics, Log: s.log}
 	unix, err := api.ListenUnix(s.cfg.API.Socket)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,11 @@ type Quarantine interface {
 	Verify(ctx context.Context, token string, env *eml.Envelope, raw io.Reader) (*quarantine.Item, error)
 }
 
+// Senders are hosts and users with the messages that they send. *hosts.Table is one.
+type Senders interface {
+	Count(host netip.Addr, user string, infected, refused bool)
+}
+
 // Options of an Engine.
 type Options struct {
 	Set        *scanners.Set
@@ -37,7 +43,12 @@ type Options struct {
 	// Record gives edits for a message that is changed: they tell of it what will not be found in
 	// it any more. Nil: there are none.
 	Record func(*eml.Message, []eml.Finding) []eml.Edit
-	Logger *slog.Logger // nil: nothing is logged
+	// Host gives the address of the host that a message comes from, behind relays of our own. Nil: it is
+	// the SMTP client.
+	Host func(*eml.Message) netip.Addr
+	// Senders counts who sends what is infected or refused. Nil: nobody does.
+	Senders Senders
+	Logger  *slog.Logger // nil: nothing is logged
 	// Metrics is where what Judge does is counted, for one engine. Nil: nowhere.
 	Metrics prometheus.Registerer
 }
@@ -63,7 +74,8 @@ type Examination struct {
 	Verdict *policy.Verdict
 	Item    string // what the message is called in quarantine if the verdict holds it
 
-	policy *policy.Policy
+	policy   *policy.Policy
+	released bool // an administrator wants it delivered
 }
 
 // Examine parses and scans a message while its spool is written, and decides. It changes and
@@ -137,8 +149,26 @@ func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*p
 	}
 	took := time.Since(start)
 	e.metrics.count(x, took)
+	e.countSender(x)
 	e.log(x, took)
 	return x.Verdict, nil
+}
+
+// countSender counts who sent a message. What was released is not sent again by whoever sent it first.
+func (e *Engine) countSender(x *Examination) {
+	if e.opt.Senders == nil || x.released {
+		return
+	}
+	infected := slices.ContainsFunc(x.Report.Findings, func(f eml.Finding) bool { return strings.HasSuffix(f.Check, "/malware") })
+	refused := x.Verdict.Action == policy.Reject || x.Verdict.Action == policy.Quarantine || x.Verdict.Action == policy.Discard
+	e.opt.Senders.Count(e.host(x.Message), x.Message.Envelope.AuthUser, infected, refused)
+}
+
+func (e *Engine) host(m *eml.Message) netip.Addr {
+	if e.opt.Host == nil {
+		return m.Envelope.Client
+	}
+	return e.opt.Host(m)
 }
 
 // released lets a message through that an administrator has released, and takes the token off
@@ -152,7 +182,7 @@ func (e *Engine) released(ctx context.Context, x *Examination) error {
 	if len(tokens) == 0 {
 		return nil
 	}
-	if e.verified(ctx, m) {
+	if x.released = e.verified(ctx, m); x.released {
 		x.Verdict = &policy.Verdict{Action: policy.Accept, Rule: "released from quarantine", Policy: x.Verdict.Policy, Trace: x.Verdict.Trace}
 	}
 	patch, err := x.Verdict.Patch.With(m, tokens...)

@@ -45,6 +45,9 @@ func (s *stages) decide(ctx context.Context, at eml.Stage, env *eml.Envelope, re
 	}
 	v.Reply = stageReply(v, at, env)
 	s.metrics.refused(at, v)
+	if s.opt.Senders != nil && v.Action == policy.Reject {
+		s.opt.Senders.Count(env.Client, env.AuthUser, false, true)
+	}
 	s.opt.Logger.Info("verdict", "queue_id", env.QueueID, "session", env.Session, "stage", at.String(), "client", env.Client.String(),
 		"action", v.Action.String(), "rule", v.Rule, "rules", matched(v.Trace), "findings", checkIDs(s.found),
 		"duration", time.Since(start).Round(time.Microsecond), "policy", v.Policy)

@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -101,6 +103,47 @@ func TestStagesDecide(t *testing.T) {
 			t.Errorf("the log has no %s:\n%s", line, w.log.String())
 		}
 	}
+}
+
+// counts are a Senders that remembers.
+type counts struct{ got []string }
+
+func (c *counts) Count(host netip.Addr, user string, infected, refused bool) {
+	c.got = append(c.got, fmt.Sprint(host, " ", user, " ", infected, " ", refused))
+}
+
+func TestSendersAreCounted(t *testing.T) {
+	c := &counts{}
+	p, err := policy.Load("test", []byte(`rules: [{name: x, stage: mail, when: 'sender == "no@b"', then: reject}, {name: y, when: 'has("words/bad")', then: quarantine}]`), policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, quarantine.Config{}, func(o *engine.Options) {
+		o.Senders, o.Policy = c, func() *policy.Policy { return p }
+		o.Set = scanners.NewSet(scanners.Options{}, scanners.Named{Name: "words", Scanner: words{}}, scanners.Named{Name: "malware", Scanner: malware{}})
+		o.Host = func(*eml.Message) netip.Addr { return netip.MustParseAddr("203.0.113.1") }
+	})
+	for _, text := range []string{"Subject: x\r\n\r\nbad\r\n", "Subject: x\r\n\r\ngood\r\n", "Subject: x\r\n\r\nmalware\r\n"} {
+		w.judge(t, text)
+	}
+	w.Stages()(t.Context(), eml.AtMail, &eml.Envelope{Client: netip.MustParseAddr("192.0.2.1"), AuthUser: "ann", Sender: "no@b"}, "")
+	want := "203.0.113.1  false true\n203.0.113.1  false false\n203.0.113.1  true false\n192.0.2.1 ann false true"
+	if got := strings.Join(c.got, "\n"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// malware finds it where it is named.
+type malware struct{}
+
+func (malware) Checks() []eml.Check { return []eml.Check{{ID: "fake/malware", Doc: "It says so."}} }
+
+func (malware) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
+	text, err := io.ReadAll(p.Content())
+	if err != nil || !strings.Contains(string(text), "malware") {
+		return nil, err
+	}
+	return []eml.Finding{{Check: "fake/malware"}}, nil
 }
 
 // However many stages and recipients there are, a session waits no longer than it may, and the

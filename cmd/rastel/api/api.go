@@ -8,6 +8,8 @@
 //	GET    /v1/quarantine/{id}/raw       its message, byte for byte as it was held
 //	POST   /v1/quarantine/{id}/release   {"recipients": [...], "by": "..."}, both optional
 //	DELETE /v1/quarantine/{id}           removes the message, keeps the record; ?by
+//	GET    /v1/hosts                     who sends what is infected or refused: ?by (client, user)
+//	                                     &within (hour, day)&limit
 //
 // New serves all of it and is for the unix socket, which only its owner can open. NewPublic
 // serves the first three, because there is no authentication yet. An error is
@@ -26,6 +28,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"rastel/policy/hosts"
 	"rastel/policy/quarantine"
 )
 
@@ -83,6 +86,8 @@ type Options struct {
 	// Ready makes the checks of /readyz. It is called at most once a second. If it is nil the
 	// filter is never ready.
 	Ready func(context.Context) []Check
+	// Hosts are those of /v1/hosts. Without them there is no such call.
+	Hosts *hosts.Table
 	// Metrics are those of /metrics. Without them there is no such call.
 	Metrics prometheus.Gatherer
 	Log     *slog.Logger // nil: nothing is logged
@@ -90,8 +95,11 @@ type Options struct {
 
 // New is the whole API, for callers that may do everything.
 func New(opt Options) http.Handler {
-	s := &server{store: opt.Store, log: opt.logger()}
+	s := &server{store: opt.Store, hosts: opt.Hosts, log: opt.logger()}
 	mux := publicMux(opt)
+	if s.hosts != nil {
+		mux.Handle("GET /v1/hosts", s.handler(callTime, s.top))
+	}
 	for _, r := range []struct {
 		pattern string
 		limit   time.Duration
@@ -149,6 +157,7 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 
 type server struct {
 	store *quarantine.Store
+	hosts *hosts.Table
 	log   *slog.Logger
 }
 

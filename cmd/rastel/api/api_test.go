@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"rastel/cmd/rastel/api"
+	"rastel/policy/hosts"
 	"rastel/policy/quarantine"
 	"rastel/policy/quarantine/blob"
 	"rastel/policy/quarantine/sqlindex"
@@ -34,6 +36,7 @@ type rig struct {
 	store  *quarantine.Store
 	cfg    quarantine.Config
 	socket string
+	hosts  *hosts.Table
 }
 
 func newRig(t *testing.T, smtpAddr string) *rig {
@@ -56,7 +59,8 @@ func newRig(t *testing.T, smtpAddr string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := api.NewServer(api.New(api.Options{Store: r.store}), nil)
+	r.hosts = hosts.New(nil)
+	srv := api.NewServer(api.New(api.Options{Store: r.store, Hosts: r.hosts}), nil)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(l) }()
 	t.Cleanup(func() { srv.Close(); <-done })
@@ -101,6 +105,26 @@ func (r *rig) do(t *testing.T, method, path, body string) (*http.Response, strin
 		t.Fatal(err)
 	}
 	return resp, string(b)
+}
+
+func TestClientSeesHostsThatStickOut(t *testing.T) {
+	r := newRig(t, "")
+	for i := range 3 {
+		r.hosts.Count(netip.AddrFrom4([4]byte{192, 0, 2, byte(i / 2)}), "ann", true, i == 0)
+	}
+	for _, c := range []struct {
+		by   hosts.By
+		want string
+	}{{hosts.ByClient, "192.0.2.0 2 2 1"}, {hosts.ByUser, "ann 3 3 1"}} {
+		got, err := r.Hosts(t.Context(), c.by, hosts.WithinDay, 1)
+		if err != nil || len(got.Hosts) != 1 || got.Since.IsZero() {
+			t.Fatalf("Hosts = %+v, %v; want one", got, err)
+		}
+		e := got.Hosts[0]
+		if s := fmt.Sprint(e.Name, e.Day.Messages, e.Day.Infected, e.Day.Refused); strings.ReplaceAll(s, " ", "") != strings.ReplaceAll(c.want, " ", "") {
+			t.Errorf("by %s: got %s, want %s", c.by, s, c.want)
+		}
+	}
 }
 
 func TestClientSeesWhatIsHeld(t *testing.T) {
@@ -205,6 +229,11 @@ func TestRefusesBadCalls(t *testing.T) {
 		{"GET", "/v1/quarantine?state=hold", "", 400, "bad_request"},
 		{"GET", "/v1/quarantine?state=held&state=deleted", "", 400, "bad_request"},
 		{"GET", "/v1/quarantine?limit=0", "", 400, "bad_request"},
+		{"GET", "/v1/hosts?by=name", "", 400, "bad_request"},
+		{"GET", "/v1/hosts?within=year", "", 400, "bad_request"},
+		{"GET", "/v1/hosts?limit=0", "", 400, "bad_request"},
+		{"GET", "/v1/hosts?user=ann", "", 400, "bad_request"},
+		{"GET", "/v1/hosts?by=user&by=client", "", 400, "bad_request"},
 		{"GET", "/v1/quarantine?limit=1001", "", 400, "bad_request"},
 		{"GET", "/v1/quarantine?limit=x", "", 400, "bad_request"},
 		{"GET", "/v1/quarantine?cursor=x", "", 400, "bad_request"},
