@@ -38,6 +38,7 @@ var messageConditions = []struct {
 	{`header("X-None") == ""`, true},
 	{`headers("X-List") == ["one", "two"]`, true},
 	{`len(headers("X-None")) == 0`, true},
+	{`header("Received") == "from a.example (a [192.0.2.1]) by mx.example"`, true},
 	{`has("clamd/malware")`, true},
 	{`has("name/executable")`, false},
 	{`has("name/executable", "html/script")`, true},

@@ -95,7 +95,7 @@ func (f *facts) of(p *eml.Part) *part {
 	return known
 }
 
-// header gives the decoded values of all fields of that name. They are kept: a rule for parts
+// header gives the decoded values of all fields of that name, without folds. They are kept: a rule for parts
 // asks for the same ones again and again.
 func (f *facts) header(name string) []string {
 	name = strings.ToLower(name)
@@ -105,13 +105,22 @@ func (f *facts) header(name string) []string {
 	h := &f.msg.Root.Header
 	var values []string
 	for field := range h.All(name) {
-		values = append(values, eml.DecodeWords(h.Value(field)))
+		values = append(values, oneBlank(eml.DecodeWords(h.Value(field))))
 	}
 	if f.texts == nil {
 		f.texts = map[string][]string{}
 	}
 	f.texts[name] = values
 	return values
+}
+
+// oneBlank makes one blank of each run of blanks and tabs: where a field is folded, and with what, is up to
+// the program that wrote it.
+func oneBlank(s string) string {
+	if !strings.Contains(s, "\t") && !strings.Contains(s, "  ") {
+		return s
+	}
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '\t' }), " ")
 }
 
 func (f *facts) first(name string) string {

@@ -78,8 +78,8 @@ var messageFacts = []fact{
 	fill("tls", "The TLS version, such as `TLSv1.3`; empty without TLS.", func(f *facts) string { return f.msg.Envelope.TLS }).at(eml.AtMail),
 	fill("auth_user", "The authenticated user; empty without authentication.", func(f *facts) string { return f.msg.Envelope.AuthUser }).at(eml.AtMail),
 	fill("queue_id", "The queue ID, as far as the MTA has told it.", func(f *facts) string { return f.msg.Envelope.QueueID }),
-	fill("subject", "The first Subject field, decoded. Anyone can write anything there.", func(f *facts) string { return f.first("Subject") }),
-	fill("from", "The first From field, decoded. Anyone can write anything there.", func(f *facts) string { return f.first("From") }),
+	fill("subject", "The first Subject field, decoded, each run of blanks as one. Anyone can write anything there.", func(f *facts) string { return f.first("Subject") }),
+	fill("from", "The first From field, decoded, each run of blanks as one. Anyone can write anything there.", func(f *facts) string { return f.first("From") }),
 	fill("size", "Bytes of the message as it came in.", func(f *facts) int { return int(f.msg.Size) }),
 	fill("parts", "All parts: the message, its entities, members of archives.", func(f *facts) []*part { return f.parts }),
 	fill("findings", "All findings.", func(f *facts) []*finding { return f.findings }).at(eml.AtConnect),
@@ -156,9 +156,9 @@ var messageFunctions = []function{
 		`"list", ...`, 1, maxTexts, (*vocabulary).network, func(f *facts, n []*networks) bool { return inNetworks(f.msg.Envelope.Client, n) }).at(eml.AtConnect),
 	ask("hostIn", "The same of `host`.",
 		`"list", ...`, 1, maxTexts, (*vocabulary).network, func(f *facts, n []*networks) bool { return inNetworks(f.hostAddr(), n) }),
-	ask("header", "The first field of that name, decoded; empty if there is none.",
+	ask("header", "The first field of that name, decoded, each run of blanks as one; empty if there is none.",
 		`"Name"`, 1, 1, (*vocabulary).field, func(f *facts, n []string) string { return f.first(n[0]) }),
-	ask("headers", "All fields of that name, decoded.",
+	ask("headers", "All fields of that name, decoded, each run of blanks as one.",
 		`"Name"`, 1, 1, (*vocabulary).field, func(f *facts, n []string) []string { return f.header(n[0]) }),
 }
 

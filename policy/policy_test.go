@@ -146,6 +146,9 @@ const threeParts = `Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=
 From: Ann <ann@example.org>
 X-List: one
 X-List: two
+Received: from a.example (a
+	[192.0.2.1])
+     by  mx.example
 Content-Type: multipart/mixed; boundary=b
 
 --b

@@ -25,7 +25,7 @@ import (
 // stands for CRLF.
 //
 //	why: the attack, and its source
-//	policy: procmail-sanitizer   one of contrib/policy; without it, or "default": the one built in
+//	policy: procmail-sanitizer   one of contrib/policy or testdata/policies; without it, or "default": the one built in
 //	expect: accept, patched      the action; "patched", "unchanged", "held"
 //	rule: malware                the rule that decides
 //	finding: html/script 1.2     must be found there; may be repeated; without a part: anywhere
@@ -137,6 +137,10 @@ func TestCases(t *testing.T) {
 func (c *testCase) policyFile() string {
 	if c.policy == "" || c.policy == "default" {
 		return ""
+	}
+	own := "../../testdata/policies/" + c.policy + ".yaml"
+	if _, err := os.Stat(own); err == nil {
+		return own
 	}
 	return "../../contrib/policy/" + c.policy + ".yaml"
 }
