@@ -46,7 +46,7 @@ func (Scanner) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
 	switch {
 	case isTable(p):
 		err = s.table(ctx)
-	case p.Type == "xml" || p.Is("text") && begins(p):
+	case p.Type == "xml", (p.Is("text") || p.Type == "data") && begins(p):
 		err = s.xml(ctx)
 	case isBinaryWorkbook(p):
 		err = s.workbook(ctx)
@@ -57,7 +57,7 @@ func (Scanner) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
 	return s.findings, nil
 }
 
-// begins reports whether a text begins with a tag.
+// begins reports whether a part begins with a tag.
 func begins(p *eml.Part) bool {
 	head := bytes.TrimLeft(p.Head(64), "\x00\xef\xbb\xbf\xff\xfe \t\r\n\f")
 	return len(head) > 0 && head[0] == '<'
