@@ -139,7 +139,7 @@ func scanText(name string, content []byte) []eml.Finding {
 // element looks at one tag.
 func (s *scan) element(t *tag) {
 	switch t.name {
-	case "instrText", "fldChar", "fldSimple", "p":
+	case "instrText", "fldChar", "fldSimple":
 		s.field(t)
 		return
 	case "module":

@@ -85,7 +85,7 @@ func (t *tags) next() (*tag, error) {
 			return nil, err
 		}
 		if raw != nil {
-			return parseTag(string(raw)), nil
+			return parseTag(raw), nil
 		}
 	}
 }
@@ -100,9 +100,14 @@ func (t *tags) keep(b []byte) {
 const cdata = "![CDATA["
 
 // tag reads a tag, whose "<" was read, to its end; nil if it was none but text. Within quotes it has
-// none.
+// none. What it gives is good until more is read.
 func (t *tags) tag() ([]byte, error) {
-	var text []byte
+	ahead, _ := t.in.Peek(t.in.Buffered())
+	if i := bytes.IndexByte(ahead, '>'); i >= 0 && isPlainTag(ahead[:i]) {
+		_, err := t.in.Discard(i + 1)
+		return ahead[:i:i], err
+	}
+	text := []byte{}
 	quote := byte(0)
 	for {
 		c, err := t.in.ReadByte()
@@ -129,6 +134,25 @@ func (t *tags) tag() ([]byte, error) {
 	}
 }
 
+// isPlainTag reports whether a tag that ends there ends there indeed: there is nothing before that begins
+// another, or text, and no quote is open.
+func isPlainTag(b []byte) bool {
+	if bytes.IndexByte(b, '<') >= 0 || bytes.HasPrefix(b, []byte(cdata)) {
+		return false
+	}
+	for {
+		i := bytes.IndexAny(b, `"'`)
+		if i < 0 {
+			return true
+		}
+		n := bytes.IndexByte(b[i+1:], b[i])
+		if n < 0 {
+			return false
+		}
+		b = b[i+1+n+1:]
+	}
+}
+
 // characters reads to the end of a CDATA section, which is text.
 func (t *tags) characters() error {
 	var last [2]byte
@@ -148,33 +172,38 @@ func (t *tags) characters() error {
 
 const blanks = " \t\r\n"
 
-// looked are the elements that are looked at; of others there is no more than the name.
+// looked are the elements that are looked at.
 var looked = set(`instrText fldChar fldSimple module attachedTemplate AttachedTemplate ddeLink dde-connection-decl dde-source macrosheet
 	definedName ocx event-listener Relationship`)
 
-func parseTag(text string) *tag {
-	t := &tag{empty: strings.HasSuffix(text, "/"), end: strings.HasPrefix(text, "/")}
-	text = strings.Trim(text, "/")
-	rest := ""
-	t.name = text
-	if i := strings.IndexAny(text, blanks); i >= 0 {
-		t.name, rest = text[:i], text[i:]
+// noTag stands for all elements that are not looked at.
+var noTag = &tag{}
+
+func parseTag(raw []byte) *tag {
+	text := bytes.Trim(raw, "/")
+	end := bytes.IndexAny(text, blanks)
+	if end < 0 {
+		end = len(text)
 	}
-	t.name = local(t.name)
-	for looked[t.name] {
+	name := text[:end]
+	name = name[bytes.LastIndexByte(name, ':')+1:]
+	if !looked[string(name)] {
+		return noTag
+	}
+	t := &tag{name: string(name), empty: bytes.HasSuffix(raw, []byte("/")), end: bytes.HasPrefix(raw, []byte("/"))}
+	for rest := string(text[end:]); ; {
 		key, after, ok := strings.Cut(rest, "=")
 		after = strings.TrimLeft(after, blanks)
 		if !ok || after == "" || after[0] != '"' && after[0] != '\'' {
-			break
+			return t
 		}
 		value, left, ok := strings.Cut(after[1:], after[:1])
 		if !ok {
-			break
+			return t
 		}
 		rest = left
 		t.attrs = append(t.attrs, attr{local(strings.Trim(key, blanks)), html.UnescapeString(value)})
 	}
-	return t
 }
 
 func local(name string) string { return name[strings.LastIndexByte(name, ':')+1:] }
