@@ -47,6 +47,9 @@ func (p *Policy) DecideHeld(m *eml.Message, r scanners.Report, item string) *Ver
 		changes: changes{root: m.Root, editor: p.editor, langs: p.languages, texts: p.banners},
 		item:    item,
 	}
+	for _, s := range d.facts.excepted {
+		d.trace(s)
+	}
 	d.askAll(eml.AtData)
 	d.conclude()
 	return d.verdict

@@ -26,6 +26,7 @@ type facts struct {
 	host       netip.Addr
 	hostKnown  bool
 	steps      int                 // rounds of loops in conditions, see maxRounds
+	excepted   []Step              // what exceptions for signatures came to
 	compared   int                 // names with patterns, see maxCompared
 	index      map[*eml.Part]*part // of parts; nil until it is needed
 }
@@ -57,12 +58,18 @@ func newFacts(m *eml.Message, r scanners.Report, p *Policy) *facts {
 		return f
 	}
 	for i := range r.Findings {
-		p := f.of(r.Findings[i].Part)
-		x := &finding{&r.Findings[i], p}
-		p.findings = append(p.findings, x)
+		g := &r.Findings[i]
+		if len(p.signatures) > 0 {
+			if g = f.except(p, r.Findings, g); g == nil {
+				continue
+			}
+		}
+		q := f.of(g.Part)
+		x := &finding{g, q}
+		q.findings = append(q.findings, x)
 		f.findings = append(f.findings, x)
 	}
-	for _, u := range r.Unexamined {
+	for _, u := range f.unexamined {
 		p := f.of(u.Part)
 		p.unexamined = append(p.unexamined, u)
 	}
@@ -72,6 +79,23 @@ func newFacts(m *eml.Message, r scanners.Report, p *Policy) *facts {
 		}
 	}
 	return f
+}
+
+// except is what a finding counts as by the exceptions of the policy; nil if it does not count.
+func (f *facts) except(p *Policy, all []eml.Finding, g *eml.Finding) *eml.Finding {
+	x, why := p.except(g, told(all, g), p.now())
+	if why == "" {
+		return x
+	}
+	part := f.of(g.Part)
+	if len(f.excepted) < maxTraced {
+		f.excepted = append(f.excepted, Step{Rule: stepSignatures, Part: part.ID, Matched: true, Why: why})
+	}
+	if x != nil && x.Unexamined && !g.Unexamined {
+		u := eml.Unexamined{Part: x.Part, Why: x.Check + ": " + x.Detail}
+		f.unexamined = append(slices.Clip(f.unexamined), u)
+	}
+	return x
 }
 
 // of gives the part of a finding. One that is not in the tree is added, so that no rule passes it

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ type Live struct {
 	mu      sync.Mutex        // held while a file is read and put in force
 	seen    string            // what was read last, in force or not
 	files   []listFile        // of the lists in it
+	expired []string          // exceptions of which was told that they have ended
 	watcher *fsnotify.Watcher // nil unless Watch runs
 }
 
@@ -44,8 +46,22 @@ func NewLive(path string, opt Options, log *slog.Logger) (*Live, error) {
 		return nil, err
 	}
 	l.current.Store(p)
+	l.tellExpired(p)
 	return l, nil
 }
+
+// tellExpired warns of exceptions that do not hold any more; of none twice while the policy is the same.
+func (l *Live) tellExpired(p *Policy) {
+	for _, text := range p.Expired(p.now()) {
+		if known := p.Version + text; !slices.Contains(l.expired, known) {
+			l.expired = append(l.expired, known)
+			l.log.Warn("an exception for signatures has ended", "policy", p.Version, "signature", text)
+		}
+	}
+}
+
+// expiryInterval is how often is looked for exceptions that have ended.
+const expiryInterval = time.Hour
 
 // read reads the policy and its lists. If they are what was read last, there is neither a policy
 // nor an error, unless always is set.
@@ -88,6 +104,8 @@ func (l *Live) reload(always bool) error {
 		l.log.Error("policy not loaded, the one before stays in force", "policy", l.Load().Version, "error", err)
 	case p != nil:
 		old := l.current.Swap(p)
+		l.expired = nil
+		l.tellExpired(p)
 		l.log.Info("policy loaded", "policy", p.Version, "before", old.Version, "rules", len(p.rules))
 	}
 	return err
@@ -156,6 +174,8 @@ func (l *Live) follow(ctx context.Context, events <-chan fsnotify.Event, errs <-
 	quiet := time.NewTimer(0)
 	quiet.Stop()
 	defer quiet.Stop()
+	expiry := time.NewTicker(expiryInterval)
+	defer expiry.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -174,6 +194,10 @@ func (l *Live) follow(ctx context.Context, events <-chan fsnotify.Event, errs <-
 			quiet.Reset(settleTime)
 		case <-quiet.C:
 			_ = l.reload(false) // logged
+		case <-expiry.C:
+			l.mu.Lock()
+			l.tellExpired(l.Load())
+			l.mu.Unlock()
 		}
 	}
 }

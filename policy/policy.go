@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"rastel/sanitize/eml"
 )
@@ -21,12 +22,14 @@ type Policy struct {
 	// hexadecimal.
 	Version string
 
-	rules     []*rule
-	editor    Editor
-	languages []string // of notices and banners, unless a rule has others
-	banners   []string // the texts of all that the rules put in
-	forms     func(name string) []string
-	host      func(*eml.Message) netip.Addr
+	rules      []*rule
+	signatures []*exception
+	now        func() time.Time
+	editor     Editor
+	languages  []string // of notices and banners, unless a rule has others
+	banners    []string // the texts of all that the rules put in
+	forms      func(name string) []string
+	host       func(*eml.Message) netip.Addr
 }
 
 // An Editor knows how parts are changed. Its methods must be safe for concurrent use.
@@ -96,6 +99,8 @@ type Options struct {
 	// Host gives the address of the host that a message comes from, behind relays of our own; nil: it
 	// is the SMTP client.
 	Host func(*eml.Message) netip.Addr
+	// Now tells the time, for exceptions that end; nil means time.Now.
+	Now func() time.Time
 	// Dir is where the names of files of lists begin that are not absolute. LoadFile and NewLive
 	// put that of the policy there.
 	Dir string
@@ -123,6 +128,9 @@ func Load(name string, data []byte, opt Options) (*Policy, error) {
 func loadWithFiles(name string, data []byte, opt Options) (*Policy, []listFile, error) {
 	s := newSource(name, data)
 	p := &Policy{editor: opt.Editor, forms: opt.Forms, host: opt.Host}
+	if p.now = opt.Now; p.now == nil {
+		p.now = time.Now
+	}
 	s.file(p, opt)
 	if len(s.errs) > 0 {
 		return nil, s.files, s.errs.sorted()

@@ -95,6 +95,23 @@ rules:
     then: reject
 ` + "```" + `
 
+A policy may take what engines find by certain signatures for something else:
+
+` + "```yaml" + `
+signatures:
+  - match: "Heuristics.Phishing.Email.SpoofedDomain"
+    as: clamd/pua            # or: ignore
+    owner: alice@example.org
+    reason: the newsletter of our bank
+    until: 2027-03-31
+` + "```" + `
+
+ClamAV stops at the first signature that matches, whatever that is, so one that is ignored may hide
+another. If it has told all (` + "`clamd/all`" + `, by ` + "`all_match_dir`" + ` in rastel.yaml), the others count as ever. If
+not, the content counts as not examined: ` + "`clamd/ignored`" + ` instead of the check, or the check that it was
+to count as. (A line in a file ` + "`*.ign2`" + ` in the database of ClamAV takes a signature out of it altogether.)
+What says that something was not examined (` + "`clamd/limit`" + `, ` + "`clamd/encrypted`" + `) stays what it is.
+
 A file that cannot be loaded never replaces the policy in force. All errors are told at once,
 with line and column. Unknown keys, names, checks and types are errors.
 `
@@ -103,7 +120,7 @@ func writeKeys(b io.Writer) {
 	for _, t := range []struct {
 		title string
 		words []word
-	}{{"A rule", ruleKeys}, {"Final actions (`then`)", finals}, {"Replies (`reply`)", replyKeys}} {
+	}{{"A rule", ruleKeys}, {"A signature (`signatures`)", signatureKeys}, {"Final actions (`then`)", finals}, {"Replies (`reply`)", replyKeys}} {
 		fmt.Fprintf(b, "\n## %s\n\n", t.title)
 		for _, k := range t.words {
 			fmt.Fprintf(b, "- `%s`: %s\n", k.name, k.doc)

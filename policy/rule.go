@@ -54,6 +54,7 @@ func (s *source) file(p *Policy, opt Options) {
 	}
 	vocab.lists, vocab.anyList = s.lists(m["lists"], opt), opt.Lists == nil
 	vocab.networks = s.networks(m["networks"], opt)
+	p.signatures = s.signatures(m["signatures"], vocab)
 	p.rules = s.rules(m["rules"], vocab)
 	for _, r := range p.rules {
 		for i := range r.do {

@@ -18,7 +18,17 @@ var fileKeys = []word{
 	{"rules", "The rules, in the order in which they are asked."},
 	{"lists", "Lists of attachments by name, for `part.inList`."},
 	{"networks", "Lists of networks by name, for `clientIn` and `hostIn`."},
+	{"signatures", "What engines find by certain signatures, and the policy takes for something else."},
 	{"language", "The language of notices and banners, such as `de`, or a list of them, which are shown one after the other. Built in are `en` (the default), `de`, `fr`, `es`, `pt`, `it`, `nl`, `ja` and `zh`; see notices.md."},
+}
+
+var signatureKeys = []word{
+	{"match", "The name of the signature; `*`, `?` and `[...]` are wildcards. What ClamAV puts behind the names of others (`.UNOFFICIAL`) may be left out."},
+	{"as", "`ignore`, or the check that it counts as, such as `clamd/pua`."},
+	{"owner", "Who answers for it."},
+	{"reason", "Why."},
+	{"until", "The last day on which it holds, as in `2027-03-31`. From the next day on it does nothing, and the log and `rastel policy check` tell of it."},
+	{"check", "The checks that it is for. Default: `clamd/*`."},
 }
 
 var listKeys = []word{

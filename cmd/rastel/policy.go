@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"rastel/policy"
 	"rastel/policy/procmail"
@@ -15,7 +16,8 @@ var policyCommand = command{
 	name: "policy", args: "check FILE... | import-sanitizer RCFILE [LIST...]", short: "check policies, and make one of the Procmail Email Sanitizer's settings",
 	long: `
   check FILE...     is this policy sound? Every error is one line: file, line,
-                    column, what is wrong, and what was probably meant.
+                    column, what is wrong, and what was probably meant. Exceptions
+                    for signatures that have ended are told of.
 
   import-sanitizer RCFILE [LIST...]
                     make a policy of an rc file in which the Procmail Email
@@ -57,6 +59,9 @@ func (k *call) checkPolicies(names []string) int {
 			continue
 		}
 		fmt.Fprintf(k.out, "%s: ok, version %s\n", name, p.Version)
+		for _, text := range p.Expired(time.Now()) {
+			fmt.Fprintf(k.out, "%s: warning: an exception for signatures has ended: %s\n", name, tidy(text))
+		}
 	}
 	return status
 }

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"rastel/cmd/rastel/api"
 	"rastel/scanners/clamd"
@@ -48,4 +51,35 @@ func clamdDetail(d clamd.Daemon) string {
 		text += fmt.Sprintf(", database %s, %.1f days old", d.Database, time.Since(d.Built).Hours()/24)
 	}
 	return text
+}
+
+// clamdMetrics tells of each clamd in /metrics, by its number in the configuration, from 1.
+type clamdMetrics struct{ *clamd.Scanner }
+
+// Describe implements prometheus.Collector.
+func (m clamdMetrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+
+// Collect implements prometheus.Collector.
+func (m clamdMetrics) Collect(ch chan<- prometheus.Metric) {
+	for i, d := range m.Daemons() {
+		up, built := 0.0, 0.0
+		if d.Why == nil {
+			up = 1
+		}
+		if !d.Built.IsZero() {
+			built = float64(d.Built.Unix())
+		}
+		for _, v := range []struct {
+			name, help string
+			kind       prometheus.ValueType
+			value      float64
+		}{
+			{"rastel_clamd_up", "Whether a clamd answers.", prometheus.GaugeValue, up},
+			{"rastel_clamd_scans", "Scans that a clamd has at the moment.", prometheus.GaugeValue, float64(d.Scans)},
+			{"rastel_clamd_failed_scans_total", "Scans by a clamd that came to no verdict.", prometheus.CounterValue, float64(d.Failed)},
+			{"rastel_clamd_database_timestamp_seconds", "When the database of a clamd was made; 0 if that is not known.", prometheus.GaugeValue, built},
+		} {
+			ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(v.name, v.help, []string{"daemon"}, nil), v.kind, v.value, strconv.Itoa(i+1))
+		}
+	}
 }

@@ -121,6 +121,9 @@ func newService(cfg *Config, b *built, log *slog.Logger) (_ *service, err error)
 	}()
 	b.metrics, b.hosts = s.metrics, hosts.New(s.metrics)
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if b.clamd != nil {
+		s.metrics.MustRegister(clamdMetrics{b.clamd})
+	}
 	if err := usableDir(cfg.StateDir); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}

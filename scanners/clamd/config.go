@@ -3,6 +3,7 @@ package clamd
 import (
 	"fmt"
 	"net"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -34,6 +35,11 @@ type Config struct {
 	// for each, clamd idles while the next content is on its way (measured, 383 against 608
 	// small messages a second on two processors).
 	Concurrency int `yaml:"concurrency"`
+	// AllMatchDir is a directory in which content that clamd knows is put for a moment, for clamd to tell
+	// all signatures that match: otherwise it tells only the first, and that may be one that the policy
+	// ignores ("signatures"). Every clamd must see it by the same path and read it (mode 2750, of the
+	// group of clamd), and AllowAllMatchScan must be as it is by default. Empty: only the first is told.
+	AllMatchDir string `yaml:"all_match_dir"`
 	// MaxDatabaseAge is how old the database of a daemon may be, "72h" for three days; with an older
 	// one the program is not ready (it goes on scanning). Signatures that are not from ClamAV have no
 	// date. The default is 0: any age.
@@ -94,6 +100,9 @@ func (c Config) Validate() error {
 	}
 	if c.Raw != "" && c.Raw != rawAmbiguous && c.Raw != rawAlways {
 		return fmt.Errorf("raw: %q is neither %q nor %q", c.Raw, rawAmbiguous, rawAlways)
+	}
+	if c.AllMatchDir != "" && (!filepath.IsAbs(c.AllMatchDir) || strings.ContainsRune(c.AllMatchDir, 0)) {
+		return fmt.Errorf("all_match_dir: %q is not the whole path of a directory", c.AllMatchDir)
 	}
 	for _, f := range []struct {
 		name  string

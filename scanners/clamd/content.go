@@ -30,14 +30,17 @@ type content struct {
 	size   int64
 	reader func() io.Reader
 	file   func() (*os.File, error)
+
+	path  string // of a file with it, which clamd is to open itself to tell all signatures; see Scanner.all
+	first string // then: the signature that is known
 }
 
 func partContent(p *eml.Part) content {
-	return content{p.Size, func() io.Reader { return p.Content() }, p.File}
+	return content{size: p.Size, reader: func() io.Reader { return p.Content() }, file: p.File}
 }
 
 func spoolContent(s *eml.Spool) content {
-	return content{s.Size(), s.NewReader, s.File}
+	return content{size: s.Size(), reader: s.NewReader, file: s.File}
 }
 
 // send sends the content with the command that suits the connection. Any error but errLocal
@@ -47,6 +50,10 @@ func spoolContent(s *eml.Spool) content {
 // against clamd 1.4.6 without cache 0.42 ms for 200 bytes and 19.8 ms for 1 MiB, where INSTREAM
 // takes 0.55 ms and 21.2 ms over the same socket, 0.66 ms and 21.3 ms over TCP.
 func (c content) send(conn net.Conn) error {
+	if c.path != "" {
+		_, err := fmt.Fprintf(conn, "z%s %s\x00", allMatch, c.path)
+		return err
+	}
 	if u, ok := conn.(*net.UnixConn); ok && c.size <= descriptorMax {
 		return c.pass(u)
 	}
@@ -91,6 +98,9 @@ func (c content) stream(conn net.Conn) error {
 	w.Write(make([]byte, 4))
 	return w.Flush()
 }
+
+// allMatch is a command that the library does not know.
+const allMatch = "ALLMATCHSCAN"
 
 // command is a command whose reply ends in NUL, as this one does.
 func command(c protocol.Command) []byte { return []byte("z" + c.String() + "\x00") }

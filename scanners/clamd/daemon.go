@@ -93,17 +93,26 @@ func ask(ctx context.Context, conn net.Conn, c content) (*sighting, error) {
 	// Where clamd stops reading it says why before it closes the connection: the reply is
 	// there although sending broke.
 	// It is read up to the end of the connection, so that a second one shows.
-	reply, readErr := io.ReadAll(io.LimitReader(conn, maxReply+1))
+	most := int64(maxReply)
+	if c.path != "" {
+		most = maxAll
+	}
+	reply, readErr := io.ReadAll(io.LimitReader(conn, most+1))
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("clamd gave no verdict in time: %w", ctx.Err())
 	}
-	return judge(reply, errors.Join(sendErr, readErr))
+	return judge(reply, c, errors.Join(sendErr, readErr))
 }
 
 // judge makes a verdict of the reply; broken is the error of the connection, if there was one.
-func judge(reply []byte, broken error) (*sighting, error) {
-	if len(reply) == 0 {
+func judge(reply []byte, c content, broken error) (*sighting, error) {
+	switch {
+	case len(reply) == 0:
 		return nil, errors.Join(errBroken, broken)
+	case c.path != "" && broken != nil: // there may be more
+		return nil, fmt.Errorf("%w: %w", errGarbage, broken)
+	case c.path != "":
+		return parseAll(reply, c)
 	}
 	s, err := parseReply(reply)
 	if s == nil && err == nil && broken != nil {

@@ -38,6 +38,7 @@ type health struct {
 	since    time.Time     // of the state; zero if it was never another
 	why      error         // of not being up
 	failures int           // scans in a row
+	failed   int           // scans in all
 	hold     time.Duration // how long it was left alone last for failed scans
 	until    time.Time     // when that ends
 
@@ -55,9 +56,11 @@ func (p *pool) note(d *daemon, err error, took time.Duration) {
 	case err == nil:
 		d.failures, d.hold = 0, 0
 	case errors.Is(err, errDown):
+		d.failed++
 		p.set(d, down, err)
-	case final(err) || ended && took < p.hedge:
+	case final(err) || errors.Is(err, errNotAll) || ended && took < p.hedge:
 	default:
+		d.failed++
 		if d.failures++; p.upBeside(d) && (d.failures >= maxFailures || d.hold > 0) {
 			d.hold = min(max(minHold, 2*d.hold), maxHold)
 			d.until = time.Now().Add(d.hold)
@@ -171,6 +174,7 @@ func (s *Scanner) Watch(ctx context.Context) {
 	defer tick.Stop()
 	var probes sync.WaitGroup
 	defer probes.Wait()
+	s.tidy()
 	for {
 		for _, d := range s.pool.daemons {
 			done := s.pool.probe(d)
@@ -198,6 +202,7 @@ type Daemon struct {
 	State    string // "up", "silent" (takes connections, answers nothing) or "down"
 	Why      error  // if it is not up
 	Scans    int    // that it has at the moment
+	Failed   int    // scans that came to no verdict, or found nobody there
 	Engine   string // "1.4.6"; empty if it was never reached
 	Database string // "27500/Mon Nov 23 10:00:00 2026"; empty if it has none of the official ones
 	Built    time.Time
@@ -207,11 +212,16 @@ type Daemon struct {
 // Status asks all daemons, and tells what is known of each.
 func (s *Scanner) Status(ctx context.Context) []Daemon {
 	s.pool.probeAll(ctx)
+	return s.Daemons()
+}
+
+// Daemons tells what is known of each daemon, without asking.
+func (s *Scanner) Daemons() []Daemon {
 	s.pool.mu.Lock()
 	defer s.pool.mu.Unlock()
 	var all []Daemon
 	for _, d := range s.pool.daemons {
-		t := Daemon{Address: d.addr.String(), State: d.state.String(), Why: d.why, Scans: len(d.flights), Engine: d.engine, Database: d.database}
+		t := Daemon{Address: d.addr.String(), State: d.state.String(), Why: d.why, Scans: len(d.flights), Failed: d.failed, Engine: d.engine, Database: d.database}
 		t.Built = built(d.database)
 		t.Stale = s.cfg.MaxDatabaseAge > 0 && time.Since(t.Built) > s.cfg.MaxDatabaseAge
 		all = append(all, t)
@@ -251,5 +261,5 @@ func (s *Scanner) Version() string {
 		return ""
 	}
 	slices.Sort(all)
-	return fmt.Sprintf("clamd %s stream_max=%d", strings.Join(slices.Compact(all), " and "), s.cfg.StreamMax)
+	return fmt.Sprintf("clamd %s stream_max=%d all=%v", strings.Join(slices.Compact(all), " and "), s.cfg.StreamMax, s.cfg.AllMatchDir != "")
 }

@@ -12,7 +12,11 @@ import (
 const maxReply = 4 << 10
 
 // A sighting is what clamd says of content that is not clean.
-type sighting struct{ check, detail string }
+type sighting struct {
+	check, detail string
+	named         bool       // detail is the name of a signature
+	all           []sighting // all that there are, if it was asked for all; then the others are empty
+}
 
 // The checks of this package.
 var checks = []eml.Check{
@@ -23,6 +27,8 @@ var checks = []eml.Check{
 	{ID: "clamd/pua", Doc: "ClamAV knows the content as a potentially unwanted application."},
 	{ID: "clamd/encrypted", Doc: "ClamAV could not look into the content because it is encrypted (its option AlertEncrypted)."},
 	{ID: "clamd/limit", Doc: "The content is beyond a limit of ClamAV, so not all of it was examined (its option AlertExceedsMax)."},
+	{ID: "clamd/all", Doc: "ClamAV has told all signatures that match the content (all_match_dir in rastel.yaml). Without this there is only the first one, which may hide others: one for an unwanted program hides malware."},
+	{ID: "clamd/ignored", Doc: "The policy ignores the signature that was found, but ClamAV has not looked for others, which it may hide: the content counts as not examined."},
 }
 
 // families maps signature names to checks by how they begin; the first that fits counts. The
@@ -82,7 +88,7 @@ func parseReply(reply []byte) (*sighting, error) {
 	if !ok || strings.TrimSpace(name) == "" {
 		return nil, garbage(reply)
 	}
-	return &sighting{checkOf(name), name}, nil
+	return &sighting{check: checkOf(name), detail: name, named: true}, nil
 }
 
 // isSubject reports whether clamd calls so what it was sent: "stream" or "fd[12]".
@@ -106,9 +112,9 @@ func parseError(text string) (*sighting, error) {
 	}
 	switch text {
 	case "INSTREAM size limit exceeded.":
-		return &sighting{"clamd/limit", "larger than StreamMaxLength in clamd.conf"}, nil
+		return &sighting{check: "clamd/limit", detail: "larger than StreamMaxLength in clamd.conf"}, nil
 	case "Exceeded time limit", "Exceeded max recursion depth", "Exceeded max scan size", "Exceeded max scan files":
-		return &sighting{"clamd/limit", text}, nil
+		return &sighting{check: "clamd/limit", detail: text}, nil
 	case "Bad format or broken data", "Can't parse data", "Can't unpack some data":
 		return nil, fmt.Errorf("%w: %s", errUnreadable, text)
 	}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/baruwa-enterprise/clamd/protocol"
+
 	"rastel/sanitize/eml"
 )
 
@@ -40,7 +42,41 @@ const phrase = "rastel is not a phrase of any mail"
 type rig struct {
 	unix, tcp string // addresses as in Config
 	proc      *os.Process
+	dir       string
 }
+
+// more adds signatures, lines of a .ndb file, and waits until clamd has them.
+func (r *rig) more(t *testing.T, lines ...string) {
+	t.Helper()
+	write(t, filepath.Join(r.dir, "db", "more.ndb"), strings.Join(lines, "\n")+"\n")
+	a, err := parseAddress(r.unix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := inquire(t.Context(), a, protocol.Reload); err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	giveUp := time.After(time.Minute)
+	for {
+		log, err := os.ReadFile(filepath.Join(r.dir, "log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(log, []byte("Database correctly reloaded")) && bytes.Contains(log, []byte("Activating the newly loaded database")) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-giveUp:
+			t.Fatal("clamd does not load its database again")
+		}
+	}
+}
+
+// hexOf is text as signatures have it.
+func hexOf(text string) string { return hex.EncodeToString([]byte(text)) }
 
 // startClamd starts a clamd that knows nothing but EICAR and a phrase, with these lines in its
 // configuration too. It ends with the test.
@@ -79,7 +115,7 @@ func startClamd(t *testing.T, lines ...string) *rig {
 	ended := make(chan struct{})
 	go func() { cmd.Wait(); close(ended) }()
 	t.Cleanup(func() { cmd.Process.Kill(); <-ended })
-	r := &rig{"unix:" + filepath.Join(dir, "s"), fmt.Sprint("tcp:127.0.0.1:", port), cmd.Process}
+	r := &rig{"unix:" + filepath.Join(dir, "s"), fmt.Sprint("tcp:127.0.0.1:", port), cmd.Process, dir}
 	for _, addr := range []string{r.unix, r.tcp} {
 		awaitClamd(t, addr, ended, &out)
 	}

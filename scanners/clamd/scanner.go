@@ -76,7 +76,18 @@ func (s *Scanner) examine(ctx context.Context, p *eml.Part, c content) ([]eml.Fi
 	if seen == nil {
 		return nil, nil
 	}
-	return []eml.Finding{seen.finding(p)}, nil
+	if s.cfg.AllMatchDir == "" || !seen.named {
+		return []eml.Finding{seen.finding(p)}, nil
+	}
+	all, err := s.all(ctx, c, seen)
+	if err != nil {
+		return []eml.Finding{seen.finding(p)}, &scanners.Temporary{Err: fmt.Errorf("look for other signatures than %s: %w", seen.detail, err)}
+	}
+	findings := []eml.Finding{{Check: "clamd/all", Part: p, Detail: fmt.Sprintf("%d found", len(all))}}
+	for _, f := range all {
+		findings = merge(findings, []eml.Finding{f.finding(p)})
+	}
+	return findings, nil
 }
 
 func (s sighting) finding(p *eml.Part) eml.Finding {
@@ -85,5 +96,5 @@ func (s sighting) finding(p *eml.Part) eml.Finding {
 }
 
 func limit(p *eml.Part, detail string) []eml.Finding {
-	return []eml.Finding{sighting{"clamd/limit", detail}.finding(p)}
+	return []eml.Finding{sighting{check: "clamd/limit", detail: detail}.finding(p)}
 }
