@@ -13,6 +13,7 @@ const (
 	NeedPostfix  = "postfix"
 	NeedSendmail = "sendmail"
 	NeedClamd    = "clamd"
+	NeedICAP     = "icap"
 	NeedSamples  = "samples" // no server: what Samples needs
 )
 
@@ -24,7 +25,7 @@ func Missing(needs ...string) []string {
 		name  string
 		check func() []string
 	}{
-		{NeedPostfix, missingPostfix}, {NeedSendmail, missingSendmail}, {NeedClamd, missingClamd},
+		{NeedPostfix, missingPostfix}, {NeedSendmail, missingSendmail}, {NeedClamd, missingClamd}, {NeedICAP, missingICAP},
 		{NeedSamples, func() []string { return missingPrograms("7zip", "7zz") }},
 	} {
 		if len(needs) == 0 || slices.Contains(needs, n.name) {
@@ -48,6 +49,14 @@ func missingPostfix() []string {
 }
 
 func missingClamd() []string { return missingPrograms("clamav-daemon", "clamd") }
+
+func missingICAP() []string {
+	m := append(missingClamd(), missingPrograms("c-icap", "c-icap")...)
+	if icapModule() == "" {
+		m = append(m, "module virus_scan of c-icap: Debian package libc-icap-mod-virus-scan")
+	}
+	return m
+}
 
 func missingSendmail() []string {
 	m := append(missingRoot(), missingPrograms("m4", "m4")...)
