@@ -18,10 +18,12 @@ import (
 	"rastel/scanners/archive"
 	"rastel/scanners/cache"
 	"rastel/scanners/clamd"
+	programs "rastel/scanners/command"
 	"rastel/scanners/dkim"
 	"rastel/scanners/dmarc"
 	"rastel/scanners/flatxml"
 	"rastel/scanners/hashlist"
+	"rastel/scanners/icap"
 	"rastel/scanners/network"
 	"rastel/scanners/office"
 	"rastel/scanners/ole"
@@ -73,6 +75,7 @@ type built struct {
 	dkim   *dkim.Scanner       // nil: signatures are not verified
 	pool   *worker.Pool        // nil: containers are opened in this process
 	dns    *network.Resolver   // nil: nothing needs it
+	others []other             // engines besides
 	policy *policy.Live
 	log    *slog.Logger
 
@@ -101,6 +104,9 @@ func build(cfg *Config, log *slog.Logger) (*built, error) {
 			return nil, err
 		}
 	}
+	if err := b.makeOthers(); err != nil {
+		return nil, err
+	}
 	if b.policy, err = policy.NewLive(cfg.Policy, policyOptions(cfg), log); err != nil {
 		return nil, err
 	}
@@ -117,6 +123,7 @@ func build(cfg *Config, log *slog.Logger) (*built, error) {
 // close ends the workers, connections and look-ups, when nothing is examined any more.
 func (b *built) close() {
 	b.cache.Close()
+	b.closeOthers()
 	if b.total != nil {
 		b.total.Close()
 	}
@@ -142,6 +149,9 @@ func (b *built) assemble(c *clamd.Scanner) error {
 	}
 	if b.total != nil {
 		list = append(list, scanners.Named{Name: "virustotal", Scanner: b.cache.Wrap("virustotal", b.total, b.total.Age), Waits: true})
+	}
+	for _, e := range b.others {
+		list = append(list, scanners.Named{Name: e.Name(), Scanner: b.kept(e.Name(), e), Waits: true})
 	}
 	if b.cfg.DKIM.On() {
 		b.dkim = dkim.New(b.cfg.DKIM)
@@ -240,6 +250,8 @@ func knownChecks(cfg *Config) []eml.Check {
 	checks := append(slices.Clone(eml.Checks()), (&clamd.Scanner{}).Checks()...)
 	checks = append(checks, (*hashlist.Lists)(nil).Checks()...)
 	checks = append(checks, (*virustotal.Scanner)(nil).Checks()...)
+	checks = append(checks, (*icap.Scanner)(nil).Checks()...)
+	checks = append(checks, (*programs.Scanner)(nil).Checks()...)
 	checks = append(checks, (*dkim.Scanner)(nil).Checks()...)
 	checks = append(checks, (*dmarc.Scanner)(nil).Checks()...)
 	checks = append(checks, (*network.Scanner)(nil).Checks()...)
@@ -250,6 +262,7 @@ func knownChecks(cfg *Config) []eml.Check {
 // same policy must load with and without them.
 func engineNames(cfg *Config) []string {
 	out := []string{"clamd", "hashes", "virustotal"}
+	out = append(out, otherNames(cfg)...)
 	for _, n := range builtin(cfg) {
 		if _, ok := n.Scanner.(scanners.Engine); ok {
 			out = append(out, n.Name)

@@ -22,9 +22,11 @@ import (
 	"rastel/scanners"
 	"rastel/scanners/cache"
 	"rastel/scanners/clamd"
+	programs "rastel/scanners/command"
 	"rastel/scanners/dkim"
 	"rastel/scanners/dmarc"
 	"rastel/scanners/hashlist"
+	"rastel/scanners/icap"
 	"rastel/scanners/network"
 	"rastel/scanners/virustotal"
 	"rastel/scanners/worker"
@@ -56,6 +58,8 @@ type Config struct {
 	Sanitize   sanitize.Config   `yaml:"sanitize"`
 	API        api.Config        `yaml:"api"`
 	Clamd      *clamd.Config     `yaml:"clamd"` // nil: used if one is found at its usual sockets
+	ICAP       []icap.Config     `yaml:"icap"`
+	Commands   []programs.Config `yaml:"commands"`
 	Cache      cache.Config      `yaml:"cache"` // of what engines such as clamd said
 	Hashes     hashlist.Config   `yaml:"hashes"`
 	VirusTotal virustotal.Config `yaml:"virustotal"` // asked only if it has a key
@@ -158,7 +162,7 @@ func (c *Config) validate() error {
 	c.pool = eml.NewSpoolPool(c.SpoolDir, c.Limits.SpoolMemory)
 	var relaysErr error
 	c.relays, relaysErr = network.ParseRelays(c.Trusted)
-	errs := []error{err, relaysErr, c.DNS.Validate(), c.validateDMARC(), c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Hashes.Validate(), c.VirusTotal.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
+	errs := []error{err, relaysErr, c.DNS.Validate(), c.validateDMARC(), c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Hashes.Validate(), c.validateEngines(), c.VirusTotal.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
 	if c.Clamd != nil {
 		errs = append(errs, c.Clamd.Validate())
 	}

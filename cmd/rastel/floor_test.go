@@ -28,10 +28,12 @@ var floor = map[string][]string{
 	"rastel/scanners/archive/zipcrypt":        {},                                         // the encryption of zip; knows nothing of mail
 	"rastel/scanners/cache":                   {"rastel/sanitize/eml", "rastel/scanners"}, // what engines said of content that comes again; its own client of Redis
 	"rastel/scanners/clamd":                   {"rastel/sanitize/eml", "rastel/scanners"},
+	"rastel/scanners/command":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // programs that examine a file each
 	"rastel/scanners/dkim":                    {"rastel/sanitize/eml", "rastel/scanners"},                           // the verifier, and its DNS
 	"rastel/scanners/dmarc":                   {"rastel/sanitize/eml", "rastel/scanners"},                           // who a message comes from: SPF and DMARC
 	"rastel/scanners/flatxml":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // documents that are XML throughout
 	"rastel/scanners/hashlist":                {"rastel/sanitize/eml", "rastel/scanners"},                           // lists of hashes from files, a million and more
+	"rastel/scanners/icap":                    {"rastel/sanitize/eml", "rastel/scanners"},                           // engines of other vendors, by the protocol of proxies
 	"rastel/scanners/network":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // where a message comes from: lists in DNS, relays
 	"rastel/scanners/office":                  {"rastel/sanitize/eml"},                                              // what documents do, in words, and what can be taken out of them
 	"rastel/scanners/ole":                     {"rastel/sanitize/eml", "rastel/scanners", "rastel/scanners/office"}, // compound files, for more than one scanner; what they do is told in the words of office

@@ -197,7 +197,10 @@ func (s *service) ready(ctx context.Context) []api.Check {
 	if s.built.total != nil {
 		checks = append(checks, totalReady(s.built.total, s.cfg.VirusTotal.Required))
 	}
-	return append(checks, clamdReady(ctx, s.built.clamd)...)
+	if s.built.clamd != nil || len(s.built.others) == 0 {
+		checks = append(checks, clamdReady(ctx, s.built.clamd)...)
+	}
+	return append(checks, othersReady(ctx, s.built.others)...)
 }
 
 // totalReady tells how it stands with VirusTotal; mail depends on it only if it is required.
@@ -251,7 +254,7 @@ func (s *service) run(ctx context.Context) error {
 }
 
 func (s *service) started() {
-	if s.built.clamd == nil {
+	if s.built.clamd == nil && len(s.built.others) == 0 {
 		s.log.Warn("NO CLAMD: none is configured and none was found at its usual sockets, so no message is scanned for malware")
 	}
 	s.tellWorkers()

@@ -61,7 +61,11 @@ func newRastel(w *world, milter address, s setup) *rastel {
 	r := &rastel{t, &instance{config: filepath.Join(dir, "rastel.yaml"), api: api, log: filepath.Join(dir, "log")}}
 	text := fmt.Sprintf("state_dir: %q\nmilter: {listen: [%q]}\napi: {listen: %q, socket: %q}\nquarantine: {release: {smtp: %q}}\n",
 		filepath.Join(dir, "state"), milter, api, shortSocket(t), w.mta.SMTP())
-	text += fmt.Sprintf("clamd: {addresses: [%q], timeout: %v}\n", w.clamd.Addr, s.clamdTimeout)
+	if w.icap != nil {
+		text += fmt.Sprintf("icap: [{name: c-icap, url: %q}]\n", w.icap.URL("avscan"))
+	} else {
+		text += fmt.Sprintf("clamd: {addresses: [%q], timeout: %v}\n", w.clamd.Addr, s.clamdTimeout)
+	}
 	text += fmt.Sprintf("dkim: {enabled: %v, resolver: %q, authserv_id: %s}\n", s.dns != "", s.dns, authserv)
 	if s.domainList != "" {
 		text += fmt.Sprintf("dns: {resolver: %q, domains: [{zone: %s}]}\n", s.dns, s.domainList)

@@ -25,6 +25,7 @@ type setup struct {
 	policy        string        // text of a policy; empty means the built-in one
 	dns           string        // verifies DKIM with keys from there; empty means that it does not
 	domainList    string        // asked of the same server about domains
+	icap          bool          // a c-icap examines; rastel does not know of the clamd that it asks
 	clamd         rig.ClamdOptions
 	clamdTimeout  time.Duration // how long a scan may take; zero means rastel's default
 }
@@ -36,6 +37,7 @@ type world struct {
 	sink   *rig.Sink
 	tap    *tap
 	clamd  *rig.Clamd
+	icap   *rig.ICAP // nil: there is none
 	rastel *rastel
 }
 
@@ -57,6 +59,12 @@ func newWorld(t *testing.T, s setup) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.stopped("clamd", w.clamd.Stop()) })
+	if s.icap {
+		if w.icap, err = rig.StartICAP(rig.ICAPOptions{Clamd: w.clamd}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { w.stopped("c-icap", w.icap.Stop()) })
+	}
 	network := s.network()
 	front, milter := freeAddress(t, network), freeAddress(t, network)
 	w.tap = startTap(t, front, milter)

@@ -79,6 +79,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// EngineName is what findings call the service.
+func (c Config) EngineName() string { return c.withDefaults().Name }
+
 // nameRune makes a character one that a name may have.
 func nameRune(r rune) rune {
 	if r == '.' || r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
@@ -113,21 +116,15 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// ValidateAll is Validate for all services: their names are also different.
+// ValidateAll is Validate for all services.
 func ValidateAll(list []Config) error {
 	if len(list) > maxServices {
 		return fmt.Errorf("icap: more than %d services", maxServices)
 	}
-	seen := map[string]bool{}
 	for i, c := range list {
 		if err := c.Validate(); err != nil {
 			return fmt.Errorf("icap[%d].%w", i, err)
 		}
-		name := c.withDefaults().Name
-		if seen[name] {
-			return fmt.Errorf("icap[%d].name: there is another service %q", i, name)
-		}
-		seen[name] = true
 	}
 	return nil
 }

@@ -57,6 +57,14 @@ func (s *Scanner) Examines(p *eml.Part) bool {
 	return p.Leaf() && p.Size > 0 && (*s.cfg.Members || !p.Member())
 }
 
+// Passes tells why a part is not examined.
+func (s *Scanner) Passes(p *eml.Part) string {
+	if p.Member() && !*s.cfg.Members {
+		return "left to the engine, which is given the container"
+	}
+	return ""
+}
+
 // Version is the ISTag of the service, by which it tells that its database or configuration is another
 // one (RFC 3507 section 4.7). It is empty if no reply has told it in the last two minutes.
 func (s *Scanner) Version() string {
@@ -99,4 +107,4 @@ func (s *Scanner) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) 
 	return findings, nil
 }
 
-var _ scanners.Engine = (*Scanner)(nil)
+var _ scanners.Partial = (*Scanner)(nil)
