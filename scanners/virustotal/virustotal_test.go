@@ -206,8 +206,10 @@ var faults = map[string]func(w http.ResponseWriter, r *http.Request, sum string)
 			}
 		}
 	},
-	"elsewhere": func(w http.ResponseWriter, r *http.Request, _ string) { http.Redirect(w, r, "/login", 302) },
-	"closes":    func(http.ResponseWriter, *http.Request, string) { panic(http.ErrAbortHandler) },
+	"elsewhere": func(w http.ResponseWriter, r *http.Request, _ string) {
+		http.Redirect(w, r, "/login", http.StatusFound)
+	},
+	"closes": func(http.ResponseWriter, *http.Request, string) { panic(http.ErrAbortHandler) },
 	"closes in between": func(w http.ResponseWriter, _ *http.Request, sum string) {
 		w.Header().Set("Content-Length", "5000")
 		io.WriteString(w, report(sum, 0, 0, 70))
@@ -253,7 +255,9 @@ func TestFaultsAreNoAnswers(t *testing.T) {
 func TestTheKeyGoesNowhereElse(t *testing.T) {
 	other := startService(t)
 	s := startService(t)
-	s.answer = func(w http.ResponseWriter, r *http.Request, _ string) { http.Redirect(w, r, other.URL, 302) }
+	s.answer = func(w http.ResponseWriter, r *http.Request, _ string) {
+		http.Redirect(w, r, other.URL, http.StatusFound)
+	}
 	if _, err := newScanner(t, s, nil).Scan(t.Context(), program(t, "x")); err == nil || other.asked.Load() > 0 {
 		t.Errorf("got %v, %d questions elsewhere", err, other.asked.Load())
 	}
@@ -393,7 +397,7 @@ func TestUploadsOnlyIfToldTo(t *testing.T) {
 		if c.watch {
 			wg.Go(func() { v.Watch(ctx) })
 			for c.upload && !v.uploading.Load() {
-				time.Sleep(time.Millisecond) //nolint:forbidigo // until it runs
+				time.Sleep(time.Millisecond)
 			}
 		}
 		raw := eml.NewSpool(eml.SpoolOptions{})
