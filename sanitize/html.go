@@ -47,7 +47,7 @@ func (s HTML) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
 	along := newAlongside(p, b)
 	defer along.done()
 	out, marks, err := examine(ctx, p, b, html, along)
-	if err == nil && p.HasLongLines() && bytes.IndexByte(b, '<') >= 0 {
+	if err == nil && p.HasLongLines() && (bytes.IndexByte(b, '<') >= 0 || eml.IsUTF7(p.Charset())) { // which may encode "<"
 		out, err = wrapped(ctx, out, p, marks, along)
 	}
 	return out, err
