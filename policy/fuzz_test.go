@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"rastel/sanitize/eml"
 	"rastel/scanners"
 )
 
@@ -24,6 +25,8 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add(defaultFile)
 	f.Add([]byte(manyChanges))
+	f.Add([]byte("networks: {a: [192.0.2.0/24]}\nrules: [{name: x, stage: rcpt, when: 'clientIn(\"a\") and recipient_domain != sender', then: reject}]"))
+	f.Add([]byte("rules: [{name: x, stage: connect, when: 'any(findings, .part.sha256 == \"\" or .part.path == \"a\" or len(.part.around) > 0)', then: tempfail}]"))
 	m := parse(f, threeParts)
 	r := report(f, m, "+html/script 1.2", "clamd/pua 1.3")
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -35,9 +38,21 @@ func FuzzLoad(f *testing.F) {
 			}
 			return
 		}
+		about := 0
+		for _, r := range p.rules {
+			if r.stage == eml.AtData {
+				about++
+			}
+		}
+		for _, at := range []eml.Stage{eml.AtConnect, eml.AtMail, eml.AtRcpt} {
+			v := p.DecideAt(at, m.Envelope, "a@example.net", []eml.Finding{{Check: "html/script"}})
+			if v.Action != Accept && v.Action != TempFail && v.Action != Reject {
+				t.Errorf("%q: %s at stage %s", data, v.Action, at)
+			}
+		}
 		for _, report := range []scanners.Report{{}, r} {
 			v := p.Decide(m, report)
-			if v.Action == Undecided || len(v.Trace) < len(p.rules) {
+			if v.Action == Undecided || len(v.Trace) < about {
 				t.Errorf("%q: %s after %d steps", data, v.Action, len(v.Trace))
 			}
 		}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -95,6 +96,11 @@ func TestRefusedBeforeTheMessage(t *testing.T) {
 		w.wantNothing("gone@example.test")
 		w.wantNothing("full@example.test")
 		w.only("third@example.test")
+
+		// The client is one that sticks out: a sender and two recipients that were rejected, and malware.
+		if out, status := w.rastel.run("hosts", "-config", w.rastel.config); status != 0 || !regexp.MustCompile(`(?m)^4 +1 +4 .* 127\.0\.0\.1$`).MatchString(out) {
+			t.Errorf("rastel hosts: status %d\n%s", status, out)
+		}
 	})
 }
 

@@ -75,7 +75,7 @@ func newWorld(t *testing.T) world {
 
 func (w world) scanner(t *testing.T) *Scanner {
 	t.Helper()
-	r, err := network.NewResolver(network.Config{Resolver: w.dns.Addr, Timeout: 300 * time.Millisecond})
+	r, err := network.NewResolver(network.Config{Resolver: w.dns.Addr, Timeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func (w world) scanner(t *testing.T) *Scanner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return New(Config{Timeout: time.Second}, r, relays, dkim.New(dkim.Config{Resolver: w.dns.Addr}))
+	return New(Config{Timeout: maxTimeout}, r, relays, dkim.New(dkim.Config{Resolver: w.dns.Addr}))
 }
 
 // sign signs a message in the name of a domain.

@@ -16,7 +16,7 @@ import (
 
 func newResolver(t testing.TB, addr string) *Resolver {
 	t.Helper()
-	r, err := NewResolver(Config{Resolver: addr, Timeout: 300 * time.Millisecond})
+	r, err := NewResolver(Config{Resolver: addr, Timeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
