@@ -161,8 +161,9 @@ A condition may ask for what is known by then only; of ` + "`has`" + `, ` + "`co
 envelope (` + "`dns/*`" + ` and, from mail on, ` + "`spf/*`" + `). The action is reject, tempfail, or accept, which means that no other
 rule of that stage is asked; the message is still judged. There are no changes, and no parts. If no
 rule of the stage decides, or one cannot be evaluated, the client goes on. A list in DNS that does not
-answer is no reason to refuse anything, unless a rule says so: ` + "`has(\"dns/unknown\")`" + `. A policy that is
-loaded anew is for sessions that begin after that.
+answer is no reason to refuse anything, unless a rule says so: ` + "`has(\"dns/unknown\")`" + `. When a client connects nobody knows whether it is a user of
+yours who will authenticate: let those have a port without this filter, or ask at mail, where ` + "`dns/*` and `spf/*`" + `
+are about others only. A policy that is loaded anew is for sessions that begin after that.
 
 `
 

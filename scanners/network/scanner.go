@@ -68,8 +68,12 @@ func (*Scanner) Checks() []eml.Check {
 // Scan finds nothing: a part comes from nowhere.
 func (*Scanner) Scan(context.Context, *eml.Part) ([]eml.Finding, error) { return nil, nil }
 
-// ScanMessage asks about the host that the message comes from, and the domains of the envelope.
+// ScanMessage asks about the host that the message comes from, and the domains of the envelope; not if
+// it is of a user who has authenticated: he may be where he is, and lists of dial-up networks say so.
 func (s *Scanner) ScanMessage(ctx context.Context, m *eml.Message) ([]eml.Finding, error) {
+	if m.Envelope.AuthUser != "" {
+		return nil, nil
+	}
 	findings := s.look(ctx, append(s.aboutHost(s.relays.Host(m)), s.aboutDomains(m.Envelope)...))
 	for i := range findings {
 		findings[i].Part = m.Root
@@ -87,6 +91,9 @@ func (s *Scanner) ScanEnvelope(ctx context.Context, at eml.Stage, env *eml.Envel
 }
 
 func (s *Scanner) aboutEnvelope(at eml.Stage, env *eml.Envelope) []inquiry {
+	if env.AuthUser != "" { // see ScanMessage; at AtConnect nobody has yet
+		return nil
+	}
 	out := s.aboutHost(env.Client)
 	if at != eml.AtConnect {
 		out = append(out, s.aboutDomains(env)...)

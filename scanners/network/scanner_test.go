@@ -164,6 +164,23 @@ func TestDomainsOfTheEnvelopeAreAskedAbout(t *testing.T) {
 	}
 }
 
+// Whoever has authenticated may be on a list of dial-up networks.
+func TestUsersAreNotAskedAbout(t *testing.T) {
+	d := nameServer(t, "2.113.0.203.bad.test. 60 IN A 127.0.0.2")
+	s := newScanner(t, lists(d), nil, nil)
+	m := message(t, "203.0.113.2", "")
+	m.Envelope.AuthUser = "ann"
+	if got := found(t, t.Context(), s, m); got != "" || len(s.ScanEnvelope(t.Context(), eml.AtMail, m.Envelope)) > 0 || d.Asked() != 0 {
+		t.Errorf("got %q after %d questions", got, d.Asked())
+	}
+	m.Envelope.AuthUser = ""
+	for at, want := range map[eml.Stage]int{eml.AtConnect: 1, eml.AtMail: 1} {
+		if got := s.ScanEnvelope(t.Context(), at, m.Envelope); len(got) != want || got[0].Check != "dns/listed" {
+			t.Errorf("at %s: %v", at, got)
+		}
+	}
+}
+
 // Codes do not make a listing of a refusal.
 func TestRefusalIsNoListingWhateverCodesSay(t *testing.T) {
 	d := nameServer(t, "2.113.0.203.bad.test. 60 IN A 127.255.255.255")
