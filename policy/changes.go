@@ -231,7 +231,7 @@ func (c *changes) putBanners(edits []eml.Edit, parts []*part, anew []*eml.Part) 
 func (c *changes) renamedNotice() banner {
 	b := banner{}
 	for _, n := range c.names {
-		if !n.told || !slices.ContainsFunc(n.edits, c.stays) {
+		if !n.told || c.isStripped(n.Part) || !slices.ContainsFunc(n.edits, c.stays) {
 			continue
 		}
 		if len(b.Renamed) == 0 {
@@ -369,7 +369,9 @@ func (c *changes) edits(parts []*part, anew []*eml.Part) (out []eml.Edit, untold
 	}
 	found := c.disarmed()
 	for _, n := range c.names {
-		found = append(found, n.edits...)
+		if !c.isStripped(n.Part) { // the notice in its place has a type and no name
+			found = append(found, n.edits...)
+		}
 	}
 	found = append(append(found, c.found...), c.mends...) // last: a new name wins over mending the field of the old one
 	for _, e := range found {

@@ -20,7 +20,7 @@ import (
 )
 
 // proposed is a line of a rule that default.yaml proposes, but for the comment sign.
-var proposed = regexp.MustCompile(`(?m)^  # (- name: |  (?:for|when|then): )`)
+var proposed = regexp.MustCompile(`(?m)^  # (- name: |  (?:for|when|then|do): )`)
 
 // proposedEngine has the rules that default.yaml proposes in comments.
 func proposedEngine(t *testing.T) *engine.Engine {
