@@ -177,7 +177,7 @@ func (r *Run) scan(n *Named, it *item, c *clock) {
 	findings, err := r.call(n.Name, it.part, func() ([]eml.Finding, error) { return n.Scanner.Scan(r.ctx, it.part) })
 	r.look(n, it.part, findings, err)
 	if e, ok := n.Scanner.(Expander); ok && !it.closed {
-		r.call(n.Name, it.part, func() ([]eml.Finding, error) { return r.expand(e, it, c) })
+		_, _ = r.call(n.Name, it.part, func() ([]eml.Finding, error) { return r.expand(e, it, c) })
 	}
 }
 
