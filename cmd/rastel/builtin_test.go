@@ -29,6 +29,7 @@ var inProcess = map[string]string{
 	"binhex":    "looks at the lines of every text",
 	"apple":     "reads fixed tables",
 	"inline":    "looks at the lines of calendars and cards",
+	"script":    "reads the fixed tables of a shortcut, as its Scan does",
 }
 
 func TestExpandersRunInWorkersUnlessThereIsAReason(t *testing.T) {
