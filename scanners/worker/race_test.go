@@ -2,7 +2,5 @@
 
 package worker
 
-const race = true
-
 // overflowed is what is known of an overflow of the stack: the race detector ends first.
 const overflowed = "worker ended: exit status"
