@@ -2,7 +2,6 @@ package scanners
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"io"
 	"math"
@@ -271,17 +270,4 @@ func (o *octetReader) Read(p []byte) (int, error) {
 	o.left -= int64(n)
 	o.b.off += int64(n)
 	return n, noEOF(err)
-}
-
-// A contextReader ends with its context.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // lives as long as one call of Expand
-	r   io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }

@@ -212,7 +212,7 @@ func (o *cryptoOpening) smime() error {
 		}
 		return nil
 	}
-	c, err := openCMS(contextReader{o.ctx, cmsSource(o.p.Content())})
+	c, err := openCMS(ContextReader(o.ctx, cmsSource(o.p.Content())))
 	for range maxCMSLayers {
 		switch {
 		case err != nil:

@@ -67,7 +67,7 @@ func isPGPType(p *eml.Part) bool { return p.Type == "data" || p.Type == "text" }
 func (o *cryptoOpening) pgp() error {
 	labelled := isPGPLabel(o.p)
 	if head := o.p.Head(64); isPGPType(o.p) && (labelled && head[0]&0x80 != 0 || looksPGP(head)) {
-		if err := o.packets(contextReader{o.ctx, o.p.Content()}, labelled); err != nil {
+		if err := o.packets(ContextReader(o.ctx, o.p.Content()), labelled); err != nil {
 			return err
 		}
 	}
@@ -82,10 +82,10 @@ var armorBegins = []byte("-----BEGIN PGP ")
 // armor looks for ASCII armour at the beginning of lines. What it is called does not matter: GnuPG
 // reads the packets in a public key block too.
 func (o *cryptoOpening) armor() error {
-	if found, err := contains(contextReader{o.ctx, o.p.Content()}, armorBegins); !found {
+	if found, err := contains(ContextReader(o.ctx, o.p.Content()), armorBegins); !found {
 		return err
 	}
-	l := newLineScanner(contextReader{o.ctx, o.p.Content()})
+	l := newLineScanner(ContextReader(o.ctx, o.p.Content()))
 	for {
 		line, begins, err := l.next()
 		if err == io.EOF {

@@ -232,7 +232,7 @@ func (s *smuggler) back() {
 
 // literals decodes what is written in the page.
 func (s *smuggler) literals() error {
-	s.r = bufio.NewReaderSize(&ctxReader{s.ctx, s.p.Content()}, 32<<10)
+	s.r = bufio.NewReaderSize(ContextReader(s.ctx, s.p.Content()), 32<<10)
 	s.recent = make([]byte, 0, 256)
 	for s.index < maxCarved {
 		s.pass()
@@ -546,17 +546,4 @@ func (t *numberText) byte() (byte, bool) {
 			return 0, false // numbers of another kind
 		}
 	}
-}
-
-// A ctxReader reads until the context ends.
-type ctxReader struct {
-	ctx context.Context //nolint:containedctx // lives as long as one call of Expand
-	r   io.Reader
-}
-
-func (r *ctxReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }

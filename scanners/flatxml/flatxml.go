@@ -72,7 +72,7 @@ func (Scanner) Opens(p *eml.Part) bool {
 func hasMark(r io.Reader) bool {
 	longest := len(slices.MaxFunc(marks, func(a, b []byte) int { return len(a) - len(b) }))
 	buf := make([]byte, window)
-	plain := &withoutZeros{r}
+	plain := scanners.WithoutZeros(r)
 	for kept := 0; ; {
 		n, err := plain.Read(buf[kept:])
 		b := buf[:kept+n]
@@ -86,33 +86,12 @@ func hasMark(r io.Reader) bool {
 	}
 }
 
-// withoutZeros reads without the bytes that are 0: of UTF-16 what is ASCII remains.
-type withoutZeros struct{ r io.Reader }
-
-func (r *withoutZeros) Read(p []byte) (int, error) {
-	for {
-		n, err := r.r.Read(p)
-		if bytes.IndexByte(p[:n], 0) < 0 {
-			return n, err
-		}
-		kept := p[:0]
-		for _, c := range p[:n] {
-			if c != 0 {
-				kept = append(kept, c)
-			}
-		}
-		if len(kept) > 0 || err != nil {
-			return len(kept), err
-		}
-	}
-}
-
 // Expand yields the files in the document p.
 func (s Scanner) Expand(ctx context.Context, p *eml.Part, b *scanners.Budget, yield func(*eml.Part) error) ([]eml.Finding, error) {
 	if !s.Opens(p) {
 		return nil, nil
 	}
-	d := &document{in: bufio.NewReaderSize(&withoutZeros{&contextReader{ctx, p.Content()}}, window)}
+	d := &document{in: bufio.NewReaderSize(scanners.WithoutZeros(scanners.ContextReader(ctx, p.Content())), window)}
 	index := 0
 	for {
 		names, ok, err := d.next()
@@ -132,19 +111,6 @@ func (s Scanner) Expand(ctx context.Context, p *eml.Part, b *scanners.Budget, yi
 			return nil, err
 		}
 	}
-}
-
-// A contextReader reads until its context ends.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // lives as long as one call of Expand
-	r   io.Reader
-}
-
-func (r *contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }
 
 // A document is one call of Expand.

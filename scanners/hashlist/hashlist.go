@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"rastel/sanitize/eml"
+	"rastel/scanners"
 )
 
 // Config names the files. The zero value names none.
@@ -212,7 +213,7 @@ func (st *state) hashes(ctx context.Context, p *eml.Part) (sums [digests][]byte,
 	if len(to) == 0 {
 		return sums, nil
 	}
-	n, err := io.CopyBuffer(io.MultiWriter(to...), &reader{ctx, p.Content()}, make([]byte, min(p.Size, 256<<10)))
+	n, err := io.CopyBuffer(io.MultiWriter(to...), scanners.ContextReader(ctx, p.Content()), make([]byte, min(p.Size, 256<<10)))
 	if err == nil && n != p.Size {
 		err = io.ErrUnexpectedEOF
 	}
@@ -225,19 +226,6 @@ func (st *state) hashes(ctx context.Context, p *eml.Part) (sums [digests][]byte,
 		}
 	}
 	return sums, nil
-}
-
-// A reader ends when its context does.
-type reader struct {
-	ctx context.Context //nolint:containedctx // it lives as long as one call
-	r   io.Reader
-}
-
-func (r *reader) Read(b []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(b)
 }
 
 // Watch reads lists anew when their files change, until ctx ends.

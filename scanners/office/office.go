@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"rastel/sanitize/eml"
+	"rastel/scanners"
 )
 
 // Scanner looks at the XML of documents: at members of those that are zip archives (Office 2007 and
@@ -85,25 +86,12 @@ func (s *scan) report(check, detail string) {
 	}
 }
 
-// A contextReader reads until its context ends.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // lives as long as one call of Scan
-	r   io.Reader
-}
-
-func (r *contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
-}
-
 // xml looks at the elements that matter.
 func (s *scan) xml(ctx context.Context) error {
-	if found, err := contains(&contextReader{ctx, s.p.Content()}, marks); !found || err != nil {
+	if found, err := contains(scanners.ContextReader(ctx, s.p.Content()), marks); !found || err != nil {
 		return err
 	}
-	return s.tags(&contextReader{ctx, s.p.Content()})
+	return s.tags(scanners.ContextReader(ctx, s.p.Content()))
 }
 
 func (s *scan) tags(r io.Reader) error {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"rastel/sanitize/eml"
+	"rastel/scanners"
 )
 
 // isTable reports whether a part is a table as text by its name or beginning: CSV, or SYLK, which Excel
@@ -26,7 +27,7 @@ func isTable(p *eml.Part) bool {
 // table looks for formulas that talk to other programs, and for macros.
 func (s *scan) table(ctx context.Context) error {
 	sylk := bytes.HasPrefix(s.p.Head(2), []byte("ID"))
-	in := bufio.NewReaderSize(&withoutZeros{&contextReader{ctx, s.p.Content()}}, window)
+	in := bufio.NewReaderSize(scanners.WithoutZeros(scanners.ContextReader(ctx, s.p.Content())), window)
 	for {
 		line, err := in.ReadSlice('\n')
 		if sylk {
@@ -97,7 +98,7 @@ func isBinaryWorkbook(p *eml.Part) bool {
 // workbook looks for names of macros that run by themselves.
 func (s *scan) workbook(ctx context.Context) error {
 	for _, name := range []string{"Auto_Open", "Auto_Close", "auto_open", "auto_close", "AUTO_OPEN"} {
-		found, err := contains(&contextReader{ctx, s.p.Content()}, []string{name})
+		found, err := contains(scanners.ContextReader(ctx, s.p.Content()), []string{name})
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,8 @@ import (
 	"html"
 	"io"
 	"strings"
+
+	"rastel/scanners"
 )
 
 const (
@@ -25,27 +27,8 @@ type tags struct {
 	whole func([]byte) // is given all text, in pieces; may be nil
 }
 
-func newTags(r io.Reader) *tags { return &tags{in: bufio.NewReaderSize(&withoutZeros{r}, window)} }
-
-// withoutZeros reads without the bytes that are 0: of UTF-16 what is ASCII remains.
-type withoutZeros struct{ r io.Reader }
-
-func (r *withoutZeros) Read(p []byte) (int, error) {
-	for {
-		n, err := r.r.Read(p)
-		if bytes.IndexByte(p[:n], 0) < 0 {
-			return n, err
-		}
-		kept := p[:0]
-		for _, c := range p[:n] {
-			if c != 0 {
-				kept = append(kept, c)
-			}
-		}
-		if len(kept) > 0 || err != nil {
-			return len(kept), err
-		}
-	}
+func newTags(r io.Reader) *tags {
+	return &tags{in: bufio.NewReaderSize(scanners.WithoutZeros(r), window)}
 }
 
 // A tag is one. Names are without their prefix, values without references.
@@ -215,7 +198,7 @@ func contains(r io.Reader, marks []string) (bool, error) {
 	for _, m := range marks {
 		longest = max(longest, len(m))
 	}
-	plain := &withoutZeros{r}
+	plain := scanners.WithoutZeros(r)
 	for kept := 0; ; {
 		n, err := plain.Read(buf[kept:])
 		b := buf[:kept+n]

@@ -110,20 +110,7 @@ type richText struct {
 
 // words reads control words from an offset on.
 func (d *richText) words(at int64) *words {
-	return &words{in: bufio.NewReaderSize(&contextReader{d.ctx, io.NewSectionReader(d.src, at, d.src.Size()-at)}, tokenWindow), at: at, end: d.src.Size()}
-}
-
-// A contextReader reads until its context ends.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // lives as long as one call of Expand
-	r   io.Reader
-}
-
-func (r *contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
+	return &words{in: bufio.NewReaderSize(scanners.ContextReader(d.ctx, io.NewSectionReader(d.src, at, d.src.Size()-at)), tokenWindow), at: at, end: d.src.Size()}
 }
 
 // object yields the object whose data begins there, in all readings.
