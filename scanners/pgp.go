@@ -82,7 +82,7 @@ var armorBegins = []byte("-----BEGIN PGP ")
 // armor looks for ASCII armour at the beginning of lines. What it is called does not matter: GnuPG
 // reads the packets in a public key block too.
 func (o *cryptoOpening) armor() error {
-	if found, err := contains(ContextReader(o.ctx, o.p.Content()), armorBegins); !found {
+	if found, err := Contains(ContextReader(o.ctx, o.p.Content()), armorBegins); !found {
 		return err
 	}
 	l := newLineScanner(ContextReader(o.ctx, o.p.Content()))
@@ -107,26 +107,6 @@ func (o *cryptoOpening) armor() error {
 				return err
 			}
 		}
-	}
-}
-
-// contains reports whether what r reads has that in it. It is much faster than to look at lines.
-func contains(r io.Reader, what []byte) (bool, error) {
-	buf := make([]byte, 32<<10)
-	kept := 0 // bytes of the piece before, in which it may begin
-	for {
-		n, err := r.Read(buf[kept:])
-		if bytes.Contains(buf[:kept+n], what) {
-			return true, nil
-		}
-		if err == io.EOF {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		tail := buf[max(kept+n-len(what)+1, 0) : kept+n]
-		kept = copy(buf, tail)
 	}
 }
 

@@ -43,3 +43,31 @@ func (r zeroSkipper) Read(p []byte) (int, error) {
 		}
 	}
 }
+
+// Contains reports whether one of the marks is in what is left of r. It reads no further than shows that.
+func Contains(r io.Reader, marks ...[]byte) (bool, error) {
+	longest := 0
+	for _, m := range marks {
+		longest = max(longest, len(m))
+	}
+	buf := make([]byte, containsWindow)
+	for kept := 0; ; {
+		n, err := r.Read(buf[kept:])
+		b := buf[:kept+n]
+		for _, m := range marks {
+			if bytes.Contains(b, m) {
+				return true, nil
+			}
+		}
+		if err == io.EOF {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		kept = copy(buf, b[max(len(b)-longest+1, 0):]) // in which one may begin
+	}
+}
+
+// containsWindow is how much Contains reads at a time, and more than any mark is long.
+const containsWindow = 32 << 10

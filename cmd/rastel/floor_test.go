@@ -35,7 +35,7 @@ var floor = map[string][]string{
 	"rastel/scanners/hashlist":                {"rastel/sanitize/eml", "rastel/scanners"},                           // lists of hashes from files, a million and more
 	"rastel/scanners/icap":                    {"rastel/sanitize/eml", "rastel/scanners"},                           // engines of other vendors, by the protocol of proxies
 	"rastel/scanners/network":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // where a message comes from: lists in DNS, relays
-	"rastel/scanners/office":                  {"rastel/sanitize/eml"},                                              // what documents do, in words, and what can be taken out of them
+	"rastel/scanners/office":                  {"rastel/sanitize/eml", "rastel/scanners"},                           // what documents do, in words, and what can be taken out of them
 	"rastel/scanners/ole":                     {"rastel/sanitize/eml", "rastel/scanners", "rastel/scanners/office"}, // compound files, for more than one scanner; what they do is told in the words of office
 	"rastel/scanners/onenote":                 {"rastel/sanitize/eml", "rastel/scanners"},                           // notebooks, which are a format of their own
 	"rastel/scanners/pdf":                     {"rastel/sanitize/eml", "rastel/scanners"},                           // documents that hold files and scripts

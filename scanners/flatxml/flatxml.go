@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"slices"
 	"strings"
 
 	"rastel/sanitize/eml"
@@ -70,20 +69,8 @@ func (Scanner) Opens(p *eml.Part) bool {
 // hasMark reports whether one of the marks is in r, in an encoding of bytes or UTF-16; and so if r
 // cannot be read, because then that is to be said.
 func hasMark(r io.Reader) bool {
-	longest := len(slices.MaxFunc(marks, func(a, b []byte) int { return len(a) - len(b) }))
-	buf := make([]byte, window)
-	plain := scanners.WithoutZeros(r)
-	for kept := 0; ; {
-		n, err := plain.Read(buf[kept:])
-		b := buf[:kept+n]
-		if slices.ContainsFunc(marks, func(m []byte) bool { return bytes.Contains(b, m) }) {
-			return true
-		}
-		if err != nil {
-			return err != io.EOF
-		}
-		kept = copy(buf, b[max(len(b)-longest+1, 0):])
-	}
+	found, err := scanners.Contains(scanners.WithoutZeros(r), marks...)
+	return found || err != nil
 }
 
 // Expand yields the files in the document p.

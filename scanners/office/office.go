@@ -23,9 +23,9 @@ func (Scanner) Checks() []eml.Check {
 }
 
 // marks are in all that Scan looks closer at.
-var marks = []string{
-	"Relationship", "instrText", "fldSimple", "ddeLink", "attachedTemplate", "macrosheet", "uto_", "classid",
-	"event-listener", ":module", "dde-", "UTO_",
+var marks = [][]byte{
+	[]byte("Relationship"), []byte("instrText"), []byte("fldSimple"), []byte("ddeLink"), []byte("attachedTemplate"), []byte("macrosheet"), []byte("uto_"), []byte("classid"),
+	[]byte("event-listener"), []byte(":module"), []byte("dde-"), []byte("UTO_"),
 }
 
 // maxFindings is how many findings about one part are kept.
@@ -88,7 +88,7 @@ func (s *scan) report(check, detail string) {
 
 // xml looks at the elements that matter.
 func (s *scan) xml(ctx context.Context) error {
-	if found, err := contains(scanners.ContextReader(ctx, s.p.Content()), marks); !found || err != nil {
+	if found, err := scanners.Contains(scanners.WithoutZeros(scanners.ContextReader(ctx, s.p.Content())), marks...); !found || err != nil {
 		return err
 	}
 	return s.tags(scanners.ContextReader(ctx, s.p.Content()))

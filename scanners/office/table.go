@@ -98,7 +98,7 @@ func isBinaryWorkbook(p *eml.Part) bool {
 // workbook looks for names of macros that run by themselves.
 func (s *scan) workbook(ctx context.Context) error {
 	for _, name := range []string{"Auto_Open", "Auto_Close", "auto_open", "auto_close", "AUTO_OPEN"} {
-		found, err := contains(scanners.ContextReader(ctx, s.p.Content()), []string{name})
+		found, err := scanners.Contains(scanners.WithoutZeros(scanners.ContextReader(ctx, s.p.Content())), []byte(name))
 		if err != nil {
 			return err
 		}

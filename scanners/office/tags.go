@@ -190,29 +190,3 @@ func parseTag(raw []byte) *tag {
 }
 
 func local(name string) string { return name[strings.LastIndexByte(name, ':')+1:] }
-
-// contains reports which of the marks are in r, at most until all were found.
-func contains(r io.Reader, marks []string) (bool, error) {
-	buf := make([]byte, window)
-	longest := 0
-	for _, m := range marks {
-		longest = max(longest, len(m))
-	}
-	plain := scanners.WithoutZeros(r)
-	for kept := 0; ; {
-		n, err := plain.Read(buf[kept:])
-		b := buf[:kept+n]
-		for _, m := range marks {
-			if bytes.Contains(b, []byte(m)) {
-				return true, nil
-			}
-		}
-		if err == io.EOF {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		kept = copy(buf, b[max(len(b)-longest+1, 0):])
-	}
-}
