@@ -16,55 +16,52 @@ type Look struct {
 	Why      string // if not: why not; if so: how, where that is not plain
 }
 
-// WithMessage is what a Partial says of a part that ScanMessage examines as a piece of the message.
+// WithMessage is why an engine passes over a part that ScanMessage examines as a piece of the message.
 const WithMessage = "with the message"
 
-// Partial is an Engine that tells why it does not examine a part that has content: for people, such as
-// its type, or WithMessage. Empty if there is nothing to tell.
-type Partial interface {
-	Engine
-	Passes(p *eml.Part) (why string)
-}
-
-// look notes what came of asking an engine about a leaf. What is empty is nothing to examine.
-func (r *Run) look(n *Named, p *eml.Part, findings []eml.Finding, err error) {
-	e, ok := n.Scanner.(Engine)
-	if !ok || !p.Leaf() || p.Size == 0 {
+// ask has an engine examine a part, unless it passes that over, and notes what came of it. What is empty
+// is nothing to examine.
+func (r *Run) ask(name string, e Engine, p *eml.Part) {
+	why := ""
+	findings, err := r.call(name, p, func() ([]eml.Finding, error) {
+		if p.Leaf() && p.Size > 0 {
+			why = e.Passes(p)
+		}
+		if why != "" {
+			return nil, nil
+		}
+		return e.Scan(r.ctx, p)
+	})
+	if !p.Leaf() || p.Size == 0 {
 		return
+	}
+	l := Look{Part: p, Engine: name, Why: why}
+	if why == "" {
+		l.Examined, l.Why = examined(findings, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := Look{Part: p, Engine: n.Name}
-	switch {
-	case err != nil:
-		l.Why = err.Error()
-	case !e.Examines(p):
-		l.Why = "not asked"
-		if e, ok := e.(Partial); ok {
-			l.Why = cmp.Or(e.Passes(p), l.Why)
-		}
-	default:
-		l.Examined, l.Why = unread(findings)
-	}
 	r.report.Looks = append(r.report.Looks, l)
 }
 
-// lookAtMessage notes the same of the message as a whole, which stands for its root.
+// lookAtMessage notes what came of having an engine examine the message as a whole, which stands for its
+// root.
 func (r *Run) lookAtMessage(n *Named, root *eml.Part, findings []eml.Finding, err error) {
 	if _, ok := n.Scanner.(Engine); !ok {
 		return
 	}
+	l := Look{Part: root, Engine: n.Name}
+	l.Examined, l.Why = examined(findings, err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := Look{Part: root, Engine: n.Name}
-	if l.Examined, l.Why = unread(findings); err != nil {
-		l.Examined, l.Why = false, err.Error()
-	}
 	r.whole = append(r.whole, l)
 }
 
-// unread tells whether an engine has read all, by what it found.
-func unread(findings []eml.Finding) (read bool, why string) {
+// examined tells whether an engine has read all, by what came of asking it.
+func examined(findings []eml.Finding, err error) (all bool, why string) {
+	if err != nil {
+		return false, err.Error()
+	}
 	for _, f := range findings {
 		if f.Unexamined {
 			return false, f.Check + ": " + f.Detail

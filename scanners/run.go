@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -174,8 +173,11 @@ func (r *Run) scanAll(list []Named, it *item) {
 
 // scan has one scanner examine one part.
 func (r *Run) scan(n *Named, it *item, c *clock) {
-	findings, err := r.call(n.Name, it.part, func() ([]eml.Finding, error) { return n.Scanner.Scan(r.ctx, it.part) })
-	r.look(n, it.part, findings, err)
+	if e, ok := n.Scanner.(Engine); ok {
+		r.ask(n.Name, e, it.part)
+	} else {
+		_, _ = r.call(n.Name, it.part, func() ([]eml.Finding, error) { return n.Scanner.Scan(r.ctx, it.part) })
+	}
 	if e, ok := n.Scanner.(Expander); ok && !it.closed {
 		_, _ = r.call(n.Name, it.part, func() ([]eml.Finding, error) { return r.expand(e, it, c) })
 	}
@@ -255,13 +257,10 @@ func (r *Run) call(name string, p *eml.Part, f func() ([]eml.Finding, error)) ([
 }
 
 func (r *Run) protect(name string, f func() ([]eml.Finding, error)) (findings []eml.Finding, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			r.set.opt.Logger.Error("scanner panicked", "scanner", name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic: %v", v)
-		}
-	}()
-	return f()
+	if panicked := r.set.protect(name, func() { findings, err = f() }); panicked != nil {
+		return nil, panicked
+	}
+	return findings, err
 }
 
 // failed records that a scanner could not tell.

@@ -49,15 +49,19 @@ type Opener interface {
 // engine is at the moment, so that what it said of some content may be kept for as long as it is that.
 type Engine interface {
 	Scanner
-	// Examines tells, without waiting, whether Scan examines the part. What the engine leaves alone, or
-	// leaves to ScanMessage, Scan says nothing about: then its silence does not mean that the content is
-	// clean, and must not be kept as if it did. This may depend on all that the part is.
-	Examines(p *eml.Part) bool
+	// Passes tells, without waiting, why Scan does not examine a leaf that has content: for people, such as
+	// its type, or WithMessage where it is left to ScanMessage. It is empty if Scan examines it. What is
+	// passed over Scan says nothing about: then its silence does not mean that the content is clean, and
+	// must not be kept as if it did. This may depend on all that the part is.
+	Passes(p *eml.Part) (why string)
 	// Version names all that a finding depends on besides the content: program, database, options. It
 	// is empty while that is not known; then nothing is kept. It is asked before each scan, so it must
 	// not wait.
 	Version() string
 }
+
+// Examines tells whether an engine examines the part: it has content, and is not passed over.
+func Examines(e Engine, p *eml.Part) bool { return p.Leaf() && p.Size > 0 && e.Passes(p) == "" }
 
 // A MessageScanner is a Scanner that also looks at the message as a whole, once it has been
 // read to its end: at header fields, or at how parts belong together.

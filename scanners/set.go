@@ -92,7 +92,7 @@ func (s *Set) Checks() []eml.Check {
 // BeginEnvelope begins what is to be known of an envelope, and does not wait.
 func (s *Set) BeginEnvelope(at eml.Stage, env *eml.Envelope) {
 	for _, n := range s.envelope {
-		s.protect(n.name, func() { n.BeginEnvelope(at, env) })
+		_ = s.protect(n.name, func() { n.BeginEnvelope(at, env) }) // then ScanEnvelope does not know
 	}
 }
 
@@ -102,21 +102,23 @@ func (s *Set) ScanEnvelope(ctx context.Context, at eml.Stage, env *eml.Envelope)
 	var all sync.WaitGroup
 	for i, n := range s.envelope {
 		all.Go(func() {
-			s.protect(n.name, func() { found[i] = n.ScanEnvelope(ctx, at, env) })
+			_ = s.protect(n.name, func() { found[i] = n.ScanEnvelope(ctx, at, env) }) // what it would have found is not known
 		})
 	}
 	all.Wait()
 	return slices.Concat(found...)
 }
 
-// protect contains a panic: what the scanner would have found is not known then.
-func (s *Set) protect(name string, f func()) {
+// protect makes an error of a panic, and logs it.
+func (s *Set) protect(name string, f func()) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.opt.Logger.Error("scanner panicked", "scanner", name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", v)
 		}
 	}()
 	f()
+	return nil
 }
 
 // Start begins the examination of one message, which must end before ctx does.

@@ -30,13 +30,18 @@ func newFake() *fake {
 	return f
 }
 
-func (f *fake) is(version string)         { f.version.Store(&version) }
-func (f *fake) Version() string           { return *f.version.Load() }
-func (*fake) Checks() []eml.Check         { return []eml.Check{{ID: "fake/malware", Doc: "It is bad."}} }
-func (f *fake) Examines(p *eml.Part) bool { return f.leaves == nil || !f.leaves(p) }
+func (f *fake) is(version string) { f.version.Store(&version) }
+func (f *fake) Version() string   { return *f.version.Load() }
+func (*fake) Checks() []eml.Check { return []eml.Check{{ID: "fake/malware", Doc: "It is bad."}} }
+func (f *fake) Passes(p *eml.Part) string {
+	if f.leaves != nil && f.leaves(p) {
+		return "as fakes do"
+	}
+	return ""
+}
 
 func (f *fake) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
-	if !f.Examines(p) {
+	if !scanners.Examines(f, p) {
 		return nil, nil
 	}
 	f.scans.Add(1)
@@ -128,30 +133,19 @@ func TestTellsWhyAPartIsNotExamined(t *testing.T) {
 	p := part(t, "bad")
 	f.leaves = func(*eml.Part) bool { return true }
 	c := newCache(t, Config{})
-	for _, tt := range []struct {
-		engine scanners.Engine
-		want   string
-	}{{f, ""}, {partial{f}, "as fakes do"}} {
-		e, ok := c.Wrap("fake", tt.engine, nil).(scanners.Partial)
-		if !ok || e.Examines(p) || e.Version() != "v1" || e.Passes(p) != tt.want {
-			t.Errorf("%T: %v", tt.engine, e)
+	for _, engine := range []scanners.Engine{f, messageFake{f}} {
+		e, ok := c.Wrap("fake", engine, nil).(scanners.Engine)
+		if !ok || scanners.Examines(e, p) || e.Version() != "v1" || e.Passes(p) != "as fakes do" {
+			t.Errorf("%T: %v", engine, e)
 		}
 	}
-	whole := c.Wrap("fake", messageFake{f}, nil)
-	if _, ok := whole.(scanners.MessageScanner); !ok {
+	if _, ok := c.Wrap("fake", messageFake{f}, nil).(scanners.MessageScanner); !ok {
 		t.Error("whole messages are not examined any more")
-	}
-	if _, ok := whole.(scanners.Partial); !ok {
-		t.Error("not a Partial")
 	}
 	if _, ok := c.Wrap("fake", f, nil).(scanners.MessageScanner); ok {
 		t.Error("a MessageScanner that is none")
 	}
 }
-
-type partial struct{ *fake }
-
-func (partial) Passes(*eml.Part) string { return "as fakes do" }
 
 type messageFake struct{ *fake }
 

@@ -52,14 +52,6 @@ func (m *messageEngine) ScanMessage(ctx context.Context, msg *eml.Message) ([]em
 	return m.whole.ScanMessage(ctx, msg)
 }
 
-// Passes tells what the engine tells.
-func (w *engine) Passes(p *eml.Part) string {
-	if e, ok := w.Engine.(scanners.Partial); ok {
-		return e.Passes(p)
-	}
-	return ""
-}
-
 // A flight is a scan in work, for others who want to know the same.
 type flight struct {
 	done    chan struct{} // closed when it has ended
@@ -77,7 +69,7 @@ const maxFlights = 3
 // Who waits for another's scan has nothing to do with its fate: if that is given up because its message
 // is, one of the others takes it up; if it fails, each asks for itself.
 func (w *engine) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
-	if !w.Examines(p) {
+	if !scanners.Examines(w, p) {
 		return w.Engine.Scan(ctx, p)
 	}
 	for range maxFlights {

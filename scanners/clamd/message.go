@@ -40,12 +40,13 @@ func ridesAlong(p *eml.Part) bool {
 		len(p.Names) == 0 && p.Disposition != "attachment" && hasMailLines(p.Head(int(p.Size)))
 }
 
-// Examines tells whether Scan asks clamd about the part: there is something in it, and ScanMessage
-// does not send it with the message.
-func (s *Scanner) Examines(p *eml.Part) bool { return p.Leaf() && p.Size > 0 && !ridesAlong(p) }
-
-// Passes tells why a part with content is not examined by Scan.
-func (s *Scanner) Passes(*eml.Part) string { return scanners.WithMessage }
+// Passes tells why Scan does not ask clamd about the part: ScanMessage sends it with the message.
+func (s *Scanner) Passes(p *eml.Part) string {
+	if ridesAlong(p) {
+		return scanners.WithMessage
+	}
+	return ""
+}
 
 // hasMailLines reports whether no line of the text is too long for a mail.
 func hasMailLines(text []byte) bool {

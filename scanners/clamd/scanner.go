@@ -50,7 +50,7 @@ func (s *Scanner) Checks() []eml.Check { return checks }
 // Scan examines the decoded content of one leaf or member. Text that ScanMessage sends with the
 // message is left to it. An error is a *scanners.Temporary unless clamd cannot read the content.
 func (s *Scanner) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
-	if !s.Examines(p) {
+	if !scanners.Examines(s, p) {
 		return nil, nil
 	}
 	return s.examine(ctx, p, partContent(p))

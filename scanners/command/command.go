@@ -74,10 +74,7 @@ func (s *Scanner) Name() string { return s.cfg.Name }
 // Checks are all checks that the scanner may report.
 func (s *Scanner) Checks() []eml.Check { return checks }
 
-// Examines tells whether Scan gives the part to the program.
-func (s *Scanner) Examines(p *eml.Part) bool { return p.Leaf() && p.Size > 0 && s.Passes(p) == "" }
-
-// Passes tells why a part is not examined.
+// Passes tells why Scan does not give the part to the program.
 func (s *Scanner) Passes(p *eml.Part) string {
 	if p.Member() && !*s.cfg.Members {
 		return "left to the engine, which is given the container"
@@ -157,7 +154,7 @@ func (s *Scanner) limits() limits { return limits{s.cfg.Memory, s.cfg.CPUTime} }
 // Scan examines the decoded content of one leaf or member. An error is a *scanners.Temporary, unless the
 // program says that it cannot read the content.
 func (s *Scanner) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
-	if !s.Examines(p) {
+	if !scanners.Examines(s, p) {
 		return nil, nil
 	}
 	if p.Size > s.cfg.SizeMax {
@@ -251,4 +248,4 @@ func tidy(s string) string {
 	return s
 }
 
-var _ scanners.Partial = (*Scanner)(nil)
+var _ scanners.Engine = (*Scanner)(nil)

@@ -299,7 +299,7 @@ func TestGivesTheProgramOnlyWhatItIsFor(t *testing.T) {
 		if got := outcome(findings, err); got != tt.want {
 			t.Errorf("%+v: got %s (%v), want %s", tt.cfg, got, err, tt.want)
 		}
-		if examines := s.Examines(tt.part); examines != (tt.want != "clean") {
+		if examines := scanners.Examines(s, tt.part); examines != (tt.want != "clean") {
 			t.Errorf("%+v: Examines says %v", tt.cfg, examines)
 		}
 		if len(findings) > 0 && findings[0].Unexamined != (tt.want == tooMuch) {

@@ -51,13 +51,8 @@ func (s *Scanner) Name() string { return s.cfg.Name }
 // Checks are all checks that the scanner may report.
 func (s *Scanner) Checks() []eml.Check { return checks }
 
-// Examines tells whether Scan asks the service about the part: there is something in it, and it is no
-// member of a container that the service is to open on its own.
-func (s *Scanner) Examines(p *eml.Part) bool {
-	return p.Leaf() && p.Size > 0 && (*s.cfg.Members || !p.Member())
-}
-
-// Passes tells why a part is not examined.
+// Passes tells why Scan does not ask the service about the part: the service is to open the container that
+// it is in on its own.
 func (s *Scanner) Passes(p *eml.Part) string {
 	if p.Member() && !*s.cfg.Members {
 		return "left to the engine, which is given the container"
@@ -86,7 +81,7 @@ func (s *Scanner) Ping(ctx context.Context) (detail string, err error) {
 
 // Scan examines the decoded content of one leaf or member. An error is a *scanners.Temporary.
 func (s *Scanner) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
-	if !s.Examines(p) {
+	if !scanners.Examines(s, p) {
 		return nil, nil
 	}
 	if p.Size > s.cfg.SizeMax {
@@ -107,4 +102,4 @@ func (s *Scanner) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) 
 	return findings, nil
 }
 
-var _ scanners.Partial = (*Scanner)(nil)
+var _ scanners.Engine = (*Scanner)(nil)

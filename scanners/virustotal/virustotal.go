@@ -98,14 +98,8 @@ func (*Scanner) Checks() []eml.Check {
 	}
 }
 
-// Examines tells whether VirusTotal is asked about the part, by its type or its names.
-func (s *Scanner) Examines(p *eml.Part) bool { return s.Passes(p) == "" }
-
-// Passes tells why it is not.
+// Passes tells why VirusTotal is not asked about the part, by its type or its names.
 func (s *Scanner) Passes(p *eml.Part) string {
-	if !p.Leaf() || p.Size == 0 {
-		return "has no content"
-	}
 	for _, word := range s.cfg.Types {
 		if p.Is(word) {
 			return ""
@@ -140,7 +134,7 @@ func (s *Scanner) Age(findings []eml.Finding) time.Duration {
 
 // Scan asks about the content. Unless VirusTotal is required, an error is a *scanners.Optional.
 func (s *Scanner) Scan(ctx context.Context, p *eml.Part) ([]eml.Finding, error) {
-	if !s.Examines(p) {
+	if !scanners.Examines(s, p) {
 		return nil, nil
 	}
 	o, err := s.ask(ctx, p.SHA256)

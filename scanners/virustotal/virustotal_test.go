@@ -362,7 +362,7 @@ func TestIsAskedAboutWhatMayBeDangerous(t *testing.T) {
 		{"Content-Type: application/octet-stream; name=a.js", "", false},
 	} {
 		p := mail(c.header, c.content)
-		if got := v.Examines(p); got != c.want {
+		if got := scanners.Examines(v, p); got != c.want {
 			t.Errorf("%s, %q, type %s: %v", c.header, c.content, p.Type, got)
 		}
 	}
