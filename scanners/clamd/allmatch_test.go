@@ -91,7 +91,7 @@ func TestDoesNotTakeOneSignatureForAll(t *testing.T) {
 		}
 	}
 	f := serve(t, "unix", answering("stream: X FOUND\x00"))
-	s := newScanner(t, Config{Addresses: []string{f.addr}, AllMatchDir: t.TempDir()})
+	s := newScanner(t, Config{Addresses: []string{f.addr}, AllMatchDir: t.TempDir(), Timeout: time.Second})
 	findings, err := s.Scan(t.Context(), file(t, "content"))
 	if got := outcome(findings, nil); got != "clamd/malware" || outcome(nil, err) != "temporary" {
 		t.Errorf("got %v, %v, want the finding and an error", findings, err)
