@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -133,27 +134,36 @@ func (s *source) lists(n ast.Node, opt Options) map[string]*list {
 			out[b.Name].add(p)
 		}
 	}
+	r := &listReader{source: s, dir: opt.Dir}
+	s.eachList(n, "lists", "lists", maxLists, func(name string, n ast.Node) {
+		l := &list{}
+		r.items(n, name, "a pattern", func(file ast.Node) { r.file(l, file) }, func(text string) string { return r.pattern(l, text) })
+		out[name] = l
+	})
+	return out
+}
+
+// eachList gives the lists that stand below a key of a policy, if it is there.
+func (s *source) eachList(n ast.Node, key, what string, most int, f func(name string, n ast.Node)) {
 	if n == nil {
-		return out
+		return
 	}
 	m, ok := n.(*ast.MappingNode)
 	if !ok {
-		s.mustBe(n, "\"lists\"", "a mapping")
-		return out
+		s.mustBe(n, strconv.Quote(key), "a mapping")
+		return
 	}
-	if len(m.Values) > maxLists {
-		s.errorf(nodePlace(n), "more than %d lists", maxLists)
-		return out
+	if len(m.Values) > most {
+		s.errorf(nodePlace(n), "more than %d %s", most, what)
+		return
 	}
-	r := &listReader{source: s, dir: opt.Dir}
 	for _, v := range m.Values {
 		key := v.Key.GetToken()
 		if !isListName(key.Value) {
 			s.errorf(placeOf(key), "%.80q is no name of a list: want letters, digits and hyphens", key.Value)
 		}
-		out[key.Value] = r.list(v.Value, key.Value)
+		f(key.Value, v.Value)
 	}
-	return out
 }
 
 func isListName(s string) bool {
@@ -170,18 +180,17 @@ type listReader struct {
 	full            bool
 }
 
-func (r *listReader) list(n ast.Node, name string) *list {
-	l := &list{}
+// items gives the items of a list: those that name a file, and texts; add tells what is wrong with one.
+func (r *listReader) items(n ast.Node, name, what string, file func(ast.Node), add func(text string) (wrong string)) {
 	for _, item := range r.source.list(n, fmt.Sprintf("the list %q", name)) {
 		if _, ok := item.(*ast.MappingNode); ok {
-			r.file(l, item)
-		} else if v, ok := r.scalar(item, "a pattern"); ok {
-			if msg := r.pattern(l, v.text); msg != "" {
+			file(item)
+		} else if v, ok := r.scalar(item, what); ok {
+			if msg := add(v.text); msg != "" {
 				r.errorf(v.at, "%s", msg)
 			}
 		}
 	}
-	return l
 }
 
 // pattern adds one pattern. It tells what is wrong with it; nothing if nothing is.

@@ -59,26 +59,12 @@ func parseNetwork(text string) (netip.Prefix, string) {
 // networks reads the lists of networks of a policy.
 func (s *source) networks(n ast.Node, opt Options) map[string]*networks {
 	out := map[string]*networks{}
-	if n == nil {
-		return out
-	}
-	m, ok := n.(*ast.MappingNode)
-	if !ok {
-		s.mustBe(n, "\"networks\"", "a mapping")
-		return out
-	}
-	if len(m.Values) > maxNetworkLists {
-		s.errorf(nodePlace(n), "more than %d lists of networks", maxNetworkLists)
-		return out
-	}
 	r := &networkReader{listReader: listReader{source: s, dir: opt.Dir}}
-	for _, v := range m.Values {
-		key := v.Key.GetToken()
-		if !isListName(key.Value) {
-			s.errorf(placeOf(key), "%.80q is no name of a list: want letters, digits and hyphens", key.Value)
-		}
-		out[key.Value] = r.list(v.Value, key.Value)
-	}
+	s.eachList(n, "networks", "lists of networks", maxNetworkLists, func(name string, n ast.Node) {
+		l := &networks{}
+		r.items(n, name, "a network", func(file ast.Node) { r.file(l, file) }, func(text string) string { return r.add(l, text) })
+		out[name] = l
+	})
 	return out
 }
 
@@ -86,20 +72,6 @@ func (s *source) networks(n ast.Node, opt Options) map[string]*networks {
 type networkReader struct {
 	listReader
 	count int // so far
-}
-
-func (r *networkReader) list(n ast.Node, name string) *networks {
-	l := &networks{}
-	for _, item := range r.source.list(n, fmt.Sprintf("the list %q", name)) {
-		if _, ok := item.(*ast.MappingNode); ok {
-			r.file(l, item)
-		} else if v, ok := r.scalar(item, "a network"); ok {
-			if msg := r.add(l, v.text); msg != "" {
-				r.errorf(v.at, "%s", msg)
-			}
-		}
-	}
-	return l
 }
 
 // add adds one network. It tells what is wrong with it; nothing if nothing is.
