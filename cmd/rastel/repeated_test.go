@@ -20,6 +20,7 @@ import (
 	"rastel/sanitize/eml"
 	"rastel/scanners"
 	"rastel/scanners/clamd"
+	"rastel/scanners/scannertest"
 )
 
 // A counter stands before a clamd. It counts what clamd is asked about, and puts a database into what
@@ -36,23 +37,9 @@ type counter struct {
 
 func startCounter(tb testing.TB, behind string, large int64) *counter {
 	tb.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	c := &counter{addr: "tcp:" + ln.Addr().String(), behind: behind, large: large}
+	c := &counter{behind: behind, large: large}
 	c.database.Store(27500)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { defer conn.Close(); c.serve(conn) })
-		}
-	})
-	tb.Cleanup(func() { ln.Close(); wg.Wait() })
+	c.addr = "tcp:" + scannertest.Serve(tb, "tcp", "127.0.0.1:0", c.serve)
 	return c
 }
 

@@ -12,11 +12,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"rastel/scanners/scannertest"
 )
 
 const testSecret = "a secret of at least thirty-two characters"
@@ -295,32 +296,16 @@ func TestLogsInToTheServer(t *testing.T) {
 // liar is a server that answers everything with the same.
 func liar(t *testing.T, reply string) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
+	return "tcp:" + scannertest.Serve(t, "tcp", "127.0.0.1:0", func(conn net.Conn) {
+		for b := make([]byte, 4096); ; {
+			if _, err := conn.Read(b); err != nil {
 				return
 			}
-			wg.Go(func() {
-				defer conn.Close()
-				for b := make([]byte, 4096); ; {
-					if _, err := conn.Read(b); err != nil {
-						return
-					}
-					if _, err := io.WriteString(conn, reply); err != nil {
-						return
-					}
-				}
-			})
+			if _, err := io.WriteString(conn, reply); err != nil {
+				return
+			}
 		}
 	})
-	t.Cleanup(func() { ln.Close(); wg.Wait() })
-	return "tcp:" + ln.Addr().String()
 }
 
 func TestLiesAreNotBelieved(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rastel/sanitize/eml"
+	"rastel/scanners/scannertest"
 )
 
 // details are the signatures that were found, sorted, and the check that says that these are all.
@@ -93,7 +94,7 @@ func TestDoesNotTakeOneSignatureForAll(t *testing.T) {
 	f := serve(t, "unix", answering("stream: X FOUND\x00"))
 	s := newScanner(t, Config{Addresses: []string{f.addr}, AllMatchDir: t.TempDir(), Timeout: time.Second})
 	findings, err := s.Scan(t.Context(), file(t, "content"))
-	if got := outcome(findings, nil); got != "clamd/malware" || outcome(nil, err) != "temporary" {
+	if got := scannertest.Outcome(findings, nil); got != "clamd/malware" || scannertest.Outcome(nil, err) != "temporary" {
 		t.Errorf("got %v, %v, want the finding and an error", findings, err)
 	}
 }

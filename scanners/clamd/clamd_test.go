@@ -53,7 +53,7 @@ func TestRealClamd(t *testing.T) {
 			{"more than StreamMaxLength", strings.Repeat("0123456789abcdef", 2<<16), "clamd/limit unexamined"},
 		} {
 			findings, err := s.Scan(t.Context(), file(t, tt.data))
-			if got := outcome(findings, err); got != tt.want {
+			if got := scannertest.Outcome(findings, err); got != tt.want {
 				t.Errorf("%s, %s: got %s (%v, %v), want %s", addr, tt.name, got, findings, err, tt.want)
 			}
 		}
@@ -67,7 +67,7 @@ func TestRealClamdSaysThatAStreamIsTooLong(t *testing.T) {
 	for _, addr := range []string{r.unix, r.tcp} {
 		s := newScanner(t, Config{Addresses: []string{addr}})
 		findings, err := s.Scan(t.Context(), file(t, eicar()+strings.Repeat("x", 26<<20)))
-		if got := outcome(findings, err); got != "clamd/limit unexamined" {
+		if got := scannertest.Outcome(findings, err); got != "clamd/limit unexamined" {
 			t.Errorf("%s: got %s (%v), want clamd/limit unexamined", addr, got, err)
 		}
 	}
@@ -110,7 +110,7 @@ func TestRealClamdStopped(t *testing.T) {
 		s := newScanner(t, Config{Addresses: []string{addr}, Timeout: 300 * time.Millisecond})
 		start := time.Now()
 		findings, err := s.Scan(t.Context(), file(t, eicar()))
-		if got := outcome(findings, err); got != "temporary" || !errors.Is(err, context.DeadlineExceeded) {
+		if got := scannertest.Outcome(findings, err); got != "temporary" || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: got %s (%v), want temporary, out of time", addr, got, err)
 		}
 		if took := time.Since(start); took > 30*time.Second {
@@ -123,7 +123,7 @@ func TestRealClamdStopped(t *testing.T) {
 			t.Fatal(err)
 		}
 		s = newScanner(t, Config{Addresses: []string{addr}})
-		if got := outcome(s.Scan(t.Context(), file(t, eicar()))); got != "clamd/malware" {
+		if got := scannertest.Outcome(s.Scan(t.Context(), file(t, eicar()))); got != "clamd/malware" {
 			t.Errorf("%s: after it went on: got %s, want clamd/malware", addr, got)
 		}
 	}
@@ -138,7 +138,7 @@ func TestRealClamdKilled(t *testing.T) {
 		s := newScanner(t, Config{Addresses: []string{addr}})
 		start := time.Now()
 		findings, err := s.Scan(t.Context(), file(t, "x"))
-		if got := outcome(findings, err); got != "temporary" || time.Since(start) > connectTimeout+30*time.Second {
+		if got := scannertest.Outcome(findings, err); got != "temporary" || time.Since(start) > connectTimeout+30*time.Second {
 			t.Errorf("%s: got %s (%v) after %v, want temporary within %v", addr, got, err, time.Since(start), connectTimeout)
 		}
 	}
@@ -156,10 +156,10 @@ func TestRealClamdReloading(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if findings, err := s.Scan(t.Context(), bad); outcome(findings, err) != "clamd/malware" {
+			if findings, err := s.Scan(t.Context(), bad); scannertest.Outcome(findings, err) != "clamd/malware" {
 				t.Fatalf("%s: scan %d: got %v, %v, want clamd/malware", addr, n, findings, err)
 			}
-			if findings, err := s.Scan(t.Context(), good); outcome(findings, err) != "clean" {
+			if findings, err := s.Scan(t.Context(), good); scannertest.Outcome(findings, err) != "clean" {
 				t.Fatalf("%s: scan %d: got %v, %v, want clean", addr, n, findings, err)
 			}
 		}

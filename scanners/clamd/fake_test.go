@@ -8,11 +8,11 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
 	"rastel/sanitize/eml"
+	"rastel/scanners/scannertest"
 )
 
 // A fake is a server with the faults that a real clamd does not have at our command.
@@ -28,23 +28,8 @@ func serve(t *testing.T, network string, handle func(conn net.Conn)) *fake {
 	if network == "unix" {
 		at = filepath.Join(shortDir(t), "s")
 	}
-	ln, err := net.Listen(network, at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fake{addr: network + ":" + ln.Addr().String()}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			f.conns.Add(1)
-			wg.Go(func() { defer conn.Close(); handle(conn) })
-		}
-	})
-	t.Cleanup(func() { ln.Close(); wg.Wait() })
+	f := &fake{}
+	f.addr = network + ":" + scannertest.Serve(t, network, at, func(conn net.Conn) { f.conns.Add(1); handle(conn) })
 	return f
 }
 

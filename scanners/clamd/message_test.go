@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"rastel/scanners/scannertest"
 )
 
 // A recorder is a fake that keeps what it was sent, and finds malware in what holds "BAD".
@@ -90,7 +92,7 @@ func TestSendsTheMessageWithWhatIsNotSentAlone(t *testing.T) {
 		f := serve(t, "tcp", r.handle)
 		s := newScanner(t, Config{Addresses: []string{f.addr}, Raw: tt.setting})
 		m := parse(t, tt.raw)
-		if findings, err := scanAll(t, s, m); outcome(findings, err) != "clean" {
+		if findings, err := scanAll(t, s, m); scannertest.Outcome(findings, err) != "clean" {
 			t.Errorf("%s: got %v, %v, want clean", tt.name, findings, err)
 		}
 		isWhole := func(s string) bool { return strings.HasPrefix(s, mailMark) }
@@ -113,7 +115,7 @@ func TestSendsTheTextOfAnotherReadingAlone(t *testing.T) {
 	s := newScanner(t, Config{Addresses: []string{f.addr}})
 	m := parse(t, "Subject: s\r\n\r\nBAD\r\n")
 	m.Root.Reading = "as some client does"
-	if findings, err := s.Scan(t.Context(), m.Root); outcome(findings, err) != "clamd/malware" {
+	if findings, err := s.Scan(t.Context(), m.Root); scannertest.Outcome(findings, err) != "clamd/malware" {
 		t.Errorf("got %v, %v, want clamd/malware", findings, err)
 	}
 }
@@ -125,7 +127,7 @@ func TestSkeletonHoldsTheTextAndNotTheFiles(t *testing.T) {
 	s := newScanner(t, Config{Addresses: []string{f.addr}})
 	file := strings.Repeat("\x00\x01\x02binary", 1000)
 	m := parse(t, mixed(encoded("Content-Type: text/html\r\n", "<p>in base64</p>"), encoded("Content-Type: image/png; name=a.png\r\n", file)))
-	if findings, err := s.ScanMessage(t.Context(), m); outcome(findings, err) != "clean" {
+	if findings, err := s.ScanMessage(t.Context(), m); scannertest.Outcome(findings, err) != "clean" {
 		t.Fatalf("got %v, %v, want clean", findings, err)
 	}
 	if len(r.sent) != 1 {
@@ -147,7 +149,7 @@ func TestReportsOnceWhatSkeletonAndRawBothHold(t *testing.T) {
 	s := newScanner(t, Config{Addresses: []string{f.addr}, Raw: rawAlways})
 	m := parse(t, "Subject: BAD\r\n\r\nhello\r\n")
 	findings, err := s.ScanMessage(t.Context(), m)
-	if got := outcome(findings, err); got != "clamd/malware" || len(r.sent) != 2 || findings[0].Part != m.Root {
+	if got := scannertest.Outcome(findings, err); got != "clamd/malware" || len(r.sent) != 2 || findings[0].Part != m.Root {
 		t.Errorf("got %s (%v) of %d scans, want one finding at the root of two", got, err, len(r.sent))
 	}
 }
@@ -157,7 +159,7 @@ func TestMessageBeyondStreamMaxIsNotClean(t *testing.T) {
 	s := newScanner(t, Config{Addresses: []string{f.addr}, StreamMax: 1000})
 	m := parse(t, "Subject: s\r\n\r\n"+strings.Repeat("hello\r\n", 200))
 	findings, err := s.ScanMessage(t.Context(), m)
-	if got := outcome(findings, err); got != "clamd/limit unexamined" || f.conns.Load() != 0 {
+	if got := scannertest.Outcome(findings, err); got != "clamd/limit unexamined" || f.conns.Load() != 0 {
 		t.Errorf("got %s (%v), want clamd/limit unexamined without asking", got, err)
 	}
 }
@@ -177,7 +179,7 @@ func TestFailureOfOneScanDoesNotHideAnother(t *testing.T) {
 	})
 	s := newScanner(t, Config{Addresses: []string{f.addr}, Raw: rawAlways})
 	findings, err := s.ScanMessage(t.Context(), parse(t, "Subject: s\r\n\r\nhello\r\n"))
-	if len(findings) != 1 || outcome(nil, err) != "temporary" {
+	if len(findings) != 1 || scannertest.Outcome(nil, err) != "temporary" {
 		t.Errorf("got %v, %v, want the finding and the error", findings, err)
 	}
 }

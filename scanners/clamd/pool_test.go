@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"rastel/scanners/scannertest"
 )
 
 // A puppet is a fake clamd that does as it is told, and can be told otherwise meanwhile.
@@ -126,12 +128,12 @@ func TestAsksAnotherDaemonOnce(t *testing.T) {
 		worse.says(tt.reply)
 		s := newScanner(t, Config{Addresses: []string{bad.addr, good.addr}})
 		findings, err := s.Scan(t.Context(), file(t, "content"))
-		if got := outcome(findings, err); got != "clean" || bad.scans.Load() != 1 || good.scans.Load() != 1 {
+		if got := scannertest.Outcome(findings, err); got != "clean" || bad.scans.Load() != 1 || good.scans.Load() != 1 {
 			t.Errorf("%.40q: got %s (%v) after %d and %d scans, want clean after 1 and 1", tt.reply, got, err, bad.scans.Load(), good.scans.Load())
 		}
 		s = newScanner(t, Config{Addresses: []string{bad.addr, worse.addr}})
 		findings, err = s.Scan(t.Context(), file(t, "content"))
-		if got := outcome(findings, err); got != "temporary" || bad.scans.Load() != 2 || worse.scans.Load() != 1 {
+		if got := scannertest.Outcome(findings, err); got != "temporary" || bad.scans.Load() != 2 || worse.scans.Load() != 1 {
 			t.Errorf("%.40q: got %s (%v) after %d and %d scans, want temporary after 2 and 1", tt.reply, got, err, bad.scans.Load(), worse.scans.Load())
 		}
 	}
@@ -148,7 +150,7 @@ func TestAsksNoOtherDaemonAboutAVerdict(t *testing.T) {
 		b.says(tt.reply)
 		s := newScanner(t, Config{Addresses: []string{a.addr, b.addr}})
 		findings, err := s.Scan(t.Context(), file(t, "content"))
-		if got := outcome(findings, err); got != tt.want || a.scans.Load()+b.scans.Load() != 1 {
+		if got := scannertest.Outcome(findings, err); got != tt.want || a.scans.Load()+b.scans.Load() != 1 {
 			t.Errorf("%.40q: got %s (%v) after %d scans, want %s after one", tt.reply, got, err, a.scans.Load()+b.scans.Load(), tt.want)
 		}
 	}
@@ -159,7 +161,7 @@ func TestGivesNoMoreToADaemonWhoseScansFail(t *testing.T) {
 	bad.says("nonsense")
 	s := watched(t, Config{Addresses: []string{bad.addr, good.addr}})
 	for range 20 {
-		if findings, err := s.Scan(t.Context(), file(t, "content")); outcome(findings, err) != "clean" {
+		if findings, err := s.Scan(t.Context(), file(t, "content")); scannertest.Outcome(findings, err) != "clean" {
 			t.Fatalf("got %v, %v, want clean", findings, err)
 		}
 	}
@@ -177,7 +179,7 @@ func TestMovesAScanAwayFromADaemonThatHangs(t *testing.T) {
 	s.await(t, "up up")
 	hung.deaf.Store(true)
 	for range 4 { // some of them go to the one that hangs
-		if findings, err := s.Scan(t.Context(), file(t, "content")); outcome(findings, err) != "clean" {
+		if findings, err := s.Scan(t.Context(), file(t, "content")); scannertest.Outcome(findings, err) != "clean" {
 			t.Fatalf("got %v, %v, want clean", findings, err)
 		}
 	}
@@ -196,7 +198,7 @@ func TestWaitsForTheOnlyDaemonWhileItIsSilent(t *testing.T) {
 	s.await(t, "silent")
 	got := make(chan string)
 	for range 3 {
-		go func() { got <- outcome(s.Scan(t.Context(), file(t, "content"))) }()
+		go func() { got <- scannertest.Outcome(s.Scan(t.Context(), file(t, "content"))) }()
 	}
 	p.deaf.Store(false)
 	close(p.heard)
@@ -213,7 +215,7 @@ func TestDoesNotWaitForASilentDaemonForEver(t *testing.T) {
 	s := newScanner(t, Config{Addresses: []string{p.addr}})
 	s.pool.probeAll(t.Context())
 	s.pool.daemons[0].since = time.Now().Add(-silenceTime)
-	if got := outcome(s.Scan(t.Context(), file(t, "content"))); got != "temporary" || p.scans.Load() != 0 {
+	if got := scannertest.Outcome(s.Scan(t.Context(), file(t, "content"))); got != "temporary" || p.scans.Load() != 0 {
 		t.Errorf("got %s after %d scans, want temporary without any", got, p.scans.Load())
 	}
 }
@@ -227,24 +229,14 @@ func TestAsksWhetherADaemonIsBack(t *testing.T) {
 	at := ln.Addr().String()
 	ln.Close()
 	s := newScanner(t, Config{Addresses: []string{"tcp:" + at}})
-	if got := outcome(s.Scan(t.Context(), file(t, "content"))); got != "temporary" {
+	if got := scannertest.Outcome(s.Scan(t.Context(), file(t, "content"))); got != "temporary" {
 		t.Fatalf("got %s where nobody listens, want temporary", got)
-	}
-	if ln, err = net.Listen("tcp", at); err != nil {
-		t.Skipf("somebody else took the port: %v", err)
 	}
 	p := &puppet{}
 	p.version.Store(official)
 	p.says("stream: OK\x00")
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for conn, err := ln.Accept(); err == nil; conn, err = ln.Accept() {
-			wg.Go(func() { defer conn.Close(); p.handle(conn) })
-		}
-	})
-	defer wg.Wait()
-	defer ln.Close()
-	if got := outcome(s.Scan(t.Context(), file(t, "content"))); got != "clean" {
+	scannertest.Serve(t, "tcp", at, p.handle)
+	if got := scannertest.Outcome(s.Scan(t.Context(), file(t, "content"))); got != "clean" {
 		t.Errorf("got %s when it is back, want clean", got)
 	}
 }
@@ -256,7 +248,7 @@ func TestAsksAnotherDaemonWhenOneIsSlow(t *testing.T) {
 	s := newScanner(t, Config{Addresses: []string{slow.addr, good.addr}})
 	s.pool.hedge = 20 * time.Millisecond
 	for range 10 {
-		if findings, err := s.Scan(t.Context(), file(t, "content")); outcome(findings, err) != "clean" {
+		if findings, err := s.Scan(t.Context(), file(t, "content")); scannertest.Outcome(findings, err) != "clean" {
 			t.Fatalf("got %v, %v, want clean", findings, err)
 		}
 	}

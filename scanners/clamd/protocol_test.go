@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -13,28 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"rastel/sanitize/eml"
-	"rastel/scanners"
 	"rastel/scanners/scannertest"
 )
-
-// outcome says in one word what Scan made of a part: "clean", the check, or the kind of error.
-func outcome(findings []eml.Finding, err error) string {
-	var temporary *scanners.Temporary
-	switch {
-	case errors.As(err, &temporary):
-		return "temporary"
-	case err != nil:
-		return "error"
-	case len(findings) == 0:
-		return "clean"
-	case len(findings) > 1:
-		return fmt.Sprint(len(findings), " findings")
-	case findings[0].Unexamined:
-		return findings[0].Check + " unexamined"
-	}
-	return findings[0].Check
-}
 
 var replies = []struct{ reply, want string }{
 	{"stream: OK\x00", "clean"},
@@ -104,7 +83,7 @@ func TestTakesOnlyOneClearReplyForAVerdict(t *testing.T) {
 			f := serve(t, network, answering(tt.reply))
 			s := newScanner(t, Config{Addresses: []string{f.addr}})
 			findings, err := s.Scan(t.Context(), file(t, "content"))
-			if got := outcome(findings, err); got != tt.want {
+			if got := scannertest.Outcome(findings, err); got != tt.want {
 				t.Errorf("%s: reply %.60q: got %s (%v, %.200v), want %s", network, tt.reply, got, findings, err, tt.want)
 			}
 		}
@@ -130,7 +109,7 @@ func TestRetriesABrokenConnectionOnce(t *testing.T) {
 			f := serve(t, network, func(conn net.Conn) { io.CopyN(io.Discard, conn, n) })
 			s := newScanner(t, Config{Addresses: []string{f.addr}})
 			findings, err := s.Scan(t.Context(), file(t, content))
-			if got := outcome(findings, err); got != "temporary" {
+			if got := scannertest.Outcome(findings, err); got != "temporary" {
 				t.Errorf("%s: closed after %d bytes: got %s (%v), want temporary", network, n, got, err)
 			}
 			if got := f.conns.Load(); got != attempts {
@@ -151,7 +130,7 @@ func TestSecondConnectionCounts(t *testing.T) {
 			answering("stream: OK\x00")(conn)
 		})
 		findings, err := newScanner(t, Config{Addresses: []string{f.addr}}).Scan(t.Context(), file(t, "content"))
-		if got := outcome(findings, err); got != "clean" {
+		if got := scannertest.Outcome(findings, err); got != "clean" {
 			t.Errorf("%s: got %s (%v), want clean", network, got, err)
 		}
 	}
@@ -177,7 +156,7 @@ func TestReadsTheReplyWhenSendingBreaks(t *testing.T) {
 				c.reader = func() io.Reader { return bytes.NewReader(make([]byte, descriptorMax+1)) }
 			}
 			findings, err := s.examine(t.Context(), file(t, "x"), c)
-			if got := outcome(findings, err); got != tt.want {
+			if got := scannertest.Outcome(findings, err); got != tt.want {
 				t.Errorf("%s: reply %q: got %s (%v), want %s", network, tt.reply, got, err, tt.want)
 			}
 			if got := f.conns.Load(); got != 1 {
@@ -208,7 +187,7 @@ func TestEndsNoStreamThatIsNotComplete(t *testing.T) {
 			io.WriteString(conn, "stream: OK\x00")
 		})
 		findings, err := newScanner(t, Config{Addresses: []string{f.addr}}).examine(t.Context(), file(t, "x"), c)
-		if got := outcome(findings, err); got != "temporary" || !errors.Is(err, errLocal) {
+		if got := scannertest.Outcome(findings, err); got != "temporary" || !errors.Is(err, errLocal) {
 			t.Errorf("%s: got %s (%v), want temporary, about our side", name, got, err)
 		}
 		if <-complete {
@@ -232,7 +211,7 @@ func TestSendsBytesThatComeWithEOF(t *testing.T) {
 	})
 	c := content{size: 3, reader: func() io.Reader { return &eofReader{"abc"} }}
 	findings, err := newScanner(t, Config{Addresses: []string{f.addr}}).examine(t.Context(), file(t, "x"), c)
-	if out := outcome(findings, err); out != "clean" {
+	if out := scannertest.Outcome(findings, err); out != "clean" {
 		t.Errorf("got %s (%v), want clean", out, err)
 	}
 	if b, want := <-got, "zINSTREAM\x00\x00\x00\x00\x03abc\x00\x00\x00\x00"; b != want {
@@ -274,7 +253,7 @@ func TestDeadlineHoldsWhateverClamdDoes(t *testing.T) {
 				s := newScanner(t, Config{Addresses: []string{f.addr}, Timeout: 200 * time.Millisecond})
 				start := time.Now()
 				findings, err := s.Scan(t.Context(), file(t, strings.Repeat("x", 4<<20)))
-				if got := outcome(findings, err); got != "temporary" {
+				if got := scannertest.Outcome(findings, err); got != "temporary" {
 					t.Errorf("got %s (%v), want temporary", got, err)
 				}
 				if took := time.Since(start); took > 30*time.Second {
@@ -344,7 +323,7 @@ func TestWaitingForATurnEndsWithTheTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	findings, err := s.Scan(t.Context(), file(t, "x"))
-	if got := outcome(findings, err); got != "temporary" || f.conns.Load() != 0 {
+	if got := scannertest.Outcome(findings, err); got != "temporary" || f.conns.Load() != 0 {
 		t.Errorf("got %s (%v), %d connections; want temporary without asking", got, err, f.conns.Load())
 	}
 }
@@ -357,7 +336,7 @@ func TestAsksNothingAboutNothing(t *testing.T) {
 		"12345678901": "clamd/limit unexamined",
 	} {
 		findings, err := s.Scan(t.Context(), file(t, data))
-		if got := outcome(findings, err); got != want || f.conns.Load() != 0 {
+		if got := scannertest.Outcome(findings, err); got != want || f.conns.Load() != 0 {
 			t.Errorf("%q: got %s (%v) after %d connections, want %s without asking", data, got, err, f.conns.Load(), want)
 		}
 	}
@@ -367,7 +346,7 @@ func TestGoesToTheNextAddressAndStaysThere(t *testing.T) {
 	f := serve(t, "tcp", answering("stream: OK\x00"))
 	s := newScanner(t, Config{Addresses: []string{"unix:/nowhere/at/all", f.addr}})
 	for range 3 {
-		if findings, err := s.Scan(t.Context(), file(t, "x")); outcome(findings, err) != "clean" {
+		if findings, err := s.Scan(t.Context(), file(t, "x")); scannertest.Outcome(findings, err) != "clean" {
 			t.Fatalf("got %v, %v, want clean", findings, err)
 		}
 	}
@@ -385,7 +364,7 @@ func TestSaysSoonThatNothingListens(t *testing.T) {
 		s := newScanner(t, Config{Addresses: addrs})
 		start := time.Now()
 		findings, err := s.Scan(t.Context(), file(t, "x"))
-		if got := outcome(findings, err); got != "temporary" {
+		if got := scannertest.Outcome(findings, err); got != "temporary" {
 			t.Errorf("%q: got %s (%v), want temporary", addrs, got, err)
 		}
 		if took := time.Since(start); took > connectTimeout+30*time.Second {

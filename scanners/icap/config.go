@@ -20,7 +20,7 @@ import (
 // large or of a type that it is not set to scan, it calls unmodified, as what is clean: c-icap does
 // so beyond virus_scan.MaxObjectSize and for all types that virus_scan.ScanFileTypes leaves out.
 type Config struct {
-	// Name is what findings and the log call the service: letters, digits, "-" and "_". Default: the
+	// Name is what findings and the log call the service: letters, digits, ".", "-" and "_". Default: the
 	// host of the URL.
 	Name string `yaml:"name"`
 	// URL of the service, "icap://host:port/service", or icaps for TLS. The port is 1344, or 11344 of
@@ -95,7 +95,7 @@ var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,60}$`)
 // Validate reports the first setting that makes no sense, by its name in the file.
 func (c Config) Validate() error {
 	if c.Name != "" && !namePattern.MatchString(c.Name) {
-		return fmt.Errorf("name: %q is not of letters, digits, \"-\" and \"_\"", c.Name)
+		return fmt.Errorf("name: %q is not of letters, digits, \".\", \"-\" and \"_\"", c.Name)
 	}
 	if _, err := parseURL(c.URL); err != nil {
 		return fmt.Errorf("url: %w", err)

@@ -2,19 +2,16 @@ package icap
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/textproto"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
 	"rastel/sanitize/eml"
-	"rastel/scanners"
 	"rastel/scanners/scannertest"
 )
 
@@ -60,23 +57,14 @@ func (c *call) more() {
 // connection is closed when handle says that it is to be.
 func serve(t testing.TB, options string, handle func(c *call) (keep bool)) *fake {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fake{url: "icap://" + ln.Addr().String() + "/scan"}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			f.conns.Add(1)
-			wg.Go(func() { defer conn.Close(); f.converse(conn, options, handle) })
-		}
-	})
-	t.Cleanup(func() { ln.Close(); wg.Wait() })
+	f := &fake{}
+	return f.serve(t, func(conn net.Conn) { f.converse(conn, options, handle) })
+}
+
+// serve is serveRaw for a fake that is there.
+func (f *fake) serve(t testing.TB, handle func(net.Conn)) *fake {
+	t.Helper()
+	f.url = "icap://" + scannertest.Serve(t, "tcp", "127.0.0.1:0", func(conn net.Conn) { f.conns.Add(1); handle(conn) }) + "/scan"
 	return f
 }
 
@@ -174,22 +162,4 @@ func newScanner(t testing.TB, cfg Config) *Scanner {
 func file(t testing.TB, data string) *eml.Part {
 	t.Helper()
 	return scannertest.Part(t, []byte(data))
-}
-
-// outcome says in one word what Scan made of a part: "clean", the check, or the kind of error.
-func outcome(findings []eml.Finding, err error) string {
-	var temporary *scanners.Temporary
-	switch {
-	case errors.As(err, &temporary):
-		return "temporary"
-	case err != nil:
-		return "error"
-	case len(findings) == 0:
-		return "clean"
-	case len(findings) > 1:
-		return fmt.Sprint(len(findings), " findings")
-	case findings[0].Unexamined:
-		return findings[0].Check + " unexamined"
-	}
-	return findings[0].Check
 }

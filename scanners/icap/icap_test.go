@@ -64,7 +64,7 @@ func TestRealService(t *testing.T) {
 			{"a signature at the end of much", strings.Repeat("0123456789abcdef", 1<<18) + "it is here", malware},
 		} {
 			findings, err := s.Scan(t.Context(), file(t, tt.data))
-			if got := outcome(findings, err); got != tt.want {
+			if got := scannertest.Outcome(findings, err); got != tt.want {
 				t.Errorf("%s: got %s (%v, %v), want %s", tt.name, got, findings, err, tt.want)
 			}
 		}
@@ -90,11 +90,11 @@ func TestRealServiceThatSendsBack(t *testing.T) {
 	s.service.able.allow204, s.service.able.preview = false, -1
 	for _, data := range []string{"x", string(rig.EICAR()), strings.Repeat("0123456789abcdef", 1<<18)} {
 		findings, err := s.Scan(t.Context(), file(t, data))
-		if got := outcome(findings, err); got != "clean" {
+		if got := scannertest.Outcome(findings, err); got != "clean" {
 			t.Errorf("%d bytes: got %s (%v, %v), want clean", len(data), got, findings, err)
 		}
 	}
-	if got := outcome(newScanner(t, Config{URL: server.URL("nothing")}).Scan(t.Context(), file(t, "x"))); got != "temporary" {
+	if got := scannertest.Outcome(newScanner(t, Config{URL: server.URL("nothing")}).Scan(t.Context(), file(t, "x"))); got != "temporary" {
 		t.Errorf("a service that is not there: got %s, want temporary", got)
 	}
 }
@@ -110,7 +110,7 @@ func TestRealServiceUnderLoad(t *testing.T) {
 		}
 		wg.Go(func() {
 			findings, err := s.Scan(t.Context(), file(t, data))
-			if got := outcome(findings, err); got != want && data != "" {
+			if got := scannertest.Outcome(findings, err); got != want && data != "" {
 				t.Errorf("scan %d: got %s (%v), want %s", n, got, err, want)
 			}
 		})
@@ -124,7 +124,7 @@ func TestRealServiceStoppedKilledAndBack(t *testing.T) {
 	again := func(what, want string) {
 		t.Helper()
 		findings, err := s.Scan(t.Context(), file(t, string(rig.EICAR())))
-		if got := outcome(findings, err); got != want {
+		if got := scannertest.Outcome(findings, err); got != want {
 			t.Errorf("%s: got %s (%v, %v), want %s", what, got, findings, err, want)
 		}
 	}

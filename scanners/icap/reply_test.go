@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rastel/scanners/scannertest"
 )
 
 // sent is longer than the preview that the fake asks for.
@@ -120,7 +122,7 @@ func TestTakesOnlyAClearReplyForAVerdict(t *testing.T) {
 		for _, options := range []string{able, strings.Replace(able, "Preview: 8\r\n", "", 1), strings.Replace(able, "Preview: 8", "Preview: 4096", 1)} {
 			f := serve(t, options, answering(tt.reply))
 			findings, err := newScanner(t, Config{URL: f.url}).Scan(t.Context(), file(t, sent))
-			if got := outcome(findings, err); got != tt.want {
+			if got := scannertest.Outcome(findings, err); got != tt.want {
 				t.Errorf("%s: reply %.200q to a request after %q: got %s (%v, %.200v), want %s", tt.name, tt.reply, options, got, findings, err, tt.want)
 			}
 		}
@@ -143,7 +145,7 @@ func TestTakesOnlyAClearReplyToAPreview(t *testing.T) {
 			return false
 		})
 		findings, err := newScanner(t, Config{URL: f.url}).Scan(t.Context(), file(t, sent))
-		if got := outcome(findings, err); got != tt.want {
+		if got := scannertest.Outcome(findings, err); got != tt.want {
 			t.Errorf("%s: reply %.200q: got %s (%v, %.200v), want %s", tt.name, tt.reply, got, findings, err, tt.want)
 		}
 	}
@@ -157,7 +159,7 @@ func TestTakesNo204ThatItDidNotAllow(t *testing.T) {
 		return answering(clean204)(c)
 	})
 	findings, err := newScanner(t, Config{URL: f.url}).Scan(t.Context(), file(t, sent))
-	if got := outcome(findings, err); got != "temporary" || allowed {
+	if got := scannertest.Outcome(findings, err); got != "temporary" || allowed {
 		t.Errorf("got %s (%v), allowed %v, want temporary, not allowed", got, err, allowed)
 	}
 }
@@ -185,7 +187,7 @@ func TestTakesOnlyAClearReplyToOptions(t *testing.T) {
 		s := newScanner(t, Config{URL: f.url})
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond) // some are waited for
 		findings, err := s.Scan(ctx, file(t, sent))
-		if got := outcome(findings, err); got != "temporary" || s.Version() != "" {
+		if got := scannertest.Outcome(findings, err); got != "temporary" || s.Version() != "" {
 			t.Errorf("%s: reply %.200q: got %s (%v), version %q, want temporary and none", name, reply, got, err, s.Version())
 		}
 		if _, err := s.Ping(ctx); err == nil {

@@ -33,7 +33,7 @@ func TestSendsAllOfTheContent(t *testing.T) {
 				return true
 			})
 			findings, err := newScanner(t, Config{URL: f.url}).Scan(t.Context(), file(t, content))
-			if got := outcome(findings, err); got != "clean" {
+			if got := scannertest.Outcome(findings, err); got != "clean" {
 				t.Errorf("%d bytes after %q: got %s (%v), want clean", len(content), options, got, err)
 			}
 		}
@@ -49,7 +49,7 @@ func TestComparesWhileItSends(t *testing.T) {
 		options := strings.Replace(able, "Preview: 8\r\n", "", 1)
 		f := serveRaw(t, func(conn net.Conn) { echo(conn, options, tt.change) })
 		findings, err := newScanner(t, Config{URL: f.url}).Scan(t.Context(), file(t, long))
-		if got := outcome(findings, err); got != tt.want {
+		if got := scannertest.Outcome(findings, err); got != tt.want {
 			t.Errorf("%s: got %s (%v), want %s", tt.name, got, err, tt.want)
 		}
 	}
@@ -58,24 +58,7 @@ func TestComparesWhileItSends(t *testing.T) {
 // serveRaw is serve for a server that does all on its own.
 func serveRaw(t *testing.T, handle func(net.Conn)) *fake {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fake{url: "icap://" + ln.Addr().String() + "/scan"}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			f.conns.Add(1)
-			wg.Go(func() { defer conn.Close(); handle(conn) })
-		}
-	})
-	t.Cleanup(func() { ln.Close(); wg.Wait() })
-	return f
+	return new(fake).serve(t, handle)
 }
 
 // echo answers OPTIONS, then sends each chunk back as soon as it has it.
@@ -108,7 +91,7 @@ func TestKeepsConnections(t *testing.T) {
 	f := serve(t, able, func(c *call) bool { c.rest(); c.reply(clean204); return true })
 	s := newScanner(t, Config{URL: f.url})
 	for range 50 {
-		if got := outcome(s.Scan(t.Context(), file(t, sent))); got != "clean" {
+		if got := scannertest.Outcome(s.Scan(t.Context(), file(t, sent))); got != "clean" {
 			t.Fatalf("got %s, want clean", got)
 		}
 	}
@@ -122,7 +105,7 @@ func TestClosesWhatTheServiceCloses(t *testing.T) {
 	f := serve(t, able, func(c *call) bool { c.rest(); c.reply(closing); return true })
 	s := newScanner(t, Config{URL: f.url})
 	for range 3 {
-		if got := outcome(s.Scan(t.Context(), file(t, sent))); got != "clean" {
+		if got := scannertest.Outcome(s.Scan(t.Context(), file(t, sent))); got != "clean" {
 			t.Fatalf("got %s, want clean", got)
 		}
 	}
@@ -146,12 +129,12 @@ func TestTakesNoReplyThatNobodyAskedFor(t *testing.T) {
 		return false
 	})
 	s := newScanner(t, Config{URL: f.url})
-	if got := outcome(s.Scan(t.Context(), file(t, sent))); got != "clean" {
+	if got := scannertest.Outcome(s.Scan(t.Context(), file(t, sent))); got != "clean" {
 		t.Fatalf("got %s, want clean", got)
 	}
 	close(read)
 	awaitBytes(t, s)
-	if got := outcome(s.Scan(t.Context(), file(t, sent+"bad"))); got != malware {
+	if got := scannertest.Outcome(s.Scan(t.Context(), file(t, sent+"bad"))); got != malware {
 		t.Errorf("got %s, want %s", got, malware)
 	}
 }
@@ -197,11 +180,11 @@ func TestAsksAgainOnlyWhereAKeptConnectionHasEnded(t *testing.T) {
 			return true
 		})
 		s := newScanner(t, Config{URL: f.url})
-		if got := outcome(s.Scan(t.Context(), file(t, sent))); got != "clean" {
+		if got := scannertest.Outcome(s.Scan(t.Context(), file(t, sent))); got != "clean" {
 			t.Fatalf("got %s, want clean", got)
 		}
 		findings, err := s.Scan(t.Context(), file(t, sent))
-		if got := outcome(findings, err); got != tt.want || f.scans.Load() != tt.scans {
+		if got := scannertest.Outcome(findings, err); got != tt.want || f.scans.Load() != tt.scans {
 			t.Errorf("ended %s: got %s (%v) after %d requests, want %s after %d", tt.name, got, err, f.scans.Load(), tt.want, tt.scans)
 		}
 	}
@@ -212,7 +195,7 @@ func TestAsksAgainOnlyWhereAKeptConnectionHasEnded(t *testing.T) {
 	})
 	s := newScanner(t, Config{URL: f.url})
 	s.Scan(t.Context(), file(t, sent))
-	if got := outcome(s.Scan(t.Context(), file(t, sent))); got != "temporary" || scans.Load() != 3 {
+	if got := scannertest.Outcome(s.Scan(t.Context(), file(t, sent))); got != "temporary" || scans.Load() != 3 {
 		t.Errorf("ended again: got %s after %d requests, want temporary after 3", got, scans.Load())
 	}
 }
@@ -223,7 +206,7 @@ func TestIsNeverCleanWhereTheConnectionEnds(t *testing.T) {
 	for n := range len(full) {
 		f := serve(t, able, func(c *call) bool { c.reply(full[:n]); return false })
 		findings, err := newScanner(t, Config{URL: f.url}).Scan(t.Context(), file(t, sent))
-		if got := outcome(findings, err); got != "temporary" {
+		if got := scannertest.Outcome(findings, err); got != "temporary" {
 			t.Errorf("closed after %q: got %s (%v), want temporary", full[:n], got, err)
 		}
 	}
@@ -236,7 +219,7 @@ func TestIsNeverCleanWhereTheConnectionEnds(t *testing.T) {
 			io.CopyN(io.Discard, conn, n)
 		})
 		findings, err := newScanner(t, Config{URL: f.url}).Scan(t.Context(), file(t, long))
-		if got := outcome(findings, err); got != "temporary" {
+		if got := scannertest.Outcome(findings, err); got != "temporary" {
 			t.Errorf("closed after %d bytes of the request: got %s (%v), want temporary", n, got, err)
 		}
 	}
@@ -262,7 +245,7 @@ func TestReadsTheReplyWhenSendingBreaks(t *testing.T) {
 			io.CopyN(io.Discard, conn, 1<<20)
 		})
 		findings, err := newScanner(t, Config{URL: f.url}).Scan(t.Context(), file(t, long))
-		if got := outcome(findings, err); got != tt.want {
+		if got := scannertest.Outcome(findings, err); got != tt.want {
 			t.Errorf("reply %q: got %s (%v), want %s", tt.reply, got, err, tt.want)
 		}
 	}
@@ -308,7 +291,7 @@ func TestSendsAllWhereTheServiceLooksAtTheBeginningOnly(t *testing.T) {
 			return false
 		})
 		findings, err := newScanner(t, Config{URL: f.url, TrustPreview: tt.trust}).Scan(t.Context(), file(t, sent))
-		if got := outcome(findings, err); got != tt.want || f.scans.Load() != tt.scans {
+		if got := scannertest.Outcome(findings, err); got != tt.want || f.scans.Load() != tt.scans {
 			t.Errorf("trust_preview %v: got %s (%v) after %d requests, want %s after %d", tt.trust, got, err, f.scans.Load(), tt.want, tt.scans)
 		}
 	}
@@ -329,7 +312,7 @@ func TestHeedsMaxConnections(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 200 {
 		wg.Go(func() {
-			if got := outcome(s.Scan(t.Context(), file(t, sent))); got != "clean" {
+			if got := scannertest.Outcome(s.Scan(t.Context(), file(t, sent))); got != "clean" {
 				t.Errorf("got %s, want clean", got)
 			}
 		})
@@ -389,10 +372,10 @@ func TestAsksAgainWhatTheServiceCanDo(t *testing.T) {
 func TestReportsWhatIsTooLarge(t *testing.T) {
 	f := serve(t, able, answering(clean204))
 	s := newScanner(t, Config{URL: f.url, SizeMax: 10})
-	if got := outcome(s.Scan(t.Context(), file(t, sent))); got != limit+" unexamined" || f.conns.Load() != 0 {
+	if got := scannertest.Outcome(s.Scan(t.Context(), file(t, sent))); got != limit+" unexamined" || f.conns.Load() != 0 {
 		t.Errorf("got %s over %d connections, want %s over none", got, f.conns.Load(), limit+" unexamined")
 	}
-	if got := outcome(s.Scan(t.Context(), file(t, ""))); got != "clean" || f.conns.Load() != 0 {
+	if got := scannertest.Outcome(s.Scan(t.Context(), file(t, ""))); got != "clean" || f.conns.Load() != 0 {
 		t.Errorf("nothing: got %s over %d connections, want clean over none", got, f.conns.Load())
 	}
 }
@@ -405,7 +388,7 @@ func TestEndsWhenItsTimeIsUp(t *testing.T) {
 	} {
 		f := serve(t, able, handle)
 		findings, err := newScanner(t, Config{URL: f.url, Timeout: 200 * time.Millisecond}).Scan(t.Context(), file(t, sent))
-		if got := outcome(findings, err); got != "temporary" {
+		if got := scannertest.Outcome(findings, err); got != "temporary" {
 			t.Errorf("%s: got %s (%v), want temporary", name, got, err)
 		}
 	}
