@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -191,24 +192,11 @@ func convert(t *testing.T, dir, to string, names ...string) {
 // armed puts macros into a document, and a template that is loaded from a server.
 func armed(t *testing.T, content []byte, dir, part string) []byte {
 	t.Helper()
-	r, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
-	if err != nil {
-		t.Fatal(err)
-	}
 	const kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
 	put := map[string]string{dir + "/vbaProject.bin": string(macroProject(t))}
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
-	for _, f := range r.File {
-		in, err := f.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := string(text)
+	for f, s := range filesOf(t, content) {
 		if f.Name == dir+"/_rels/"+map[string]string{"word": "document", "xl": "workbook"}[dir]+".xml.rels" {
 			s = strings.Replace(s, "</Relationships>", `<Relationship Id="rId901" Type="http://schemas.microsoft.com/office/2006/relationships/vbaProject" Target="vbaProject.bin"/></Relationships>`, 1)
 		}
@@ -244,22 +232,9 @@ func withBasic(t *testing.T, content []byte) []byte {
 Shell(&quot;calc&quot;)
 End Sub</script:module>`},
 	}
-	r, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
-	for _, f := range r.File {
-		in, err := f.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := string(text)
+	for f, s := range filesOf(t, content) {
 		switch f.Name {
 		case "content.xml":
 			was := s
@@ -282,6 +257,30 @@ End Sub</script:module>`},
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// filesOf gives the files in an archive and what is in them.
+func filesOf(t *testing.T, content []byte) iter.Seq2[*zip.File, string] {
+	t.Helper()
+	r, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(yield func(*zip.File, string) bool) {
+		for _, f := range r.File {
+			in, err := f.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !yield(f, string(text)) {
+				return
+			}
+		}
+	}
 }
 
 func addFile(t *testing.T, w *zip.Writer, name, content string) {
