@@ -116,12 +116,6 @@ func (c *ICAP) Kill() { c.proc.kill() }
 // Signal sends a signal to it and its children: SIGSTOP and SIGCONT make it deaf for a time.
 func (c *ICAP) Signal(sig syscall.Signal) error { return syscall.Kill(-c.proc.pid, sig) }
 
-// Log is what it logged so far.
-func (c *ICAP) Log() string {
-	text, _ := os.ReadFile(c.logFile()) // no file: nothing was logged
-	return string(text)
-}
-
 func (c *ICAP) logFile() string { return filepath.Join(c.dir, "log") }
 
 // icapModule is the module of c-icap that scans; empty if there is none.
