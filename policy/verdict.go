@@ -3,7 +3,11 @@
 // nothing is changed, stored or sent here.
 package policy
 
-import "rastel/sanitize/eml"
+import (
+	"time"
+
+	"rastel/sanitize/eml"
+)
 
 // An Action is what is done with a message in the end.
 type Action uint8
@@ -40,7 +44,8 @@ type Reply struct {
 	Text     string // what the sender can do about it; nothing about our insides
 }
 
-// A Verdict is what is to be done with one message, and why.
+// A Verdict is what is to be done with one message, and why. It is for all recipients of the
+// envelope, or for some of them.
 type Verdict struct {
 	Action Action
 	Reply  Reply      // for TempFail and Reject
@@ -49,6 +54,34 @@ type Verdict struct {
 	Rule   string     // the rule with the final action; empty if none matched and the default applies
 	Policy string     // the version that decided: the beginning of the hash of its file
 	Trace  []Step     // every rule that was considered, in order
+
+	Class     string        // of what is held, in quarantine; empty: none
+	Retention time.Duration // of what is held; 0: as long as the quarantine keeps anything
+	MTAHold   string        // why the MTA is to keep an accepted message in its hold queue; empty: it is not
+	Add       []string      // recipients of an accepted message that its envelope does not have
+	Remove    []string      // recipients of the envelope that do not get it by this transaction
+	Notices   []Notification
+	Watched   []Watched // what rules that only watch would have done
+
+	// Recipients are those of the envelope that the verdict is for; nil: all of them.
+	Recipients []string
+	// Others are the verdicts for the other recipients. An accepted one of them is sent as a message of
+	// its own. They have no Others.
+	Others []*Verdict
+}
+
+// A Notification is a message that is sent about another one.
+type Notification struct {
+	To   []string // recipients; never an address that only the message itself names
+	Rule string   // the rule that wants it
+	Text string   // what the policy says, before the account of what was found
+	Full bool     // with the header of the message
+}
+
+// A Watched is what a rule that only watches would have done.
+type Watched struct {
+	Rule string
+	Did  []string // as that of a Step
 }
 
 // A Step is what became of one rule: the explanation of a verdict.
