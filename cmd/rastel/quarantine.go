@@ -36,16 +36,17 @@ Exit status:
 
 // quarantineFlags are the options of all its subcommands.
 type quarantineFlags struct {
-	config, state, sender, recipient, text, out string
-	to                                          []string
-	limit                                       int
-	json                                        bool
+	config, state, class, sender, recipient, text, out string
+	to                                                 []string
+	limit                                              int
+	json                                               bool
 }
 
 func runQuarantine(ctx context.Context, k *call) int {
 	var f quarantineFlags
 	k.flags.StringVar(&f.config, "config", "", "configuration `file`, for the place of the socket")
 	k.flags.StringVar(&f.state, "state", "held", "list: only items in this `state`; \"all\" for all")
+	k.flags.StringVar(&f.class, "class", "", "list: only of this `class`")
 	k.flags.StringVar(&f.sender, "sender", "", "list: only from this `address` or @domain")
 	k.flags.StringVar(&f.recipient, "recipient", "", "list: only to this `address` or @domain")
 	k.flags.StringVar(&f.text, "text", "", "list: only with this `text` in subject, addresses or rule")
@@ -125,7 +126,7 @@ func (q *quarantineCall) done(err error) int {
 
 func (q *quarantineCall) list(ctx context.Context) error {
 	filter := quarantine.Filter{
-		State: quarantine.State(q.flags.state), Sender: q.flags.sender, Recipient: q.flags.recipient, Text: q.flags.text, Limit: q.flags.limit,
+		State: quarantine.State(q.flags.state), Class: q.flags.class, Sender: q.flags.sender, Recipient: q.flags.recipient, Text: q.flags.text, Limit: q.flags.limit,
 	}
 	if q.flags.state == "all" {
 		filter.State = ""
@@ -144,10 +145,10 @@ func (q *quarantineCall) list(ctx context.Context) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(q.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tHELD\tSTATE\tRULE\tFROM\tTO\tSUBJECT")
+	fmt.Fprintln(w, "ID\tHELD\tEXPIRES\tSTATE\tCLASS\tRULE\tFROM\tTO\tSUBJECT")
 	for _, it := range items {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.40s\t%.40s\t%.40s\t%.60s\n", it.ID, it.Created.Local().Format(time.DateTime), it.State,
-			shown(it.Rule), shown(it.Sender), shown(strings.Join(it.Recipients, ",")), shown(it.Subject))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.20s\t%.40s\t%.40s\t%.40s\t%.60s\n", it.ID, it.Created.Local().Format(time.DateTime), it.Expires.Local().Format(time.DateOnly), it.State,
+			shown(it.Class), shown(it.Rule), shown(it.Sender), shown(strings.Join(it.Recipients, ",")), shown(it.Subject))
 	}
 	return w.Flush()
 }

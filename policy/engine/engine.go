@@ -230,6 +230,7 @@ func (e *Engine) hold(ctx context.Context, x *Examination) (string, error) {
 	it.ID = x.Item
 	it.Subject, it.From, it.MessageID = m.Root.Header.Text("Subject"), m.Root.Header.Text("From"), m.Root.Header.Get("Message-ID")
 	it.Rule, it.Policy, it.Held = v.Rule, v.Policy, v.Action != policy.Quarantine
+	it.Class, it.Retention = v.Class, v.Retention
 	for _, f := range x.Report.Findings {
 		it.Findings = append(it.Findings, quarantine.Finding{Check: f.Check, Part: f.Part.ID, Detail: f.Detail})
 	}

@@ -1,6 +1,7 @@
 package quarantine
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -59,7 +60,8 @@ func (s *Store) newItem(it *Item) *Item {
 	if !ValidID(item.ID) {
 		item.ID = newID(item.Created)
 	}
-	item.Expires = millis(item.Created.Add(s.cfg.Retention))
+	item.Expires = millis(item.Created.Add(cmp.Or(max(0, item.Retention), s.cfg.Retention)))
+	item.Retention = 0
 	item.Stored, item.State, item.Changed = true, Held, item.Created
 	item.ReleaseTo, item.Lease, item.Attempt = nil, time.Time{}, ""
 	return &item

@@ -67,6 +67,27 @@ func TestHoldIsAllOrNothing(t *testing.T) {
 	}
 }
 
+func TestHoldKeepsAsLongAsTheItemSays(t *testing.T) {
+	s := newStore(t, quarantine.Config{Retention: 48 * time.Hour})
+	for retention, want := range map[time.Duration]time.Duration{0: 48 * time.Hour, time.Hour: time.Hour, 1000 * time.Hour: 1000 * time.Hour, -time.Hour: 48 * time.Hour} {
+		it := quarantine.NewItem(envelope())
+		it.Class, it.Retention = "spam", retention
+		if err := s.Hold(t.Context(), it, strings.NewReader(retention.String())); err != nil {
+			t.Fatal(err)
+		}
+		got := s.wantState(t, it.ID, quarantine.Held)
+		if !got.Expires.Equal(got.Created.Add(want)) || got.Class != "spam" || got.Retention != 0 {
+			t.Errorf("retention %v: created %v, expires %v, class %q; want it kept %v", retention, got.Created, got.Expires, got.Class, want)
+		}
+	}
+	if _, err := s.Expire(t.Context(), s.now.Add(2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if items, err := s.List(t.Context(), quarantine.Filter{State: quarantine.Held, Class: "spam"}); err != nil || len(items) != 3 {
+		t.Errorf("after two hours %d are held, %v; want 3", len(items), err)
+	}
+}
+
 func TestHoldStoresNothingOfAMessageGivenUp(t *testing.T) {
 	s := newStore(t, quarantine.Config{})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -52,6 +52,9 @@ type Item struct {
 	ID      string    `json:"id"` // a ULID, so the order of ids is the order of time
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"` // when the message is removed
+	// Retention is how long Hold keeps the message; 0 means as long as Config.Retention says. It is not
+	// stored: Expires is.
+	Retention time.Duration `json:"-"`
 
 	QueueID    string     `json:"queue_id"`
 	Session    string     `json:"session"`
@@ -70,6 +73,7 @@ type Item struct {
 	Rule     string    `json:"rule"`
 	Policy   string    `json:"policy"` // the version that decided
 	Reason   string    `json:"reason"`
+	Class    string    `json:"class"` // what the policy calls such messages; empty: nothing
 	Findings []Finding `json:"findings"`
 	Held     bool      `json:"held"` // a copy: the message itself was delivered
 
@@ -119,7 +123,7 @@ func (it *Item) checkEnvelope() error {
 func (it *Item) cut() {
 	for _, s := range []*string{
 		&it.QueueID, &it.Session, &it.ClientName, &it.Helo, &it.AuthUser,
-		&it.Subject, &it.From, &it.MessageID, &it.Rule, &it.Policy, &it.Reason, &it.ChangedBy, &it.Note,
+		&it.Subject, &it.From, &it.MessageID, &it.Rule, &it.Policy, &it.Reason, &it.Class, &it.ChangedBy, &it.Note,
 	} {
 		*s = cutText(*s)
 	}

@@ -63,6 +63,7 @@ type Blobs interface {
 // A Filter says which items to list. Empty fields do not restrict.
 type Filter struct {
 	State     State
+	Class     string    // all of it; case counts
 	Sender    string    // an address, or "@domain"; case does not count
 	Recipient string    // one of the recipients, likewise
 	Text      string    // is contained in subject, From, an address, client, message id or rule

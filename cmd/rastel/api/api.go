@@ -3,7 +3,8 @@
 //	GET    /healthz                      200: the process answers
 //	GET    /readyz                       200 or 503, and the checks that say why
 //	GET    /metrics                      what was done so far, for Prometheus
-//	GET    /v1/quarantine                items, newest first: ?state&sender&recipient&q&since&limit&cursor
+//	GET    /v1/quarantine                items, newest first: ?state&class&sender&recipient&q&since
+//	                                     &limit&cursor
 //	GET    /v1/quarantine/{id}           one item
 //	GET    /v1/quarantine/{id}/raw       its message, byte for byte as it was held
 //	POST   /v1/quarantine/{id}/release   {"recipients": [...], "by": "..."}, both optional

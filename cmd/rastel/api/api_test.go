@@ -150,7 +150,9 @@ func TestClientSeesWhatIsHeld(t *testing.T) {
 func TestListPassesTheFilterOn(t *testing.T) {
 	r := newRig(t, "")
 	a := r.hold(t, message, nil)
-	b := r.hold(t, message, func(it *quarantine.Item) { it.Sender, it.Subject = "eve@evil.example", "50% & more" })
+	b := r.hold(t, message, func(it *quarantine.Item) {
+		it.Sender, it.Subject, it.Class = "eve@evil.example", "50% & more", "spam & more"
+	})
 	if err := r.Delete(t.Context(), b.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -161,6 +163,8 @@ func TestListPassesTheFilterOn(t *testing.T) {
 	}{
 		{"all", quarantine.Filter{}, []string{b.ID, a.ID}},
 		{"state", quarantine.Filter{State: quarantine.Deleted}, []string{b.ID}},
+		{"class", quarantine.Filter{Class: "spam & more"}, []string{b.ID}},
+		{"class of none", quarantine.Filter{Class: "spam"}, nil},
 		{"sender", quarantine.Filter{Sender: "@evil.example"}, []string{b.ID}},
 		{"recipient", quarantine.Filter{Recipient: "nobody@example.net"}, nil},
 		{"text", quarantine.Filter{Text: "50% & m"}, []string{b.ID}},

@@ -64,7 +64,7 @@ func (c *Client) List(ctx context.Context, f quarantine.Filter) ([]quarantine.It
 func query(f quarantine.Filter) string {
 	q := url.Values{"limit": {strconv.Itoa(f.Limit)}}
 	for name, value := range map[string]string{
-		"state": string(f.State), "sender": f.Sender, "recipient": f.Recipient, "q": f.Text, "cursor": f.Cursor,
+		"state": string(f.State), "class": f.Class, "sender": f.Sender, "recipient": f.Recipient, "q": f.Text, "cursor": f.Cursor,
 	} {
 		if value != "" {
 			q.Set(name, value)

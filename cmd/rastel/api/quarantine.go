@@ -61,6 +61,8 @@ func parseFilter(query string) (quarantine.Filter, error) {
 
 func setFilter(f *quarantine.Filter, name, value string) error {
 	switch name {
+	case "class":
+		f.Class = value
 	case "sender":
 		f.Sender = value
 	case "recipient":
@@ -89,7 +91,7 @@ func setFilter(f *quarantine.Filter, name, value string) error {
 		}
 		f.Cursor = value
 	default:
-		return badRequest("%.100q is none of state, sender, recipient, q, since, limit, cursor", name)
+		return badRequest("%.100q is none of state, class, sender, recipient, q, since, limit, cursor", name)
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func Item(n int) *quarantine.Item {
 		Helo: "mx", AuthUser: "bob", Sender: fmt.Sprintf("sender%d@example.org", n), SenderArgs: []string{"SIZE=1", "BODY=8BITMIME"},
 		Recipients: []string{fmt.Sprintf("to%d@example.net", n), "all@example.com"},
 		Subject:    fmt.Sprintf("message %d", n), From: "A <a@example.org>", MessageID: fmt.Sprintf("<%d@example.org>", n),
-		Rule: "malware", Policy: "ab12", Reason: "because", Findings: []quarantine.Finding{{Check: "clamd/malware", Part: "1.2/3", Detail: "Eicar"}},
+		Rule: "malware", Policy: "ab12", Reason: "because", Class: "viruses", Findings: []quarantine.Finding{{Check: "clamd/malware", Part: "1.2/3", Detail: "Eicar"}},
 		Size: 42, SHA256: "aa", Digest: "dd", Key: fmt.Sprintf("key%d", n),
 		Stored: true, State: quarantine.Held, Changed: created,
 	}
@@ -103,7 +103,7 @@ func wantItem(t *testing.T, x quarantine.Index, want *quarantine.Item) {
 
 func testRoundTrip(t *testing.T, x quarantine.Index) {
 	plain, bad, bare := Item(1), Item(2), &quarantine.Item{ID: ID(start), State: quarantine.Held}
-	for _, s := range []*string{&bad.Sender, &bad.Subject, &bad.From, &bad.Helo, &bad.ClientName, &bad.MessageID, &bad.Note, &bad.AuthUser} {
+	for _, s := range []*string{&bad.Sender, &bad.Subject, &bad.From, &bad.Helo, &bad.ClientName, &bad.MessageID, &bad.Note, &bad.AuthUser, &bad.Class} {
 		*s = hostile
 	}
 	bad.Recipients, bad.SenderArgs = []string{hostile, ""}, []string{hostile}
@@ -205,6 +205,7 @@ func testFilter(t *testing.T, x quarantine.Index) {
 	b.Sender, b.Recipients, b.State = "", []string{"y@b.example", "X@A.Example"}, quarantine.Released
 	c.Sender, c.Recipients, c.Subject = "eve@example.org.evil", []string{"ax@a.example"}, hostile
 	c.Stored = false
+	a.Class, b.Class = "spam%", ""
 	put(t, x, a, b, c)
 	tests := []struct {
 		name string
@@ -215,6 +216,9 @@ func testFilter(t *testing.T, x quarantine.Index) {
 		{"limit", quarantine.Filter{Limit: 1}, []string{c.ID}},
 		{"state", quarantine.Filter{State: quarantine.Released}, []string{b.ID}},
 		{"state of none", quarantine.Filter{State: quarantine.Deleted}, nil},
+		{"class", quarantine.Filter{Class: "viruses"}, []string{c.ID}},
+		{"class with a wildcard", quarantine.Filter{Class: "spam%"}, []string{a.ID}},
+		{"part of a class", quarantine.Filter{Class: "spam"}, nil},
 		{"sender in another case", quarantine.Filter{Sender: "JÖRG@example.org"}, []string{a.ID}},
 		{"domain of a sender", quarantine.Filter{Sender: "@example.org"}, []string{a.ID}},
 		{"part of a sender", quarantine.Filter{Sender: "rg@example.org"}, nil},

@@ -15,7 +15,7 @@ import (
 const columns = `id, created, expires, queue_id, session, client, client_name, helo, auth_user,
 	sender, sender_args, recipients, subject, from_field, message_id, rule, policy, reason, findings,
 	is_copy, size, sha256, digest, envelope_key, stored, state, changed, changed_by, note,
-	release_to, lease, attempt`
+	release_to, lease, attempt, class`
 
 // values are the columns of an item.
 func values(it *quarantine.Item) []any {
@@ -23,7 +23,7 @@ func values(it *quarantine.Item) []any {
 		it.ID, millis(it.Created), millis(it.Expires), it.QueueID, it.Session, address(it.Client), it.ClientName, it.Helo, it.AuthUser,
 		it.Sender, encodeList(it.SenderArgs), encodeList(it.Recipients), it.Subject, it.From, it.MessageID, it.Rule, it.Policy, it.Reason, encodeFindings(it.Findings),
 		number(it.Held), it.Size, it.SHA256, it.Digest, it.Key, number(it.Stored), string(it.State), millis(it.Changed), it.ChangedBy, it.Note,
-		encodeList(it.ReleaseTo), millis(it.Lease), it.Attempt,
+		encodeList(it.ReleaseTo), millis(it.Lease), it.Attempt, it.Class,
 	}
 }
 
@@ -66,7 +66,7 @@ func scan(row interface{ Scan(...any) error }) (*quarantine.Item, error) {
 		&it.ID, &created, &expires, &it.QueueID, &it.Session, &client, &it.ClientName, &it.Helo, &it.AuthUser,
 		&it.Sender, &args, &recipients, &it.Subject, &it.From, &it.MessageID, &it.Rule, &it.Policy, &it.Reason, &findings,
 		&it.Held, &it.Size, &it.SHA256, &it.Digest, &it.Key, &it.Stored, &state, &changed, &it.ChangedBy, &it.Note,
-		&releaseTo, &lease, &it.Attempt,
+		&releaseTo, &lease, &it.Attempt, &it.Class,
 	)
 	if err != nil {
 		return nil, err
