@@ -2,6 +2,7 @@ package sanitize
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -16,14 +17,19 @@ type segment struct {
 
 // segments takes a field apart, as strict clients do: semicolons in quotes and comments divide
 // nothing.
-func segments(v string) []segment {
-	var out []segment
-	start := 0
-	scanField(v, func(i int) {
-		out = append(out, newSegment(v, start, i))
-		start = i
-	}, nil)
-	return append(out, newSegment(v, start, len(v)))
+func segments(v string) iter.Seq[segment] {
+	return func(yield func(segment) bool) {
+		start, more := 0, true
+		scanField(v, func(i int) {
+			if more {
+				more = yield(newSegment(v, start, i))
+				start = i
+			}
+		}, nil)
+		if more {
+			yield(newSegment(v, start, len(v)))
+		}
+	}
 }
 
 func newSegment(v string, start, end int) segment {
@@ -151,7 +157,7 @@ func mendShell(c *fieldContext, v string) (string, string) {
 	}
 	var b strings.Builder
 	detail := ""
-	for _, s := range segments(v) {
+	for s := range segments(v) {
 		text := v[s.start:s.end]
 		if found := shellCommand(text); found != "" && s.name != "boundary" {
 			if detail == "" {
@@ -172,7 +178,7 @@ func mendParameters(c *fieldContext, v string, bad func(s segment) string) (stri
 	}
 	var b strings.Builder
 	detail := ""
-	for _, s := range segments(v) {
+	for s := range segments(v) {
 		if s.isParam && s.name != "boundary" {
 			if why := bad(s); why != "" {
 				detail = s.name + why
@@ -222,7 +228,7 @@ func mendLongMIME(c *fieldContext, given string) (string, string) {
 		return shorten(inert(v), limit), detail // without its end it would be read in another way
 	}
 	var b strings.Builder
-	for _, s := range segments(v) {
+	for s := range segments(v) {
 		text := v[s.start:s.end]
 		switch {
 		case s.start == 0 && len(text) > limit:

@@ -31,6 +31,13 @@ type anewWriter struct {
 // that the same message always comes out the same and nobody can put them into it.
 func newAnewWriter(m *Message, edits []Edit) *anewWriter {
 	a := &anewWriter{lim: Limits{}.withDefaults(), edits: map[*Part][]Edit{}, order: map[*Part][]Edit{}}
+	count := map[*Part]int{}
+	for i := range edits {
+		count[edits[i].Part]++
+	}
+	for p, n := range count {
+		a.edits[p] = make([]Edit, 0, n)
+	}
 	for _, e := range edits {
 		a.edits[e.Part] = append(a.edits[e.Part], e)
 	}
@@ -360,7 +367,7 @@ func (a *anewWriter) contentEdits(p *Part) ([]Edit, error) {
 	if list, ok := a.order[p]; ok {
 		return list, nil
 	}
-	var list []Edit
+	list := make([]Edit, 0, len(a.edits[p]))
 	for _, e := range a.edits[p] {
 		if e.Region == InContent {
 			list = append(list, e)

@@ -6,6 +6,7 @@ package vobject
 import (
 	"bytes"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -181,15 +182,24 @@ func (t *Text) add(raw, n int) {
 	if len(t.pieces) == maxPieces {
 		t.over = true
 	} else if n > 0 || len(t.pieces) == 0 {
+		t.grow()
 		t.pieces = append(t.pieces, piece{raw, n, t.size})
 		t.size += n
 	}
 }
 
+// grow makes room for another piece, twice as much as there was: there may be a million.
+func (t *Text) grow() {
+	if len(t.pieces) == cap(t.pieces) {
+		t.pieces = slices.Grow(t.pieces, len(t.pieces)+1)
+	}
+}
+
 // A Reader reads the lines of a file.
 type Reader struct {
-	b   []byte
-	pos int
+	b    []byte
+	pos  int
+	head Text // the line that is read, without its folds
 	// BareCR says that a line ended in CR alone, which not all programs take for the end.
 	BareCR bool
 }
@@ -239,7 +249,8 @@ func (r *Reader) Next(l *Line) bool {
 			break
 		}
 	}
-	head := Text{file: r.b}
+	r.head = Text{file: r.b, pieces: r.head.pieces[:0]}
+	head := &r.head
 	for start < end && (r.b[start] == ' ' || r.b[start] == '\t') {
 		start++ // a fold of nothing
 	}
@@ -248,7 +259,7 @@ func (r *Reader) Next(l *Line) bool {
 		start, end, _ := r.physical()
 		head.add(start+1, end-start-1)
 	}
-	r.split(l, &head)
+	r.split(l, head)
 	l.Over = l.Over || head.over
 	switch {
 	case l.quoted:
@@ -281,6 +292,7 @@ func (r *Reader) soft(l *Line) {
 		}
 		v.size -= last.n - (n - 1)
 		last.n = n - 1
+		v.grow()
 		v.pieces = append(v.pieces, piece{start, end - start, v.size})
 		v.size += end - start
 	}
@@ -329,6 +341,7 @@ func (r *Reader) split(l *Line, t *Text) {
 	if !l.Colon {
 		from = 0 // all of it is text
 	}
+	l.Value.pieces = slices.Grow(l.Value.pieces, len(t.pieces))
 	for _, p := range t.pieces {
 		if skip := max(from-p.at, 0); skip <= p.n {
 			l.Value.add(p.raw+skip, p.n-skip)

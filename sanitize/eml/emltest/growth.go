@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"testing"
 	"time"
@@ -48,6 +49,7 @@ type line struct {
 	n           int // of the smaller message
 	name        string
 	t, t2       time.Duration
+	mem, mem2   uint64 // bytes that were allocated
 	size, size2 int
 	crosses     string // what the greater message alone makes happen; empty if nothing
 }
@@ -59,6 +61,10 @@ type line struct {
 // The ratio is that of the times when the bytes double, so 2.0 is linear. Messages of big pieces do not
 // double when n does: there are 7 pieces of 200 KB in the one and 15 in the other. Therefore the times are
 // compared by the bytes that there are; a message that does not get longer is not measured.
+//
+// The garbage collector does not run while a time is taken: one cycle more or less, of some milliseconds that
+// depend on the heap of the whole program, would be all that is seen. What it costs grows with what is
+// allocated, so beside the ratio of the times is that of the bytes allocated, by bytes of the message.
 //
 // Do returns what was done to the message: a limit that only one of both sizes reaches, and because of
 // which that alone is rejected or written anew, is a step that looks like growth, or hides it. What
@@ -81,6 +87,7 @@ func Growth(b *testing.B, do func(raw []byte) (done string)) {
 							l.crosses = less + " -> " + more
 						}
 						l.t, l.t2 = time.Hour, time.Hour
+						l.mem, l.mem2 = allocated(func() { do(raw) }), allocated(func() { do(twice) })
 						l.measure(raw, twice, do)
 						lines = append(lines, l)
 					}
@@ -99,15 +106,21 @@ func Growth(b *testing.B, do func(raw []byte) (done string)) {
 		}
 	}
 	slices.SortStableFunc(lines, func(a, b line) int { return cmp.Compare(b.ratio(), a.ratio()) })
-	fmt.Printf("%-36s %10s %10s %6s %8s  %s\n", "message", "t(n) ms", "t(2n) ms", "ratio", "MB/s", "crosses a limit")
+	fmt.Printf("%-36s %10s %10s %6s %10s %6s %8s  %s\n", "message", "t(n) ms", "t(2n) ms", "ratio", "bytes/byte", "ratio", "MB/s", "crosses a limit")
 	for _, l := range lines {
-		fmt.Printf("%-36s %10.2f %10.2f %6.2f %8.1f  %s\n", l.name, ms(l.t), ms(l.t2), l.ratio(), l.speed(), l.crosses)
+		fmt.Printf("%-36s %10.2f %10.2f %6.2f %10.1f %6.2f %8.1f  %s\n", l.name, ms(l.t), ms(l.t2), l.ratio(),
+			float64(l.mem2)/float64(max(l.size2, 1)), l.memRatio(), l.speed(), l.crosses)
 	}
 }
 
 // ratio is t2/t for twice the bytes.
 func (l line) ratio() float64 {
 	return 2 * float64(l.t2) / float64(max(l.t, 1)) * float64(l.size) / float64(max(l.size2, 1))
+}
+
+// memRatio is the same of the bytes allocated.
+func (l line) memRatio() float64 {
+	return 2 * float64(l.mem2) / float64(max(l.mem, 1)) * float64(l.size) / float64(max(l.size2, 1))
 }
 
 func (l line) speed() float64 { return float64(l.size2) / 1e6 / max(l.t2, 1).Seconds() }
@@ -131,16 +144,30 @@ func (l *line) measure(raw, twice []byte, do func([]byte) string) {
 	}
 }
 
-// cost is the processor time that f takes once, of all threads, at least a microsecond. Garbage of
-// before is not counted.
+// maxHeap is from where on the garbage collector runs all the same.
+const maxHeap = 2 << 30
+
+// cost is the processor time that f takes once, of all threads, at least a microsecond, without the
+// collection of garbage.
 func cost(f func()) time.Duration {
 	runtime.GC()
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(maxHeap))
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	spent, n := time.Duration(0), 0
 	for before := cpu(); spent < enough && n < maxRepeats; n++ {
 		f()
 		spent = cpu() - before
 	}
 	return max(spent/time.Duration(n), time.Microsecond)
+}
+
+// allocated is how many bytes f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
 }
 
 func cpu() time.Duration {
