@@ -7,6 +7,8 @@ package scanners
 
 import (
 	"context"
+	"strings"
+	"unicode"
 
 	"rastel/sanitize/eml"
 )
@@ -94,3 +96,24 @@ type Optional struct{ Err error }
 
 func (o *Optional) Error() string { return o.Err.Error() }
 func (o *Optional) Unwrap() error { return o.Err }
+
+// maxSaid bounds what of the words of an engine becomes the detail of a finding or an error.
+const maxSaid = 200
+
+// Said is what an engine said, as the detail of a finding or an error: one short line of printable
+// characters.
+func Said(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(strings.TrimSpace(s), "?"))
+	if len(s) > maxSaid {
+		s = strings.ToValidUTF8(s[:maxSaid], "") + "..."
+	}
+	return s
+}

@@ -28,7 +28,13 @@ func (c *Config) validateEngines() error {
 }
 
 // An other is an engine besides clamd.
-type other interface {
+type other struct {
+	kind string // of the setting that it comes from
+	asked
+}
+
+// asked is what an other engine does.
+type asked interface {
 	scanners.Engine
 	pinger
 }
@@ -40,14 +46,14 @@ func (b *built) makeOthers() error {
 		if err != nil {
 			return fmt.Errorf("icap: %w", err)
 		}
-		b.others = append(b.others, s)
+		b.others = append(b.others, other{"icap", s})
 	}
 	for _, cfg := range b.cfg.Commands {
 		s, err := programs.New(cfg)
 		if err != nil {
 			return fmt.Errorf("commands: %w", err)
 		}
-		b.others = append(b.others, s)
+		b.others = append(b.others, other{"command", s})
 	}
 	return nil
 }
@@ -55,7 +61,7 @@ func (b *built) makeOthers() error {
 // closeOthers ends what they keep.
 func (b *built) closeOthers() {
 	for _, e := range b.others {
-		if c, ok := e.(interface{ Close() }); ok {
+		if c, ok := e.asked.(interface{ Close() }); ok {
 			c.Close()
 		}
 	}
@@ -90,10 +96,11 @@ type pinger interface {
 	Ping(ctx context.Context) (detail string, err error)
 }
 
-func engineReady(ctx context.Context, e pinger) api.Check {
+func engineReady(ctx context.Context, e other) api.Check {
+	name := e.kind + " " + e.Name()
 	detail, err := e.Ping(ctx)
 	if err != nil {
-		return api.Check{Name: e.Name(), Detail: err.Error()}
+		return api.Check{Name: name, Detail: err.Error()}
 	}
-	return api.Check{Name: e.Name(), OK: true, Detail: detail}
+	return api.Check{Name: name, OK: true, Detail: detail}
 }

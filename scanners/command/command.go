@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"golang.org/x/sync/semaphore"
 
@@ -34,9 +33,6 @@ var checks = []eml.Check{
 	{ID: malware, Doc: "A program that is configured to examine content knows it as malware."},
 	{ID: tooMuch, Doc: "The content is larger than a program is given, so it was not examined."},
 }
-
-// maxDetail bounds what of the output becomes the detail of a finding or an error.
-const maxDetail = 200
 
 // A Scanner examines content by one program. It is safe for concurrent use.
 type Scanner struct {
@@ -115,7 +111,7 @@ func (s *Scanner) learn(ctx context.Context) (string, error) {
 	now := time.Now()
 	r, err := run(ctx, s.cfg.Version, nil, false, s.limits())
 	if err == nil && r.status != 0 {
-		err = fmt.Errorf("exit status %d: %s", r.status, tidy(r.output))
+		err = fmt.Errorf("exit status %d: %s", r.status, scanners.Said(r.output))
 	}
 	version := strings.TrimSpace(r.output)
 	if err == nil && version == "" {
@@ -127,7 +123,7 @@ func (s *Scanner) learn(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.version, s.asked = version, now
-	return tidy(version), err
+	return scanners.Said(version), err
 }
 
 // remember asks for the version if that is due. While one message asks, the others go on without.
@@ -203,9 +199,9 @@ func (s *Scanner) judge(p *eml.Part, r result, err error) ([]eml.Finding, error)
 	case infected:
 		return findings, nil
 	case slices.Contains(s.cfg.Unreadable, r.status):
-		return findings, fmt.Errorf("it cannot examine the content: exit status %d: %s", r.status, tidy(r.output))
+		return findings, fmt.Errorf("it cannot examine the content: exit status %d: %s", r.status, scanners.Said(r.output))
 	case !slices.Contains(s.cfg.Clean, r.status):
-		return findings, &scanners.Temporary{Err: fmt.Errorf("exit status %d, which is not configured: %s", r.status, tidy(r.output))}
+		return findings, &scanners.Temporary{Err: fmt.Errorf("exit status %d, which is not configured: %s", r.status, scanners.Said(r.output))}
 	case r.more && s.pattern != nil && !found:
 		return nil, &scanners.Temporary{Err: fmt.Errorf("it wrote more than %d bytes, in which nothing was looked for", maxOutput)}
 	}
@@ -222,30 +218,13 @@ func (s *Scanner) match(output string) (name string, found bool) {
 		return "", false
 	}
 	if len(m) > 1 && m[1] != "" {
-		return tidy(m[1]), true
+		return scanners.Said(m[1]), true
 	}
-	return tidy(m[0]), true
+	return scanners.Said(m[0]), true
 }
 
 func (s *Scanner) finding(p *eml.Part, check, detail string) []eml.Finding {
 	return []eml.Finding{{Check: check, Part: p, Detail: s.cfg.Name + ": " + detail, Unexamined: check == tooMuch}}
-}
-
-// tidy makes what a program writes fit for a line of a log.
-func tidy(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(strings.TrimSpace(s), "?"))
-	if len(s) > maxDetail {
-		s = strings.ToValidUTF8(s[:maxDetail], "") + "..."
-	}
-	return s
 }
 
 var _ scanners.Engine = (*Scanner)(nil)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"rastel/scanners"
 )
 
 // A wire is a connection to a service.
@@ -50,7 +52,7 @@ func (c *wire) options(t target) (*reply, error) {
 
 // refused is an answer that is no verdict.
 func refused(a *reply) error {
-	return fmt.Errorf("the service answers %d %s", a.status, tidy(a.reason))
+	return fmt.Errorf("the service answers %d %s", a.status, scanners.Said(a.reason))
 }
 
 // wantSilence sees that nothing stands behind a reply: on a connection that is used again it would be

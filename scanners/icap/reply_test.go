@@ -206,7 +206,7 @@ func TestTellsWhatWasFound(t *testing.T) {
 		"X-Violations-Found: 1\r\n\ta b\r\n\tEicar\r\n\t0\r\n\t0":     "fake: a b Eicar 0 0",
 		"X-Blocked: true\r\nX-Block-Reason: because":                  "fake: blocked because",
 		"X-Virus-ID: ab\xff\u202ec":                                   "fake: ab??c",
-		"X-Virus-ID: " + strings.Repeat("x", 10_000):                  "fake: " + strings.Repeat("x", maxDetail) + "...",
+		"X-Virus-ID: " + strings.Repeat("x", 10_000):                  "fake: " + strings.Repeat("x", 200) + "...",
 	} {
 		f := serve(t, able, answering(tagged+reply+"\r\n\r\n"))
 		p := file(t, sent)

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"rastel/scanners"
+
 	"golang.org/x/sync/semaphore"
 )
 
@@ -55,7 +57,7 @@ type abilities struct {
 
 // parseOptions reads a reply to OPTIONS (RFC 3507 section 4.10.2).
 func parseOptions(a *reply, now time.Time) (abilities, error) {
-	able := abilities{name: tidy(a.header.Get("Service")), preview: -1}
+	able := abilities{name: scanners.Said(a.header.Get("Service")), preview: -1}
 	if !listed(a.header.Values("Methods"), "RESPMOD") {
 		return able, garbage("the service has no RESPMOD, but %.80q", a.header.Get("Methods"))
 	}

@@ -7,9 +7,9 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"rastel/sanitize/eml"
+	"rastel/scanners"
 )
 
 // A sighting is what a service says of content that is not clean.
@@ -27,9 +27,6 @@ var checks = []eml.Check{
 	{ID: blocked, Doc: "An ICAP service refuses or replaces the content, without calling it malware."},
 	{ID: limit, Doc: "The content is larger than an ICAP service is asked about, so it was not examined."},
 }
-
-// maxDetail bounds what of a reply becomes the detail of a finding.
-const maxDetail = 200
 
 // sightings are what the fields of a reply say. There is no standard for them; these are what
 // draft-stecher-icap-subid-00 lists and what the documentation of c-icap, Symantec, Trend Micro,
@@ -105,7 +102,7 @@ func distinct(list []sighting) []sighting {
 	seen := map[string]bool{}
 	out := list[:0]
 	for _, s := range list {
-		s.detail = tidy(s.detail)
+		s.detail = scanners.Said(s.detail)
 		if seen[s.check+s.detail] {
 			continue
 		}
@@ -113,20 +110,6 @@ func distinct(list []sighting) []sighting {
 		out = append(out, s)
 	}
 	return out
-}
-
-// tidy makes text of a server fit for a log.
-func tidy(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(strings.TrimSpace(s), "?"))
-	if len(s) > maxDetail {
-		s = strings.ToValidUTF8(s[:maxDetail], "") + "..."
-	}
-	return s
 }
 
 func (s sighting) finding(p *eml.Part, service string) eml.Finding {
@@ -137,7 +120,7 @@ func (s sighting) finding(p *eml.Part, service string) eml.Finding {
 func replaced(status int, reason string) []sighting {
 	detail := "the content was replaced"
 	if status != statusOK {
-		detail = tidy(fmt.Sprintf("answered by %d %s", status, reason))
+		detail = scanners.Said(fmt.Sprintf("answered by %d %s", status, reason))
 	}
 	return []sighting{{blocked, detail}}
 }
