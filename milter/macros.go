@@ -16,10 +16,13 @@ const (
 	macroQueueID = iota
 	macroTLS
 	macroAuth
+	macroDaemonName
+	macroDaemonAddr // of Postfix, the address that the client has connected to; of Sendmail, what the listener was told to listen on
+	macroIfAddr     // of Sendmail only: the address that the client has connected to
 	macroCount
 )
 
-var macroNames = [macroCount]string{"i", "tls_version", "auth_authen"}
+var macroNames = [macroCount]string{"i", "tls_version", "auth_authen", "daemon_name", "daemon_addr", "if_addr"}
 
 // maxMacro is the longest value that is believed; a longer one is taken for unknown.
 const maxMacro = 1 << 10

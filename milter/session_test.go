@@ -175,6 +175,27 @@ func TestKeepsMacrosByStage(t *testing.T) {
 	}
 }
 
+func TestTellsTheListener(t *testing.T) {
+	for _, tt := range []struct{ macros, name, addr string }{
+		{"{daemon_name}\x00submission\x00{daemon_addr}\x00192.0.2.25\x00", "submission", "192.0.2.25"}, // Postfix
+		{"{daemon_name}\x00MSA\x00{daemon_addr}\x000.0.0.0\x00{if_addr}\x00[192.0.2.26]\x00", "MSA", "192.0.2.26"},
+		{"{daemon_addr}\x00IPv6:2001:DB8:0::25\x00", "", "2001:db8::25"},
+		{"{daemon_addr}\x00nonsense\x00{if_addr}\x00\x00", "", ""},
+	} {
+		j := accept()
+		m := start(t, Config{}, j).mta()
+		m.negotiate()
+		m.send(rawFrame('D', "C"+tt.macros))
+		m.send(rawFrame('C', "client.example\x00U"))
+		m.expect('c')
+		m.ask('H', "client")
+		m.deliver(first)
+		if e := j.messages()[0].env; e.Listener != tt.name || e.ListenerAddr != tt.addr {
+			t.Errorf("%q: %q, %q, want %q, %q", tt.macros, e.Listener, e.ListenerAddr, tt.name, tt.addr)
+		}
+	}
+}
+
 func TestQuitWithNewConnectionForgetsTheSession(t *testing.T) {
 	j := accept()
 	m := start(t, Config{}, j).mta()

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-milter"
@@ -65,6 +67,22 @@ func (s *session) describe(env *eml.Envelope) {
 	env.QueueID = s.macros.get(macroQueueID)
 	env.TLS = s.macros.get(macroTLS)
 	env.AuthUser = s.macros.get(macroAuth)
+	env.Listener = s.macros.get(macroDaemonName)
+	env.ListenerAddr = listenerAddr(s.macros.get(macroIfAddr), s.macros.get(macroDaemonAddr))
 	env.Session, env.Helo = s.id, s.helo
 	env.Client, env.ClientName = s.client, s.clientName
+}
+
+// listenerAddr is the first of these that is an address, as netip writes it; empty if none is.
+func listenerAddr(texts ...string) string {
+	for _, text := range texts {
+		text = strings.Trim(text, "[]")
+		if i := len("IPv6:"); len(text) > i && strings.EqualFold(text[:i], "IPv6:") {
+			text = text[i:]
+		}
+		if a, err := netip.ParseAddr(text); err == nil && !a.IsUnspecified() {
+			return a.Unmap().WithZone("").String()
+		}
+	}
+	return ""
 }

@@ -14,6 +14,9 @@ type Envelope struct {
 	TLS        string     // the protocol version such as "TLSv1.3"; empty without TLS
 	AuthUser   string     // the authenticated user; empty without authentication
 
+	Listener     string // the name of the MTA's listener that the client has connected to; empty if the MTA has not told it
+	ListenerAddr string // and its IP address, likewise
+
 	Sender     string   // MAIL FROM without angle brackets; empty is the null sender
 	SenderArgs []string // its ESMTP arguments, such as "SIZE=1000" or "SMTPUTF8"
 	Recipients []string // RCPT TO without angle brackets, those that the MTA accepted, in order
