@@ -9,7 +9,12 @@ import (
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/checker"
+	"github.com/expr-lang/expr/compiler"
+	"github.com/expr-lang/expr/conf"
 	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/optimizer"
+	"github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/vm"
 
 	"rastel/sanitize/eml"
@@ -30,22 +35,42 @@ var errRounds = fmt.Errorf("loops go round more than %d times", maxRounds)
 
 // A condition is a compiled expression.
 type condition struct {
-	program  *vm.Program
+	formula  *formula
+	clauses  []*formula // of the formula
+	why      []string   // what the trace says of a clause that is not true
 	patterns []*pattern // of the checks that it asks for, in order
 }
 
-// holds evaluates the condition. It needs a machine of its own for each goroutine.
-func (c *condition) holds(machine *vm.VM, f *facts) (bool, error) {
-	machine.MemoryBudget = maxMemory
-	v, err := machine.Run(c.program, f)
-	if err != nil {
-		return false, oneLine(err)
+// holds evaluates the condition. It needs a machine of its own for each goroutine. The facts remember the
+// clause that was not true.
+func (c *condition) holds(machine *vm.VM, f *facts) (ok bool, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			ok, err = false, fmt.Errorf("%v", r)
+		}
+	}()
+	f.made = 0
+	for i, g := range c.clauses {
+		if ok, err := g.holds(machine, f); err != nil || !ok {
+			f.failed.note(c, i, f.part)
+			return false, err
+		}
 	}
-	b, ok := v.(bool)
-	if !ok {
-		return false, errors.New("the condition is neither true nor false")
+	return true, nil
+}
+
+// A nearest is the clause of a condition that was not true, for the part of those asked about for which
+// most were.
+type nearest struct {
+	of     *condition
+	clause int
+	part   *part // nil if it was asked for the message
+}
+
+func (n *nearest) note(c *condition, clause int, p *part) {
+	if n.of != c || clause > n.clause {
+		*n = nearest{c, clause, p}
 	}
-	return b, nil
 }
 
 // oneLine takes the excerpt of the expression out of an error of the machine.
@@ -69,8 +94,7 @@ func (s *source) condition(v scalar, of *rule, vocab *vocabulary) *condition {
 	}
 	r := &resolver{source: s, text: v, perPart: of.perPart, stage: of.stage, vocabulary: vocab, condition: &condition{}}
 	before := len(s.errs)
-	var err error
-	r.condition.program, err = expr.Compile(v.text, append(language(), expr.Patch(r))...)
+	err := r.compile()
 	var e *file.Error
 	switch {
 	case len(s.errs) > before: // found while names were resolved; what the compiler says of them is noise
@@ -85,6 +109,58 @@ func (s *source) condition(v scalar, of *rule, vocab *vocabulary) *condition {
 	return r.condition
 }
 
+// compile parses the expression, resolves its names, checks its types, and makes programs of it.
+func (r *resolver) compile() error {
+	config := r.vocabulary.language
+	tree, err := parser.ParseWithConfig(r.text.text, config)
+	if err != nil {
+		return err
+	}
+	c := r.condition
+	c.formula = formulaOf(tree.Node)
+	c.clauses = c.formula.clauses()
+	for _, g := range c.clauses {
+		text := g.text
+		if len(c.clauses) == 1 {
+			text = r.text.text
+		}
+		c.why = append(c.why, "not true: "+short(text, maxShown))
+	}
+	config.Visitors = []ast.Visitor{r, meter{}}
+	if _, err := new(checker.Checker).PatchAndCheck(tree, config); err != nil {
+		return err
+	}
+	return c.formula.prepare(tree.Node, func(n ast.Node) (*vm.Program, error) {
+		if err := optimizer.Optimize(&n, config); err != nil {
+			var e *file.Error
+			if errors.As(err, &e) {
+				return nil, e.Bind(tree.Source)
+			}
+			return nil, err
+		}
+		return compiler.Compile(&parser.Tree{Node: n, Source: tree.Source}, config)
+	})
+}
+
+// ourNames are all names of ours, by what they are about.
+var ourNames = []struct {
+	of        string
+	facts     []fact
+	functions []function
+}{{ofMessage, messageFacts, messageFunctions}, {ofPart, partFacts, partFunctions}, {ofFinding, findingFacts, nil}}
+
+// newLanguage is what the compiler has to know, for all conditions of a policy.
+func newLanguage() *conf.Config {
+	config := conf.CreateNew()
+	for _, opt := range language() {
+		opt(config)
+	}
+	for name := range config.Disabled {
+		delete(config.Builtins, name)
+	}
+	return config
+}
+
 // language is what the compiler has to know: all names, as the resolver spells them.
 func language() []expr.Option {
 	opts := []expr.Option{
@@ -95,11 +171,8 @@ func language() []expr.Option {
 	for _, name := range builtinNames() {
 		opts = append(opts, expr.EnableBuiltin(name))
 	}
-	for _, t := range []struct {
-		of        string
-		facts     []fact
-		functions []function
-	}{{ofMessage, messageFacts, messageFunctions}, {ofPart, partFacts, partFunctions}, {ofFinding, findingFacts, nil}} {
+	opts = append(opts, textFunctions()...)
+	for _, t := range ourNames {
 		for _, f := range t.facts {
 			opts = append(opts, expr.Function(t.of+f.name, f.call, f.signature))
 		}
@@ -140,6 +213,7 @@ func plain(msg string) string {
 		"*policy.facts", "message", "[]*policy.pattern", "checks",
 		"expected bool, but got", "the condition must be true or false, but is",
 	).Replace(msg)
+	msg = strings.ReplaceAll(msg, textPrefix, "")
 	msg = wrongArgument.ReplaceAllString(msg, "$3 is of a $2, not of a $1")
 	return strings.Join(strings.Fields(msg), " ")
 }
@@ -248,6 +322,10 @@ func (r *resolver) call(node *ast.Node, n *ast.CallNode) {
 
 // builtin takes count("check"), which the language has as count(list, condition) too.
 func (r *resolver) builtin(node *ast.Node, n *ast.BuiltinNode) {
+	if !slices.Contains(builtinNames(), n.Name) { // the parser knows some that cannot be disabled
+		r.errorf(n, "%s", unknown("name", n.Name, builtinNames()))
+		return
+	}
 	if n.Name != "count" || len(n.Arguments) != 1 {
 		return
 	}
@@ -280,15 +358,23 @@ func (r *resolver) checksInTime(n ast.Node, match func(check string) bool) {
 
 // function resolves a call of one of our functions that is about what.
 func (r *resolver) function(node *ast.Node, n *ast.CallNode, of string, f *function, what ast.Node) {
-	if len(n.Arguments) < f.min || len(n.Arguments) > f.max {
+	args, about := n.Arguments, []ast.Node{what}
+	if f.ofText && len(args) > 0 {
+		about, args = append(about, args[0]), args[1:]
+	}
+	if len(args) < f.min || len(args) > f.max || f.ofText && len(about) == 1 {
 		r.errorf(n, "%s(%s) with %d arguments", f.name, f.args, len(n.Arguments))
 		return
 	}
-	texts := make([]string, len(n.Arguments))
-	for i, a := range n.Arguments {
+	if f.prepare == nil {
+		ast.Patch(node, calling(of+f.name, about...))
+		return
+	}
+	texts := make([]string, len(args))
+	for i, a := range args {
 		s, ok := a.(*ast.StringNode)
 		if !ok {
-			r.errorf(a, "the argument of %s must be a text in quotes", f.name)
+			r.errorf(a, "%s", f.noText())
 			return
 		}
 		texts[i] = s.Value
@@ -296,7 +382,7 @@ func (r *resolver) function(node *ast.Node, n *ast.CallNode, of string, f *funct
 	prepared, wrong := f.prepare(r.vocabulary, texts)
 	for i, msg := range wrong {
 		if msg != "" {
-			r.errorf(n.Arguments[i], "%s", msg)
+			r.errorf(args[i], "%s", msg)
 		}
 	}
 	if of == ofMessage {
@@ -304,25 +390,39 @@ func (r *resolver) function(node *ast.Node, n *ast.CallNode, of string, f *funct
 	}
 	if p, ok := prepared.([]*pattern); ok {
 		for i := range p {
-			r.checksInTime(n.Arguments[i], p[i].match)
+			r.checksInTime(args[i], p[i].match)
 		}
 		r.condition.patterns = append(r.condition.patterns, p...)
 	}
-	ast.Patch(node, calling(of+f.name, what, &ast.ConstantNode{Value: prepared}))
+	ast.Patch(node, calling(of+f.name, append(about, &ast.ConstantNode{Value: prepared})...))
 }
 
-// comparison checks the words with which a type or a check is compared.
+// comparison checks the words with which a type, a check, a direction and the like is compared, and
+// the pattern of "matches", which must be known when the policy is loaded.
 func (r *resolver) comparison(n *ast.BinaryNode) {
+	if n.Operator == "matches" {
+		if s, ok := n.Right.(*ast.StringNode); !ok {
+			r.errorf(n.Right, "what a text matches must be a text in quotes")
+		} else if size := patternSize(s.Value); size > maxPatternSize {
+			r.errorf(s, "the regular expression is too large: %d instructions, and not at most %d", size, maxPatternSize)
+		}
+		return
+	}
 	if !slices.Contains([]string{"==", "!=", "in"}, n.Operator) {
 		return
 	}
 	for _, side := range [][2]ast.Node{{n.Left, n.Right}, {n.Right, n.Left}} {
-		switch called(side[0]) {
-		case ofPart + "type":
+		name := called(side[0])
+		switch {
+		case name == ofPart+"type":
 			r.words(side[1], "type", r.vocabulary.types)
-		case ofFinding + "check":
+		case name == ofFinding+"check":
 			r.words(side[1], "check", r.vocabulary.checks)
 			r.wordsInTime(side[1])
+		case name != "":
+			if f := ourName(name); f != nil && len(f.words) > 0 {
+				r.words(side[1], f.name, f.words)
+			}
 		}
 	}
 }
@@ -345,7 +445,7 @@ func (r *resolver) words(n ast.Node, what string, known []string) {
 		list = a.Nodes
 	}
 	for _, n := range list {
-		if s, ok := n.(*ast.StringNode); ok && len(known) > 0 && !slices.Contains(known, s.Value) {
+		if s, ok := n.(*ast.StringNode); ok && s.Value != "" && len(known) > 0 && !slices.Contains(known, s.Value) {
 			r.errorf(s, "%s", unknown(what, s.Value, known))
 		}
 	}

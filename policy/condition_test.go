@@ -29,6 +29,28 @@ var messageConditions = []struct {
 	{`helo startsWith "helo."`, true},
 	{`tls == "TLSv1.3"`, true},
 	{`auth_user == "ann"`, true},
+	{`authenticated`, true},
+	{`listener == "submission"`, true},
+	{`direction == "out"`, true},
+	{`direction in ["in", "internal"]`, false},
+	{`spf == ""`, true},
+	{`spf_domain == ""`, true},
+	{`len(dkim_domains) == 0`, true},
+	{`dmarc in ["fail", "reject"]`, false},
+	{`dmarc_domain == ""`, true},
+	{`date > "2026-01-01"`, true},
+	{`time >= "00:00" and time < "24:00"`, true},
+	{`hour >= 0 and hour < 24`, true},
+	{`weekday in ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]`, true},
+	{`addressIn(sender, "people")`, true},
+	{`addressIn(header("From"), "none", "people")`, true},
+	{`any(recipients, addressIn(#, "people"))`, true},
+	{`addressIn(recipients[1], "none")`, false},
+	{`hashIn("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", "hello")`, true},
+	{`any(parts, hashIn(.sha256, "hello"))`, true},
+	{`textIn(subject, "words")`, true},
+	{`textIn(helo, "words")`, false},
+	{`domain(sender) == "example.org" and domain(from) == "example.org" and domain(helo) == ""`, true},
 	{`queue_id == "Q1"`, true},
 	{`subject == "Grüße"`, true},
 	{`subject matches "(?i)^grü"`, true},
@@ -96,6 +118,9 @@ var partConditions = []struct{ when, want string }{
 	{`part.member`, "1.3/1"},
 	{`part.sha256 == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"`, "1.1"},
 	{`part.sha256 == ""`, "1"},
+	{`hashIn(part.sha256, "hello")`, "1.1"},
+	{`part.encrypted`, "1.3/1"},
+	{`part.text contains "script"`, "1.2"},
 	{`map(part.around, .id) == ["1.3", "1"]`, "1.3/1"},
 	{`any(part.around, .has("clamd/malware"))`, "1.3/1"},
 	{`none(part.around, true)`, "1"},
@@ -124,6 +149,13 @@ var partConditions = []struct{ when, want string }{
 	{`part.member and any(parts, .has("clamd/*"))`, "1.3/1"},
 }
 
+// testLists are the lists of these conditions.
+const testLists = `
+addresses: {people: [ann@example.org, .example.com], none: []}
+hashes: {hello: [2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824]}
+texts: {words: ["gr*"]}
+`
+
 // testFacts is threeParts with a member in its attachment and findings of all sorts.
 func testFacts(t testing.TB) (*eml.Message, scanners.Report) {
 	m := parse(t, threeParts)
@@ -141,7 +173,7 @@ func testFacts(t testing.TB) (*eml.Message, scanners.Report) {
 func TestConditionsAboutMessages(t *testing.T) {
 	m, r := testFacts(t)
 	for _, tt := range messageConditions {
-		p := load(t, fmt.Sprintf("rules:\n- name: x\n  then: discard\n  when: |\n    %s\n", tt.when))
+		p := load(t, fmt.Sprintf("%srules:\n- name: x\n  then: discard\n  when: |\n    %s\n", testLists, tt.when))
 		v := p.Decide(m, r)
 		if got := v.Rule == "x"; got != tt.want || strings.Contains(traceOf(v), "could not be evaluated") {
 			t.Errorf("%s: got %v, want %v\n%s", tt.when, got, tt.want, traceOf(v))
@@ -152,7 +184,7 @@ func TestConditionsAboutMessages(t *testing.T) {
 func TestConditionsAboutParts(t *testing.T) {
 	m, r := testFacts(t)
 	for _, tt := range partConditions {
-		p := load(t, fmt.Sprintf("rules:\n- name: x\n  for: part\n  do: [hold]\n  when: |\n    %s\n", tt.when))
+		p := load(t, fmt.Sprintf("%srules:\n- name: x\n  for: part\n  do: [hold]\n  when: |\n    %s\n", testLists, tt.when))
 		v := p.Decide(m, r)
 		var got []string
 		for _, s := range v.Trace {

@@ -134,7 +134,7 @@ func (d *decision) ask(r *rule) {
 // settle ends a rule after it was asked for the message, or for all parts.
 func (d *decision) settle(r *rule, matched, untraced int) {
 	if matched == 0 {
-		d.trace(Step{Rule: r.name, Why: r.unmatched})
+		d.trace(d.unmatched(r))
 		return
 	}
 	if untraced > 0 {
@@ -145,6 +145,18 @@ func (d *decision) settle(r *rule, matched, untraced int) {
 		last := &d.verdict.Trace[len(d.verdict.Trace)-1]
 		last.Final, last.Did = true, append(last.Did, r.outcome())
 	}
+}
+
+// unmatched tells which clause of a condition was not true: the first one, or in a rule for parts that of
+// the part for which most were true.
+func (d *decision) unmatched(r *rule) Step {
+	s := Step{Rule: r.name, Why: r.unmatched}
+	if n := &d.facts.failed; n.of == r.condition {
+		if s.Why = r.condition.why[n.clause]; n.part != nil && n.clause > 0 {
+			s.Part = n.part.ID
+		}
+	}
+	return s
 }
 
 // outcome is the final action as the trace tells it.

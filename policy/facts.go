@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"rastel/sanitize/eml"
 	"rastel/scanners"
@@ -25,7 +26,13 @@ type facts struct {
 	hostOf     func(*eml.Message) netip.Addr // see Options.Host; may be nil
 	host       netip.Addr
 	hostKnown  bool
-	steps      int                 // rounds of loops in conditions, see maxRounds
+	steps      int     // rounds of loops in conditions, see maxRounds
+	read, made int     // bytes, see maxRead and maxMade
+	args       [2]any  // of the function that is called
+	failed     nearest // the clause that was not true
+	policy     *Policy
+	textBytes  int                 // of texts of parts
+	clock      time.Time           // when the policy was asked; zero until it is needed
 	excepted   []Step              // what exceptions for signatures came to
 	compared   int                 // names with patterns, see maxCompared
 	index      map[*eml.Part]*part // of parts; nil until it is needed
@@ -40,6 +47,8 @@ type part struct {
 	engines    []string // that have examined it
 	short      []string // names as patterns are compared with
 	named      bool     // short is known
+	text       string   // see content
+	textKnown  bool
 }
 
 // A finding is what conditions see of a finding.
@@ -49,7 +58,7 @@ type finding struct {
 }
 
 func newFacts(m *eml.Message, r scanners.Report, p *Policy) *facts {
-	f := &facts{msg: m, unexamined: r.Unexamined, forms: p.forms, hostOf: p.host}
+	f := &facts{msg: m, unexamined: r.Unexamined, forms: p.forms, hostOf: p.host, policy: p}
 	m.Root.Walk(func(p *eml.Part) bool {
 		f.parts = append(f.parts, &part{Part: p, facts: f})
 		return true
@@ -83,7 +92,7 @@ func newFacts(m *eml.Message, r scanners.Report, p *Policy) *facts {
 
 // except is what a finding counts as by the exceptions of the policy; nil if it does not count.
 func (f *facts) except(p *Policy, all []eml.Finding, g *eml.Finding) *eml.Finding {
-	x, why := p.except(g, told(all, g), p.now())
+	x, why := p.except(g, told(all, g), f.time())
 	if why == "" {
 		return x
 	}
@@ -175,14 +184,6 @@ func (f *facts) hostAddr() netip.Addr {
 func (f *facts) hostText() string {
 	if a := f.hostAddr(); a.IsValid() {
 		return a.Unmap().String()
-	}
-	return ""
-}
-
-// domain is what follows the last @ of an address, in lower case.
-func domain(address string) string {
-	if i := strings.LastIndexByte(address, '@'); i >= 0 {
-		return strings.ToLower(address[i+1:])
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -121,8 +122,9 @@ func matchesAny(globs []string, s string) bool {
 // A listFile is a file that a policy took patterns from.
 type listFile struct {
 	path string
-	data []byte
-	err  error // in reading it
+	data []byte   // while the policy is loaded
+	sum  [32]byte // of all of it
+	err  error    // in reading it
 }
 
 // lists reads the lists of a policy, and adds those that are built in.
@@ -137,7 +139,8 @@ func (s *source) lists(n ast.Node, opt Options) map[string]*list {
 	r := &listReader{source: s, dir: opt.Dir}
 	s.eachList(n, "lists", "lists", maxLists, func(name string, n ast.Node) {
 		l := &list{}
-		r.items(n, name, "a pattern", func(file ast.Node) { r.file(l, file) }, func(text string) string { return r.pattern(l, text) })
+		add := func(text string) string { return r.pattern(l, text) }
+		r.items(n, name, "a pattern", func(file ast.Node) { r.file(file, maxListFile, add) }, add)
 		out[name] = l
 	})
 	return out
@@ -231,9 +234,9 @@ func listPattern(text string) (string, string) {
 	return text, ""
 }
 
-// file adds the patterns of a file: one on a line; "#" begins a comment.
-func (r *listReader) file(l *list, n ast.Node) {
-	f, _, ok := r.named(n, maxListFile)
+// file adds what is in a file: one on a line; "#" begins a comment.
+func (r *listReader) file(n ast.Node, limit int, add func(text string) (wrong string)) {
+	f, _, ok := r.named(n, limit)
 	if !ok {
 		return
 	}
@@ -245,7 +248,7 @@ func (r *listReader) file(l *list, n ast.Node) {
 		if s == "" || s[0] == '#' {
 			continue
 		}
-		if msg := r.pattern(l, s); msg != "" {
+		if msg := add(s); msg != "" {
 			at.errorf(place{line, 1}, "%s", msg)
 		}
 		if len(at.errs) == maxErrors {
@@ -284,6 +287,7 @@ func (r *listReader) read(name string, limit int) listFile {
 	}
 	f := listFile{path: name}
 	f.data, f.err = readListFile(name, limit)
+	f.sum = sha256.Sum256(fmt.Appendf(nil, "%s\n%v\n%s", f.path, f.err, f.data))
 	r.files = append(r.files, f)
 	return f
 }

@@ -1,9 +1,12 @@
 package policy
 
 import (
+	"cmp"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"rastel/sanitize/eml"
 )
@@ -15,6 +18,7 @@ type fact struct {
 	only      bool                           // it means nothing later
 	call      func(args ...any) (any, error) // args[0] is what the fact is about: *facts, *part or *finding
 	signature any                            // a pointer to a function type, for the type checker
+	words     []string                       // all that it may be, if these are known
 }
 
 // fill makes a fact from the function that gives its value.
@@ -23,6 +27,19 @@ func fill[S, V any](name, doc string, value func(S) V) fact {
 		name: name, doc: doc, signature: new(func(S) V),
 		call: func(args ...any) (any, error) { return value(args[0].(S)), nil },
 	}
+}
+
+// fillOrFail makes a fact from the function that gives its value, or cannot.
+func fillOrFail[S, V any](name, doc string, value func(S) (V, error)) fact {
+	f := fill[S, V](name, doc, nil)
+	f.call = func(args ...any) (any, error) { return value(args[0].(S)) }
+	return f
+}
+
+// oneOf gives the fact, which can only be one of these, or empty.
+func (f fact) oneOf(words []string) fact {
+	f.words = words
+	return f
 }
 
 // at gives the fact for rules from that stage on.
@@ -77,6 +94,20 @@ var messageFacts = []fact{
 	fill("helo", "The argument of HELO or EHLO.", func(f *facts) string { return f.msg.Envelope.Helo }).at(eml.AtMail),
 	fill("tls", "The TLS version, such as `TLSv1.3`; empty without TLS.", func(f *facts) string { return f.msg.Envelope.TLS }).at(eml.AtMail),
 	fill("auth_user", "The authenticated user; empty without authentication.", func(f *facts) string { return f.msg.Envelope.AuthUser }).at(eml.AtMail),
+	fill("authenticated", "Whether the client has authenticated.", func(f *facts) bool { return f.msg.Envelope.AuthUser != "" }).at(eml.AtMail),
+	fill("listener", "The name of the MTA's listener by which the message came in (macro `{daemon_name}`; in Postfix `milter_macro_daemon_name`); empty if the MTA has not told it.", func(f *facts) string { return f.msg.Envelope.Listener }).at(eml.AtConnect),
+	fill("direction", "Where the message goes, by what `inside` says of the policy: `in`, `out`, or `internal` from inside to inside.", (*facts).direction).oneOf([]string{goesIn, goesOut, goesInternal}),
+	fill("spf", "What SPF says of the sender: `pass`, `fail`, `softfail`, `neutral`, `none`, `temperror` or `permerror`; empty if nobody was asked.", func(f *facts) string { return f.resultOf("spf/", spfResults) }).oneOf(spfResults).at(eml.AtMail),
+	fill("spf_domain", "The domain that was asked; empty if none was.", func(f *facts) string {
+		return cmp.Or(f.domainOf("spf/", "smtp.mailfrom="), f.domainOf("spf/", "smtp.helo="))
+	}).at(eml.AtMail),
+	fill("dkim_domains", "The domains of which the message has a good DKIM signature.", (*facts).signers),
+	fill("dmarc", "What DMARC says of the domain in From: `pass`, `none`, `fail`, or if it asks for more, `quarantine` or `reject`; `temperror`, `permerror`; empty if nobody was asked.", func(f *facts) string { return f.resultOf("dmarc/", dmarcResults) }).oneOf(dmarcResults),
+	fill("dmarc_domain", "The domain in From; empty if DMARC was not asked about one.", func(f *facts) string { return f.domainOf("dmarc/", "header.from=") }),
+	fill("date", "The day on which the policy was asked, such as `2026-11-25`, in the zone of the policy (`timezone`).", func(f *facts) string { return f.now().Format(time.DateOnly) }).at(eml.AtConnect),
+	fill("time", "The time of that day, such as `18:05`: `time >= \"18:00\"`.", func(f *facts) string { return f.now().Format("15:04") }).at(eml.AtConnect),
+	fill("hour", "Its hour, from 0 to 23.", func(f *facts) int { return f.now().Hour() }).at(eml.AtConnect),
+	fill("weekday", "`monday` to `sunday`.", (*facts).weekday).oneOf(weekdays).at(eml.AtConnect),
 	fill("queue_id", "The queue ID, as far as the MTA has told it.", func(f *facts) string { return f.msg.Envelope.QueueID }),
 	fill("subject", "The first Subject field, decoded, each run of blanks as one. Anyone can write anything there.", func(f *facts) string { return f.first("Subject") }),
 	fill("from", "The first From field, decoded, each run of blanks as one. Anyone can write anything there.", func(f *facts) string { return f.first("From") }),
@@ -98,6 +129,8 @@ var partFacts = []fact{
 	fill("member", "Whether it came out of an archive, or of a message that is a file.", func(p *part) bool { return p.Member() }),
 	fill("around", "The parts that it is in, the innermost first: archives, attached messages, multiparts, the message.", (*part).around),
 	fill("sha256", "Of the decoded content, in hexadecimal; empty if there is none.", (*part).sha256),
+	fill("encrypted", "Whether it can only be read with a password or a key, or what is in it (`*/encrypted`, `crypto/*-encrypted`, `*/password-*`).", (*part).isEncrypted),
+	fillOrFail("text", fmt.Sprintf("The beginning of a part that is text, at most %d bytes, in UTF-8; of HTML the source. Empty if it is no text.", maxText), (*part).content),
 	fill("findings", "The findings in this part.", func(p *part) []*finding { return p.findings }),
 }
 
@@ -115,8 +148,10 @@ type function struct {
 	fact
 	args     string // for the reference
 	min, max int    // number of texts
-	// prepare turns the texts into what call takes as its second argument. The second result
-	// says what is wrong with each; nil if nothing is.
+	// ofText says that before these texts there is one that need not be in quotes, which it is about.
+	ofText bool
+	// prepare turns the texts into what call takes as its last argument. The second result
+	// says what is wrong with each; nil if nothing is. It is nil itself if there are none.
 	prepare func(v *vocabulary, texts []string) (any, []string)
 }
 
@@ -145,17 +180,40 @@ func askOrFail[S, A, V any](name, doc, args string, least, most int, arg func(v 
 	return f
 }
 
+// askOf makes a function about a text.
+func askOf[A, V any](name, doc, args string, least, most int, arg func(v *vocabulary, text string) (A, string), value func(f *facts, text string, a []A) (V, error)) function {
+	f := askOrFail[*facts](name, doc, args, least, most, arg, func(*facts, []A) (v V, err error) { return v, nil })
+	f.ofText, f.signature = true, new(func(*facts, string, []A) V)
+	f.call = func(args ...any) (any, error) { return value(args[0].(*facts), args[1].(string), args[2].([]A)) }
+	return f
+}
+
+// noText says that an argument is none of the texts that it has to be.
+func (f *function) noText() string {
+	if f.ofText {
+		return fmt.Sprintf("the arguments of %s but for the first must be texts in quotes", f.name)
+	}
+	return fmt.Sprintf("the argument of %s must be a text in quotes", f.name)
+}
+
 var messageFunctions = []function{
-	ask("has", "Whether there is a finding of one of these checks. `*` stands for any letters: `has(\"html/*\")`.",
-		`"check", ...`, 1, maxTexts, (*vocabulary).pattern, func(f *facts, p []*pattern) bool { return hasAny(f.findings, p) }).at(eml.AtConnect),
-	ask("count", "How many findings of that check there are.",
-		`"check"`, 1, 1, (*vocabulary).pattern, func(f *facts, p []*pattern) int { return countAny(f.findings, p) }).at(eml.AtConnect),
+	askOrFail("has", "Whether there is a finding of one of these checks. `*` stands for any letters: `has(\"html/*\")`.",
+		`"check", ...`, 1, maxTexts, (*vocabulary).pattern, func(f *facts, p []*pattern) (bool, error) { return f.hasAny(f.findings, p) }).at(eml.AtConnect),
+	askOrFail("count", "How many findings of that check there are.",
+		`"check"`, 1, 1, (*vocabulary).pattern, func(f *facts, p []*pattern) (int, error) { return f.countAny(f.findings, p) }).at(eml.AtConnect),
 	ask("unexamined", "Whether something could not be examined: `temporary` (a scanner is down; later it may be possible), `permanent` (encrypted, beyond a limit), or `any` of these, which it also means without an argument.",
 		`"kind"`, 0, 1, (*vocabulary).kind, func(f *facts, k []string) bool { return isUnexamined(f.unexamined, k) }),
 	ask("clientIn", "Whether the address of the SMTP client is in one of these lists of the policy (`networks`), or networks: `clientIn(\"drop\", \"192.0.2.0/24\")`.",
 		`"list", ...`, 1, maxTexts, (*vocabulary).network, func(f *facts, n []*networks) bool { return inNetworks(f.msg.Envelope.Client, n) }).at(eml.AtConnect),
 	ask("hostIn", "The same of `host`.",
 		`"list", ...`, 1, maxTexts, (*vocabulary).network, func(f *facts, n []*networks) bool { return inNetworks(f.hostAddr(), n) }),
+	askOf("addressIn", "Whether an address, or a domain, is in one of these lists of the policy (`addresses`): `addressIn(sender, \"partners\")`, `any(recipients, addressIn(#, \"board\"))`. Of a text like `Ann <ann@example.org>` it is what is in the brackets.",
+		`text, "list", ...`, 1, maxTexts, (*vocabulary).addressList, (*facts).addressIn).at(eml.AtConnect),
+	askOf("hashIn", "Whether a SHA-256 is in one of these lists of the policy (`hashes`): `hashIn(part.sha256, \"blocked\")`.",
+		`text, "list", ...`, 1, maxTexts, (*vocabulary).hashList, (*facts).hashIn).at(eml.AtConnect),
+	askOf("textIn", "Whether a text is, regardless of case, in one of these lists of the policy (`texts`): `textIn(helo, \"odd-names\")`.",
+		`text, "list", ...`, 1, maxTexts, (*vocabulary).textList, (*facts).textIn).at(eml.AtConnect),
+	domainFunction.at(eml.AtConnect),
 	ask("header", "The first field of that name, decoded, each run of blanks as one; empty if there is none.",
 		`"Name"`, 1, 1, (*vocabulary).field, func(f *facts, n []string) string { return f.first(n[0]) }),
 	ask("headers", "All fields of that name, decoded, each run of blanks as one.",
@@ -163,10 +221,10 @@ var messageFunctions = []function{
 }
 
 var partFunctions = []function{
-	ask("has", "As `has`, of findings in this part only.",
-		`"check", ...`, 1, maxTexts, (*vocabulary).pattern, func(p *part, list []*pattern) bool { return hasAny(p.findings, list) }),
-	ask("count", "As `count`, of findings in this part only.",
-		`"check"`, 1, 1, (*vocabulary).pattern, func(p *part, list []*pattern) int { return countAny(p.findings, list) }),
+	askOrFail("has", "As `has`, of findings in this part only.",
+		`"check", ...`, 1, maxTexts, (*vocabulary).pattern, func(p *part, list []*pattern) (bool, error) { return p.facts.hasAny(p.findings, list) }),
+	askOrFail("count", "As `count`, of findings in this part only.",
+		`"check"`, 1, 1, (*vocabulary).pattern, func(p *part, list []*pattern) (int, error) { return p.facts.countAny(p.findings, list) }),
 	ask("unexamined", "As `unexamined`, of this part only.",
 		`"kind"`, 0, 1, (*vocabulary).kind, func(p *part, k []string) bool { return isUnexamined(p.unexamined, k) }),
 	ask("examinedBy", "Whether one of these engines has examined the content: `clamd`, or the name that is configured. Of what is empty it is always true.",
@@ -181,18 +239,37 @@ var partFunctions = []function{
 		`"list", ...`, 1, maxTexts, (*vocabulary).list, (*part).inList),
 }
 
-func hasAny(findings []*finding, patterns []*pattern) bool {
-	return slices.ContainsFunc(findings, func(f *finding) bool { return matchAny(patterns, f.Check) })
+// domainFunction takes a text and nothing else.
+var domainFunction = function{
+	args: "text", ofText: true,
+	fact: fact{
+		name: "domain", doc: "What follows the last @ of an address, in lower case: `domain(from)`. Of a text like `Ann <ann@example.org>` it is that of what is in the brackets.",
+		signature: new(func(*facts, string) string),
+		call: func(args ...any) (any, error) {
+			text := args[1].(string)
+			return domain(text), args[0].(*facts).spend(len(text))
+		},
+	},
 }
 
-func countAny(findings []*finding, patterns []*pattern) int {
+// perMatch is how many bytes are read in the time that it takes to compare a finding with a pattern.
+const perMatch = 16
+
+func (f *facts) hasAny(findings []*finding, patterns []*pattern) (bool, error) {
+	if err := f.spend(perMatch * len(findings) * len(patterns)); err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(findings, func(f *finding) bool { return matchAny(patterns, f.Check) }), nil
+}
+
+func (f *facts) countAny(findings []*finding, patterns []*pattern) (int, error) {
 	n := 0
-	for _, f := range findings {
-		if matchAny(patterns, f.Check) {
+	for _, x := range findings {
+		if matchAny(patterns, x.Check) {
 			n++
 		}
 	}
-	return n
+	return n, f.spend(perMatch * len(findings) * len(patterns))
 }
 
 func isUnexamined(list []eml.Unexamined, kinds []string) bool {

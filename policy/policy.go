@@ -23,6 +23,8 @@ type Policy struct {
 	Version string
 
 	rules      []*rule
+	inside     inside
+	zone       *time.Location // of the facts about time; nil: that of now
 	signatures []*exception
 	now        func() time.Time
 	editor     Editor
@@ -99,7 +101,8 @@ type Options struct {
 	// Host gives the address of the host that a message comes from, behind relays of our own; nil: it
 	// is the SMTP client.
 	Host func(*eml.Message) netip.Addr
-	// Now tells the time, for exceptions that end; nil means time.Now.
+	// Now tells the time, for exceptions that end and the facts about time; nil means time.Now. It is
+	// asked once for a message.
 	Now func() time.Time
 	// Dir is where the names of files of lists begin that are not absolute. LoadFile and NewLive
 	// put that of the policy there.
@@ -132,6 +135,9 @@ func loadWithFiles(name string, data []byte, opt Options) (*Policy, []listFile, 
 		p.now = time.Now
 	}
 	s.file(p, opt)
+	for i := range s.files {
+		s.files[i].data = nil
+	}
 	if len(s.errs) > 0 {
 		return nil, s.files, s.errs.sorted()
 	}
@@ -142,8 +148,7 @@ func loadWithFiles(name string, data []byte, opt Options) (*Policy, []listFile, 
 func versionOf(data []byte, files []listFile) string {
 	sum := sha256.Sum256(data)
 	for _, f := range files {
-		part := sha256.Sum256(fmt.Appendf(nil, "%s\n%v\n%s", f.path, f.err, f.data))
-		sum = sha256.Sum256(append(sum[:], part[:]...))
+		sum = sha256.Sum256(append(sum[:], f.sum[:]...))
 	}
 	return hex.EncodeToString(sum[:])[:versionLength]
 }

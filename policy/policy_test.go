@@ -131,7 +131,7 @@ func parse(t testing.TB, raw string) *eml.Message {
 	s.CloseWrite(nil)
 	env := &eml.Envelope{
 		QueueID: "Q1", Client: netip.MustParseAddr("192.0.2.1"), ClientName: "mx.example.org", Helo: "helo.example.org",
-		TLS: "TLSv1.3", AuthUser: "ann", Sender: "Ann@Example.ORG", Recipients: []string{"bob@example.net", "eve@example.com"},
+		TLS: "TLSv1.3", AuthUser: "ann", Listener: "submission", Sender: "Ann@Example.ORG", Recipients: []string{"bob@example.net", "eve@example.com"},
 	}
 	m, _, err := eml.Parse(context.Background(), env, s, eml.Limits{}, nil)
 	if err != nil {

@@ -95,6 +95,60 @@ rules:
     then: reject
 ` + "```" + `
 
+Addresses and domains, SHA-256 of content and other texts have lists of their own, with up to a million
+entries of each kind, for ` + "`addressIn`, `hashIn` and `textIn`" + `:
+
+` + "```yaml" + `
+addresses:
+  partners:
+    - ann@example.net          # one address; case does not matter
+    - example.org              # a domain, and nothing below it
+    - .example.com             # a domain and all below it
+    - "invoices@*.example.net" # a pattern; without "@" it is one of domains
+    - "<>"                     # the null sender, of bounces
+    - {file: partners.txt}
+hashes:
+  blocked: [{file: blocked.sha256}]  # as sha256sum writes them
+texts:
+  offers: ["you have won*", "last reminder"]
+rules:
+  - name: from a partner
+    when: addressIn(sender, "partners") and spf == "pass"
+    do: [{add_header: {name: X-Partner, value: "yes"}}]
+  - name: blocked content
+    for: part
+    when: hashIn(part.sha256, "blocked")
+    then: quarantine
+  - name: offer
+    when: textIn(subject, "offers")
+    then: reject
+` + "```" + `
+
+A file of these has one entry on a line, and "#" begins a comment.
+
+In which direction a message goes is said once, for all rules:
+
+` + "```yaml" + `
+inside:
+  networks: [ours, 192.0.2.7]      # lists of the policy, or networks
+  listeners: [submission]          # of the MTA, by name or address
+  authenticated: yes               # who has authenticated is inside (the default)
+  domains: [example.org, .example.net]
+timezone: Europe/Berlin
+networks:
+  ours: [198.51.100.0/24]
+rules:
+  - name: programs do not go out at night
+    for: part
+    when: direction == "out" and part.is("executable") and (hour < 7 or weekday in ["saturday", "sunday"])
+    then: reject
+` + "```" + `
+
+Who sends a message is inside by any of the first three; then it is ` + "`internal`" + ` if all recipients are in our
+` + "`domains`" + `, and ` + "`out`" + ` if not. All else is ` + "`in`" + `. Postfix tells a listener's name if it has
+` + "`-o milter_macro_daemon_name=submission`" + ` in master.cf, Sendmail the ` + "`Name`" + ` in DaemonPortOptions. What a From
+field or a HELO says is no part of it: anyone can write anything there.
+
 A policy may take what engines find by certain signatures for something else:
 
 ` + "```yaml" + `
@@ -113,14 +167,29 @@ to count as. (A line in a file ` + "`*.ign2`" + ` in the database of ClamAV take
 What says that something was not examined (` + "`clamd/limit`" + `, ` + "`clamd/encrypted`" + `) stays what it is.
 
 A file that cannot be loaded never replaces the policy in force. All errors are told at once,
-with line and column. Unknown keys, names, checks and types are errors.
+with line and column. Unknown keys, names, checks and types are errors. So is a rule that can never act,
+because one before it, with a final action, decides whenever its condition is true: behind ` + "`when: true`" + `, or
+behind the same or a wider condition (` + "`has(\"html/*\")` before `has(\"html/script\") and size > 1000`" + `). A rule
+is switched off by ` + "`when: false`" + `, which is none. That numbers follow from each other is not looked for.
+
+Editors with a language server for YAML complete and explain the words of a policy if it begins with
+
+` + "```yaml" + `
+# yaml-language-server: $schema=policy.schema.json
+` + "```" + `
+
+where policy.schema.json, which is beside this page, is named by its path or address. It does not know what is
+in conditions; ` + "`rastel policy check`" + ` does.
+
+` + "`rastel explain`" + ` tells of each rule that did not apply what was not true: of a condition of several parts that
+are joined by ` + "`and`" + ` the first that was not, and in a rule for parts that of the part for which most was true.
 `
 
 func writeKeys(b io.Writer) {
 	for _, t := range []struct {
 		title string
 		words []word
-	}{{"A rule", ruleKeys}, {"A signature (`signatures`)", signatureKeys}, {"Final actions (`then`)", finals}, {"Replies (`reply`)", replyKeys}} {
+	}{{"A rule", ruleKeys}, {"What is ours (`inside`)", insideKeys}, {"A signature (`signatures`)", signatureKeys}, {"Final actions (`then`)", finals}, {"Replies (`reply`)", replyKeys}} {
 		fmt.Fprintf(b, "\n## %s\n\n", t.title)
 		for _, k := range t.words {
 			fmt.Fprintf(b, "- `%s`: %s\n", k.name, k.doc)
@@ -214,7 +283,10 @@ func writeConditions(b io.Writer) {
 			row(b, w.name, "", w.doc)
 		}
 	}
-	fmt.Fprintf(b, "\nLoops (`any`, `filter`, ...) go round at most %d times for one message, all together.\n", maxRounds)
+	fmt.Fprintf(b, "\nLoops (`any`, `filter`, ...) go round at most %d times for one message, all together. Conditions read at most\n"+
+		"%d bytes of texts and lists for one message, each as often as it is read; what `matches` looks at counts once for\n"+
+		"each of the instructions of its pattern, some ten for a word. One condition makes at most %d bytes of new ones. A\n"+
+		"condition beyond one of these could not be evaluated; see above.\n", maxRounds, maxRead, maxMade)
 }
 
 // writeNames writes a table of names; prefix is what stands before each.

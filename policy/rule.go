@@ -29,6 +29,7 @@ type rule struct {
 	reply     Reply
 	do        []change
 	languages []string // of its notices and banners; none means those of the policy
+	at        place    // of its condition
 	// unmatched is what the trace says when the condition does not hold.
 	unmatched string
 }
@@ -54,8 +55,13 @@ func (s *source) file(p *Policy, opt Options) {
 	}
 	vocab.lists, vocab.anyList = s.lists(m["lists"], opt), opt.Lists == nil
 	vocab.networks = s.networks(m["networks"], opt)
+	s.entryLists(m, vocab, opt)
+	p.inside, p.zone = s.inside(m["inside"], vocab, opt), s.timezone(m["timezone"])
 	p.signatures = s.signatures(m["signatures"], vocab)
 	p.rules = s.rules(m["rules"], vocab)
+	if len(s.errs) == 0 {
+		s.unreachable(p.rules)
+	}
 	for _, r := range p.rules {
 		for i := range r.do {
 			if text := r.do[i].banner.Text; text != "" && !slices.Contains(p.banners, text) {
@@ -98,7 +104,7 @@ func (s *source) rule(n ast.Node, vocab *vocabulary) *rule {
 	if m["when"] == nil {
 		s.errorf(nodePlace(n), "a rule has no %q", "when")
 	} else if v, ok := s.scalar(m["when"], "a condition"); ok {
-		r.condition = s.condition(v, r, vocab)
+		r.at, r.condition = v.at, s.condition(v, r, vocab)
 		r.unmatched = fmt.Sprintf("not true: %s", short(v.text, maxShown))
 	}
 	r.then = finalActions[s.oneOf(m["then"], "action", finals)]

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/expr-lang/expr/conf"
+
 	"rastel/sanitize/eml"
 )
 
@@ -21,13 +23,18 @@ type vocabulary struct {
 	anyList  bool
 	networks map[string]*networks
 
-	languages []string // of notices and banners; empty if they are not known
-	banners   []string // names of banners; empty if they are not known
-	engines   []string // empty if they are not known
+	addresses map[string]*addresses
+	hashes    map[string]*hashes
+	texts     map[string]*texts
+
+	language  *conf.Config // of conditions
+	languages []string     // of notices and banners; empty if they are not known
+	banners   []string     // names of banners; empty if they are not known
+	engines   []string     // empty if they are not known
 }
 
 func newVocabulary(checks []eml.Check) *vocabulary {
-	v := &vocabulary{from: map[string]eml.Stage{}, types: slices.Sorted(maps.Keys(eml.Types))}
+	v := &vocabulary{from: map[string]eml.Stage{}, types: slices.Sorted(maps.Keys(eml.Types)), language: newLanguage()}
 	for _, c := range checks {
 		v.checks = append(v.checks, c.ID)
 		v.from[c.ID] = c.From

@@ -18,8 +18,20 @@ var fileKeys = []word{
 	{"rules", "The rules, in the order in which they are asked."},
 	{"lists", "Lists of attachments by name, for `part.inList`."},
 	{"networks", "Lists of networks by name, for `clientIn` and `hostIn`."},
+	{"addresses", "Lists of addresses and domains by name, for `addressIn`."},
+	{"hashes", "Lists of SHA-256 by name, for `hashIn`."},
+	{"texts", "Lists of texts by name, for `textIn`."},
+	{"inside", "What of the world is ours, for `direction`."},
+	{"timezone", "The zone of `date`, `time`, `hour` and `weekday`, such as `Europe/Berlin`. Default: that of the machine."},
 	{"signatures", "What engines find by certain signatures, and the policy takes for something else."},
 	{"language", "The language of notices and banners, such as `de`, or a list of them, which are shown one after the other. Built in are `en` (the default), `de`, `fr`, `es`, `pt`, `it`, `nl`, `ja` and `zh`; see notices.md."},
+}
+
+var insideKeys = []word{
+	{"authenticated", "Whether a client that has authenticated is inside: `yes` (the default) or `no`."},
+	{"networks", "Networks, or lists of the policy's `networks`: a message from a host in one of these comes from inside (`host`, which is behind relays of ours)."},
+	{"listeners", "Listeners of the MTA, by name (`listener`) or by address: a message that came in by one of these comes from inside."},
+	{"domains", "Domains of ours, as in a list of addresses; `{file: ...}` too. From inside to recipients in these only is `internal`."},
 }
 
 var signatureKeys = []word{
@@ -32,7 +44,7 @@ var signatureKeys = []word{
 }
 
 var listKeys = []word{
-	{"file", "A file of patterns, or of networks."},
+	{"file", "A file with such entries, one on a line; `#` begins a comment."},
 }
 
 var ruleKeys = []word{

@@ -1,0 +1,270 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/vm"
+)
+
+// A formula is a condition taken apart at "and", "or" and "not", down to leaves that have none of these.
+// So it can be told which part of a condition was false, whether one condition follows from another, and
+// what asks for one of our names only needs no machine.
+type formula struct {
+	op   operator
+	of   []*formula // of and, or, not
+	text string     // as it is written, in a form that is the same for the same
+
+	// name and args are what is known of a leaf that asks whether something is one of several: the
+	// function, or what is compared. No name: only the text is known.
+	name string
+	args []string
+
+	// A leaf is a call of one of our names, or a program of the machine.
+	call    func(args ...any) (any, error)
+	about   string // ofMessage or ofPart
+	arg     any    // the second argument; nil if there is none
+	program *vm.Program
+}
+
+type operator uint8
+
+const (
+	opLeaf operator = iota
+	opTrue
+	opFalse
+	opNot
+	opAnd
+	opOr
+)
+
+// formulaOf takes an expression apart, before its names are resolved.
+func formulaOf(n ast.Node) *formula {
+	f := &formula{text: n.String()}
+	switch n := n.(type) {
+	case *ast.BoolNode:
+		if f.op = opFalse; n.Value {
+			f.op = opTrue
+		}
+	case *ast.UnaryNode:
+		if isNot(n) {
+			f.op, f.of = opNot, []*formula{formulaOf(n.Node)}
+		}
+	case *ast.BinaryNode:
+		if f.op = joins(n); f.op == opLeaf {
+			f.compared(n)
+			break
+		}
+		for _, side := range sides(n, f.op) {
+			f.of = append(f.of, formulaOf(side))
+		}
+	case *ast.CallNode:
+		f.asked(n)
+	}
+	return f
+}
+
+func isNot(n *ast.UnaryNode) bool { return n.Operator == "not" || n.Operator == "!" }
+
+// joins is the operator of what is joined by "and" or "or"; opLeaf of all else.
+func joins(n ast.Node) operator {
+	if b, ok := n.(*ast.BinaryNode); ok {
+		switch b.Operator {
+		case "and", "&&":
+			return opAnd
+		case "or", "||":
+			return opOr
+		}
+	}
+	return opLeaf
+}
+
+// sides are all that is joined by that operator, in order.
+func sides(n ast.Node, op operator) []ast.Node {
+	if joins(n) != op {
+		return []ast.Node{n}
+	}
+	b := n.(*ast.BinaryNode)
+	return append(sides(b.Left, op), sides(b.Right, op)...)
+}
+
+// compared takes "x == y" and "x in [y, z]" for what they have in common.
+func (f *formula) compared(n *ast.BinaryNode) {
+	right := []ast.Node{n.Right}
+	if list, ok := n.Right.(*ast.ArrayNode); ok && n.Operator == "in" {
+		right = list.Nodes
+	} else if n.Operator != "==" && n.Operator != "!=" {
+		return
+	}
+	for _, r := range right {
+		switch r.(type) {
+		case *ast.StringNode, *ast.IntegerNode, *ast.BoolNode:
+			f.args = append(f.args, r.String())
+		default:
+			f.args = nil
+			return
+		}
+	}
+	if f.name = n.Left.String() + " is"; n.Operator == "!=" {
+		f.of, f.op = []*formula{{name: f.name, args: f.args, text: f.text}}, opNot
+		f.name, f.args = "", nil
+	}
+}
+
+// asked takes a call of a function with texts: all that take several ask for any of them.
+func (f *formula) asked(n *ast.CallNode) {
+	texts := n.Arguments
+	name := n.Callee.String()
+	if fn := find(messageFunctions, name, functionName); fn != nil && fn.ofText && len(texts) > 0 {
+		name, texts = fmt.Sprintf("%s(%s)", name, texts[0]), texts[1:]
+	}
+	for _, a := range texts {
+		s, ok := a.(*ast.StringNode)
+		if !ok {
+			f.args = nil
+			return
+		}
+		f.args = append(f.args, s.Value)
+	}
+	f.name = name
+}
+
+// clauses are what must all be true.
+func (f *formula) clauses() []*formula {
+	if f.op == opAnd {
+		return f.of
+	}
+	return []*formula{f}
+}
+
+// prepare finds or makes what evaluates each leaf, from the expression whose names are resolved.
+func (f *formula) prepare(n ast.Node, compile func(ast.Node) (*vm.Program, error)) (err error) {
+	switch {
+	case f.op == opTrue, f.op == opFalse:
+	case f.op == opNot && isNotNode(n):
+		return f.of[0].prepare(n.(*ast.UnaryNode).Node, compile)
+	case f.op == opNot: // "!=", which is one leaf to the machine
+		f.program, err = compile(n)
+	case f.op == opLeaf:
+		if !f.native(n) {
+			f.program, err = compile(n)
+		}
+	default:
+		for i, side := range sides(n, f.op) {
+			if err := f.of[i].prepare(side, compile); err != nil {
+				return err
+			}
+		}
+	}
+	return err
+}
+
+func isNotNode(n ast.Node) bool {
+	u, ok := n.(*ast.UnaryNode)
+	return ok && isNot(u)
+}
+
+// native takes a call of one of our names that is true or false.
+func (f *formula) native(n ast.Node) bool {
+	c, ok := n.(*ast.CallNode)
+	name := called(n)
+	if !ok || name == "" || len(c.Arguments) == 0 || len(c.Arguments) > 2 {
+		return false
+	}
+	switch about := c.Arguments[0].(type) {
+	case *ast.IdentifierNode:
+		f.about = ofMessage
+	case *ast.CallNode:
+		if called(about) != partName {
+			return false
+		}
+		f.about = ofPart
+	default:
+		return false
+	}
+	if len(c.Arguments) == 2 {
+		k, ok := c.Arguments[1].(*ast.ConstantNode)
+		if !ok {
+			return false
+		}
+		f.arg = k.Value
+	}
+	of := ourName(name)
+	if of == nil || of.result() != "true or false" {
+		return false
+	}
+	f.call = of.call
+	return true
+}
+
+// ourName is the fact or function that the compiler knows by that name.
+func ourName(name string) *fact {
+	for _, t := range ourNames {
+		short, ok := strings.CutPrefix(name, t.of)
+		if !ok {
+			continue
+		}
+		if f := find(t.facts, short, factName); f != nil {
+			return f
+		}
+		if f := find(t.functions, short, functionName); f != nil {
+			return &f.fact
+		}
+	}
+	return nil
+}
+
+// holds evaluates the formula.
+func (f *formula) holds(machine *vm.VM, x *facts) (bool, error) {
+	switch {
+	case f.call != nil || f.program != nil:
+		return f.leafHolds(machine, x)
+	case f.op == opTrue:
+		return true, nil
+	case f.op == opNot:
+		ok, err := f.of[0].holds(machine, x)
+		return !ok && err == nil, err
+	case f.op == opAnd, f.op == opOr:
+		for _, g := range f.of {
+			if ok, err := g.holds(machine, x); err != nil || ok == (f.op == opOr) {
+				return ok, err
+			}
+		}
+		return f.op == opAnd, nil
+	}
+	return false, nil
+}
+
+func (f *formula) leafHolds(machine *vm.VM, x *facts) (bool, error) {
+	v, err := f.value(machine, x)
+	if err != nil {
+		return false, err
+	}
+	b, ok := v.(bool)
+	if !ok {
+		return false, errors.New("the condition is neither true nor false")
+	}
+	return b, nil
+}
+
+// value evaluates a leaf.
+func (f *formula) value(machine *vm.VM, x *facts) (any, error) {
+	if f.call == nil {
+		machine.MemoryBudget = maxMemory
+		v, err := machine.Run(f.program, x)
+		if err != nil {
+			return nil, oneLine(err)
+		}
+		return v, nil
+	}
+	if x.args[0] = x; f.about == ofPart {
+		x.args[0] = x.part
+	}
+	n := 1
+	if f.arg != nil {
+		x.args[1], n = f.arg, 2
+	}
+	return f.call(x.args[:n]...)
+}
