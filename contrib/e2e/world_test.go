@@ -28,6 +28,7 @@ type setup struct {
 	icap          bool          // a c-icap examines; rastel does not know of the clamd that it asks
 	clamd         rig.ClamdOptions
 	clamdTimeout  time.Duration // how long a scan may take; zero means rastel's default
+	postfix       []string      // lines of its main.cf
 }
 
 // A world is an MTA with its filter, a clamd, and the sink that everything is delivered to.
@@ -100,7 +101,7 @@ func (w *world) startMTA(s setup, milter string) {
 		w.mta, err = rig.StartSendmail(rig.SendmailOptions{Milter: milter, Sink: w.sink.Addr, ReplyTimeout: s.filterTimeout})
 	} else {
 		w.mta, err = rig.StartPostfix(rig.PostfixOptions{
-			Milter: milter, Sink: w.sink.Addr, DefaultAction: s.defaultAction, ContentTimeout: s.filterTimeout,
+			Milter: milter, Sink: w.sink.Addr, DefaultAction: s.defaultAction, ContentTimeout: s.filterTimeout, Lines: s.postfix,
 		})
 	}
 	if err != nil {

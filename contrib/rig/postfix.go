@@ -24,6 +24,8 @@ type PostfixOptions struct {
 	// CommandTimeout and ContentTimeout are how long Postfix waits for the filter. Zero means 30
 	// seconds.
 	CommandTimeout, ContentTimeout time.Duration
+	// Lines go into main.cf, behind all others.
+	Lines []string
 }
 
 // A Postfix runs until Stop.

@@ -24,6 +24,10 @@ type MTA interface {
 	// Queue returns the messages that were taken and not handed on, those included that never
 	// will be: Postfix's "hold" and "corrupt", Sendmail's "hold" and "lost".
 	Queue() ([]Queued, error)
+	// Show is what an administrator is shown of the messages that are on hold.
+	Show() (string, error)
+	// LetGo has a message delivered that is on hold.
+	LetGo(id string) error
 	// Log is what it logged so far.
 	Log() string
 	// Stop ends it and removes all that it kept.
