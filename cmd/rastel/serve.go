@@ -130,7 +130,8 @@ func newService(cfg *Config, b *built, log *slog.Logger) (_ *service, err error)
 	if s.store, err = openQuarantine(cfg.Quarantine, log); err != nil {
 		return nil, fmt.Errorf("quarantine: %w", err)
 	}
-	s.mail, err = milter.New(milter.Options{Config: cfg.Milter, Judge: b.engine(s.store), Logger: log, Spool: cfg.spool()})
+	s.metrics.MustRegister(outboxMetrics{s.store})
+	s.mail, err = milter.New(milter.Options{Config: cfg.Milter, Judge: b.engine(crashing(s.store)), Logger: log, Spool: cfg.spool()})
 	if err != nil {
 		return nil, err
 	}
@@ -227,6 +228,8 @@ func (s *service) run(ctx context.Context) error {
 	defer tasks.Wait()
 	defer cancel()
 	tasks.Go(func() { s.store.Run(ctx) })
+	endOutbox := s.startOutbox()
+	defer endOutbox()
 	tasks.Go(func() { s.reloads(ctx) })
 	if s.built.clamd != nil {
 		tasks.Go(func() { s.built.clamd.Watch(ctx) })
@@ -250,7 +253,16 @@ func (s *service) run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	return errors.Join(err, s.drain())
+	return errors.Join(err, s.drain(endOutbox))
+}
+
+// startOutbox sends what is queued, until the function that it gives is called; that waits for its end. What
+// is sent comes back through this filter, so the outbox ends before the milter does.
+func (s *service) startOutbox() (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { s.store.RunOutbox(ctx) })
+	return func() { cancel(); running.Wait() }
 }
 
 func (s *service) started() {
@@ -310,11 +322,12 @@ func (s *service) reloads(ctx context.Context) {
 }
 
 // drain ends what was begun and takes nothing new.
-func (s *service) drain() error {
+func (s *service) drain(endOutbox func()) error {
 	s.log.Info("stopping: messages in work are finished first")
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
+	endOutbox()
 	errs := []error{s.mail.Shutdown(ctx)}
 	for _, w := range s.web {
 		errs = append(errs, w.Shutdown(ctx))

@@ -1,6 +1,7 @@
 package quarantine
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -17,6 +18,39 @@ type Config struct {
 	Retention time.Duration `yaml:"retention"`
 	// Release says how messages are released.
 	Release ReleaseConfig `yaml:"release"`
+	// Outbox says how the filter sends messages of its own, to the same server.
+	Outbox OutboxConfig `yaml:"outbox"`
+}
+
+// OutboxConfig says how the filter sends what is queued: copies of messages for some of their recipients,
+// and notices.
+type OutboxConfig struct {
+	// GiveUp is how long a message is tried. Then it is held. Default: 120h (5 days). At most 720h.
+	GiveUp time.Duration `yaml:"give_up"`
+	// Retry is how long it waits after the first try that failed; then twice as long each time, up to an
+	// hour. Default: 30s.
+	Retry time.Duration `yaml:"retry"`
+	// Parallel is how many messages are sent at a time. Default: 4. At most 100.
+	Parallel int `yaml:"parallel"`
+}
+
+// Limits of the outbox.
+const (
+	maxGiveUp   = 30 * 24 * time.Hour
+	maxRetry    = time.Hour
+	maxParallel = 100
+)
+
+func (c OutboxConfig) validate() error {
+	switch {
+	case c.GiveUp < 0 || c.GiveUp > maxGiveUp:
+		return fmt.Errorf("quarantine.outbox.give_up: %v is not from 0 to %v", c.GiveUp, maxGiveUp)
+	case c.Retry < 0 || c.Retry > maxRetry:
+		return fmt.Errorf("quarantine.outbox.retry: %v is not from 0 to %v", c.Retry, maxRetry)
+	case c.Parallel < 0 || c.Parallel > maxParallel:
+		return fmt.Errorf("quarantine.outbox.parallel: %d is not from 0 to %d", c.Parallel, maxParallel)
+	}
+	return nil
 }
 
 // ReleaseConfig says to which SMTP server messages are released.
@@ -45,6 +79,9 @@ func (c Config) Validate() error {
 	if !sendable(c.Release.Helo) {
 		return fmt.Errorf("quarantine.release.helo: %q is no host name", c.Release.Helo)
 	}
+	if err := c.Outbox.validate(); err != nil {
+		return err
+	}
 	if c.Release.SMTP == "" {
 		return nil
 	}
@@ -58,6 +95,9 @@ func (c Config) withDefaults() Config {
 	if c.Retention == 0 {
 		c.Retention = 30 * 24 * time.Hour
 	}
+	c.Outbox.GiveUp = cmp.Or(c.Outbox.GiveUp, retryTime)
+	c.Outbox.Retry = cmp.Or(c.Outbox.Retry, 30*time.Second)
+	c.Outbox.Parallel = cmp.Or(c.Outbox.Parallel, 4)
 	if c.Release.SMTP == "" {
 		c.Release.SMTP = "127.0.0.1:25"
 	}

@@ -73,11 +73,15 @@ func (s *Store) Expire(ctx context.Context, now time.Time) (int, error) {
 // errKeep says that an item is to stay as it is.
 var errKeep = errors.New("nothing to change")
 
-// takeBack makes items held again whose releaser is gone.
+// takeBack makes items held, or queued, again whose releaser is gone.
 func (s *Store) takeBack(ctx context.Context) error {
-	return s.each(ctx, Filter{State: Releasing}, func(it *Item) error {
+	return errors.Join(s.takeBackFrom(ctx, Releasing), s.takeBackFrom(ctx, Sending))
+}
+
+func (s *Store) takeBackFrom(ctx context.Context, state State) error {
+	return s.each(ctx, Filter{State: state}, func(it *Item) error {
 		_, err := s.index.Update(ctx, it.ID, func(it *Item) error {
-			if it.State != Releasing {
+			if it.State != state {
 				return errKeep
 			}
 			return s.settled(it)
@@ -95,7 +99,7 @@ func (s *Store) takeBack(ctx context.Context) error {
 // expire removes one message if it is still due: a retry may have moved its time.
 func (s *Store) expire(ctx context.Context, id string, now time.Time) (bool, error) {
 	_, err := s.index.Update(ctx, id, func(it *Item) error {
-		if !it.Stored || it.State == Releasing || it.Expires.After(now) {
+		if !it.Stored || it.State == Releasing || it.State == Queued || it.State == Sending || it.Expires.After(now) {
 			return errKeep
 		}
 		it.Stored = false

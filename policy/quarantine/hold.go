@@ -34,19 +34,31 @@ const (
 // An item without an ID is given one; one that NewID has made is kept, unless it is a retry.
 // It fills in Created, Expires, Size, SHA256, Stored, State and Changed.
 func (s *Store) Hold(ctx context.Context, it *Item, r io.Reader) error {
+	it.Purpose = ""
+	if err := s.put(ctx, it, r); err != nil {
+		return fmt.Errorf("hold message: %w", err)
+	}
+	return nil
+}
+
+// put stores a message that is to be held, or sent.
+func (s *Store) put(ctx context.Context, it *Item, r io.Reader) error {
 	if err := it.checkEnvelope(); err != nil {
 		return err
 	}
 	item := s.newItem(it)
 	m := newMeter()
 	if err := s.blobs.Put(ctx, item.ID, io.TeeReader(r, m)); err != nil {
-		return fmt.Errorf("hold message: %w", err)
+		return err
 	}
 	item.Size, item.SHA256, item.Digest = m.size, hex.EncodeToString(m.sum.Sum(nil)), m.digest.sum()
 	item.Key = envelopeKey(item)
+	if item.Purpose != "" {
+		item.Key = outboxKey(item)
+	}
 	stored, err := s.record(ctx, item)
 	if err != nil {
-		return fmt.Errorf("hold message: %w", err)
+		return err
 	}
 	*it = *stored
 	return nil
@@ -64,6 +76,10 @@ func (s *Store) newItem(it *Item) *Item {
 	item.Retention = 0
 	item.Stored, item.State, item.Changed = true, Held, item.Created
 	item.ReleaseTo, item.Lease, item.Attempt = nil, time.Time{}, ""
+	item.Tries, item.Next = 0, time.Time{}
+	if item.Purpose != "" {
+		s.enqueue(&item)
+	}
 	return &item
 }
 
@@ -90,7 +106,7 @@ func (s *Store) record(ctx context.Context, item *Item) (*Item, error) {
 	}
 	if stored.ID != item.ID {
 		s.unput(ctx, item.ID)
-		s.log.Info("retry of a held message", "id", stored.ID, "queue_id", item.QueueID)
+		s.log.Info("retry of a message that is stored already", "id", stored.ID, "queue_id", item.QueueID)
 	}
 	return stored, nil
 }

@@ -22,10 +22,22 @@ const (
 	Released  State = "released"  // the server has taken it with a 250
 	Deleted   State = "deleted"   // somebody deleted the message; the record stays
 	Expired   State = "expired"   // nobody decided in time; the message is gone, the record stays
+
+	Queued  State = "queued"  // the filter is to send it, and tries until it is sent or given up; then it is held
+	Sending State = "sending" // is being sent; falls back to queued when its lease ends
+	Sent    State = "sent"    // the server has taken it; the message is gone, the record stays
+)
+
+// A Purpose says what the filter itself sends a message for; empty: the item is one that is held.
+type Purpose string
+
+const (
+	ForCopy   Purpose = "copy"   // an accepted message, as it is to be delivered to some of its recipients
+	ForNotice Purpose = "notice" // tells of another message
 )
 
 // States are all states, in the order of an item's life.
-var States = []State{Held, Releasing, Released, Deleted, Expired}
+var States = []State{Queued, Sending, Sent, Held, Releasing, Released, Deleted, Expired}
 
 // Limits of one item. What the envelope needs is never cut, because a release needs it whole:
 // a message with more than this cannot be held, and Hold returns ErrTooLarge. What is only
@@ -86,7 +98,14 @@ type Item struct {
 	ChangedBy string    `json:"changed_by"`
 	Note      string    `json:"note"` // why, such as the error of the last release
 
-	ReleaseTo []string  `json:"release_to"` // recipients of the last release
+	Purpose Purpose   `json:"purpose,omitempty"` // of what the filter itself sends
+	Tries   int       `json:"tries,omitempty"`   // how often it was sent, or tried to
+	Next    time.Time `json:"next_try,omitzero"` // when it is tried again, while it is queued
+	// Of names what a message with a Purpose is made of, for Queue to know the second try to make it.
+	// Empty: nothing does. It is not stored.
+	Of string `json:"-"`
+
+	ReleaseTo []string  `json:"release_to"` // recipients of the last release; with a Purpose those who have not got it
 	Lease     time.Time `json:"-"`          // until when a release may run
 	Attempt   string    `json:"-"`          // tells one release from the next
 	Digest    string    `json:"-"`          // what DigestOf gave for the raw message

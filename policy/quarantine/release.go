@@ -67,6 +67,9 @@ func (s *Store) beginRelease(ctx context.Context, id string, req ReleaseRequest)
 			return fmt.Errorf("%w: it is %s", ErrState, it.State)
 		}
 		to := it.Recipients
+		if it.Purpose != "" {
+			to = slices.Clone(it.ReleaseTo)
+		}
 		if req.Recipients != nil {
 			to = slices.Clone(req.Recipients)
 		}
@@ -81,13 +84,17 @@ func (s *Store) beginRelease(ctx context.Context, id string, req ReleaseRequest)
 }
 
 // settled takes an item back whose release was cut off by a crash, and refuses one that is
-// being released.
+// being released or sent.
 func (s *Store) settled(it *Item) error {
-	if it.State != Releasing {
+	if it.State != Releasing && it.State != Sending {
 		return nil
 	}
 	if s.now().Before(it.Lease) {
-		return fmt.Errorf("%w: it is being released, at the latest until %s", ErrState, it.Lease.Format(time.RFC3339))
+		return fmt.Errorf("%w: it is %s, at the latest until %s", ErrState, it.State, it.Lease.Format(time.RFC3339))
+	}
+	if it.State == Sending {
+		s.requeue(it)
+		return nil
 	}
 	s.mark(it, Held, it.ChangedBy, "the release was cut off; the message may have been delivered")
 	it.Lease, it.Attempt = time.Time{}, ""

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-smtp"
@@ -32,7 +33,8 @@ func (e *SendError) Error() string {
 func (e *SendError) Unwrap() error { return e.Err }
 
 // send sends the message to the server, in its original envelope but for ReleaseTo, with a
-// TokenField on top. It returns nil or a *SendError.
+// TokenField on top. It returns nil or a *SendError; of an item that the filter itself sends also a
+// *refusedError.
 func (s *Store) send(ctx context.Context, it *Item) error {
 	server := s.cfg.Release.SMTP
 	raw, err := s.open(ctx, it)
@@ -51,7 +53,24 @@ func (s *Store) send(ctx context.Context, it *Item) error {
 	if err := t.run(raw); err != nil {
 		return t.sendError(ctx, server, err)
 	}
+	if len(t.refused) > 0 {
+		return &refusedError{t.refused}
+	}
 	return nil
+}
+
+// A refusedError says that a message with a Purpose was sent, but not to these recipients.
+type refusedError struct{ list []refusal }
+
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("%d recipients were refused; the first: %v", len(e.list), e.list[0].err)
+}
+
+// A refusal is a recipient that the server has refused, and why.
+type refusal struct {
+	to        string
+	err       error
+	temporary bool
 }
 
 func (t *transfer) sendError(ctx context.Context, server string, err error) *SendError {
@@ -81,6 +100,8 @@ type transfer struct {
 	helo  string
 	field string // what is put on top of the message
 	ended bool   // the end of the message was sent, so its fate is the server's
+
+	refused []refusal // recipients, of what the filter itself sends
 }
 
 func (t *transfer) run(raw io.Reader) error {
@@ -124,10 +145,36 @@ func (t *transfer) envelope(c *smtp.Client) error {
 	if err := c.Mail(t.item.Sender, opt); err != nil {
 		return fmt.Errorf("sender: %w", err)
 	}
+	return t.recipients(c)
+}
+
+// recipients names them. A release is all or nothing, because somebody waits for its answer; what the filter
+// sends goes to whom the server takes.
+func (t *transfer) recipients(c *smtp.Client) error {
 	for _, to := range t.item.ReleaseTo {
-		if err := c.Rcpt(to, nil); err != nil {
-			return fmt.Errorf("recipient %.200q: %w", to, err)
+		err := t.recipient(c, to)
+		var reply *smtp.SMTPError
+		switch {
+		case err == nil:
+		case t.item.State == Sending && (errors.As(err, &reply) || errors.Is(err, errEnvelope)):
+			t.refused = append(t.refused, refusal{to, err, reply != nil && reply.Temporary()})
+		default:
+			return err
 		}
+	}
+	if n := len(t.refused); n > 0 && n == len(t.item.ReleaseTo) {
+		i := max(0, slices.IndexFunc(t.refused, func(r refusal) bool { return r.temporary }))
+		return t.refused[i].err
+	}
+	return nil
+}
+
+func (t *transfer) recipient(c *smtp.Client, to string) error {
+	if to == "" || !sendable(to) {
+		return fmt.Errorf("%w: recipient %.200q", errEnvelope, to)
+	}
+	if err := c.Rcpt(to, nil); err != nil {
+		return fmt.Errorf("recipient %.200q: %w", to, err)
 	}
 	return nil
 }

@@ -5,6 +5,9 @@
 // durable before Hold returns, the message first: whatever the index lists is complete, and
 // whatever Hold has returned for survives a crash. A crash in between leaves a message that no
 // record names; Sweep removes it later, and the sender, who never got an answer, tries again.
+//
+// It is an outbox too, for what the filter itself has to send: Queue stores a message in the same way, and
+// RunOutbox sends it in the way in which a held one is released.
 package quarantine
 
 import (
@@ -30,16 +33,20 @@ var (
 // durable when the call returns. The suite in quarantinetest says the rest.
 type Index interface {
 	// Put adds an item. If a held item with the same Key was created at since or later, it
-	// adds nothing and returns that one, with the later Expires of the two.
+	// adds nothing and returns that one, with the later Expires of the two. For an item with a Purpose
+	// that is the one with the same Key and any Purpose, in whatever state, as it is.
 	Put(ctx context.Context, it *Item, since time.Time) (*Item, error)
 	// Get returns one item, or ErrNotFound.
 	Get(ctx context.Context, id string) (*Item, error)
 	// List returns the items that match, newest first.
 	List(ctx context.Context, f Filter) ([]Item, error)
+	// Count returns how many items match, whatever Limit and Cursor say, and when the oldest of them was
+	// created.
+	Count(ctx context.Context, f Filter) (n int, oldest time.Time, err error)
 	// Update lets change alter an item, in one transaction: of several updates at a time one
 	// sees what the other has done. An error of change is returned, and nothing written. What
-	// change may alter: Expires, Stored, State, Changed, ChangedBy, Note, ReleaseTo, Lease
-	// and Attempt. It must be quick and not use the Index.
+	// change may alter: Expires, Stored, State, Changed, ChangedBy, Note, ReleaseTo, Lease,
+	// Attempt, Tries and Next. It must be quick and not use the Index.
 	Update(ctx context.Context, id string, change func(*Item) error) (*Item, error)
 	Close() error
 }
@@ -69,6 +76,8 @@ type Filter struct {
 	Text      string    // is contained in subject, From, an address, client, message id or rule
 	Since     time.Time // created then or later
 	Due       time.Time // stored, and expires then or before
+	TryBy     time.Time // is to be tried again then or before
+	Oldest    bool      // oldest first; then there is no Cursor
 	Cursor    string    // only items older than this id: the last of the page before
 	Limit     int       // default 100, at most MaxLimit
 }
@@ -93,6 +102,9 @@ type Store struct {
 	log   *slog.Logger
 	key   []byte
 	now   func() time.Time
+
+	woken chan struct{} // something was queued
+	sums  sums
 }
 
 // New makes the quarantine, and the key for release tokens if there is none yet. On an error
@@ -113,7 +125,7 @@ func New(opt Options) (*Store, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Store{cfg: cfg, index: opt.Index, blobs: opt.Blobs, log: log, key: key, now: time.Now}, nil
+	return &Store{cfg: cfg, index: opt.Index, blobs: opt.Blobs, log: log, key: key, now: time.Now, woken: make(chan struct{}, 1)}, nil
 }
 
 // Close closes the index and the blobs.

@@ -51,7 +51,7 @@ func (s *Store) mac(it *Item, expiry string) []byte {
 }
 
 // Verify returns the item that a message is, if the value of its first TokenField is genuine:
-// we made it, the item is being released at this moment, the envelope has the same sender and
+// we made it, the item is being released or sent at this moment, the envelope has the same sender and
 // no recipient that it is not released to, and the content is the same (see DigestOf). Raw is
 // the message as it came in, TokenField included; it is read only if all else is right.
 //
@@ -100,7 +100,7 @@ func (s *Store) tokenItem(ctx context.Context, token string) (*Item, error) {
 	if err != nil || !hmac.Equal(mac, s.mac(it, f[2])) {
 		return nil, fmt.Errorf("%w: it is forged, or of another attempt", ErrToken)
 	}
-	if it.State != Releasing || !s.now().Before(it.Lease) || f[2] != strconv.FormatInt(it.Lease.Unix(), 10) {
+	if it.State != Releasing && it.State != Sending || !s.now().Before(it.Lease) || f[2] != strconv.FormatInt(it.Lease.Unix(), 10) {
 		return nil, fmt.Errorf("%w: the item is not being released", ErrToken)
 	}
 	return it, nil

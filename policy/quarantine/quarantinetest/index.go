@@ -54,6 +54,9 @@ func TestIndex(t *testing.T, open func(t *testing.T, dir string) quarantine.Inde
 		"GivesBackWhatWasPut":       testRoundTrip,
 		"TellsWhatIsNotThere":       testNotFound,
 		"TakesRetryForTheSame":      testRetry,
+		"TakesWhatIsSentOnce":       testSentOnce,
+		"ListsWhatIsToBeTried":      testToBeTried,
+		"Counts":                    testCount,
 		"ListsNewestFirst":          testOrder,
 		"ListsByFilter":             testFilter,
 		"UpdatesAll":                testUpdate,
@@ -165,6 +168,74 @@ func testRetry(t *testing.T, x quarantine.Index) {
 	}
 }
 
+// queued is an item that is to be sent.
+func queued(n int) *quarantine.Item {
+	it := Item(n)
+	it.State, it.Purpose, it.Next, it.ReleaseTo = quarantine.Queued, quarantine.ForCopy, it.Created, it.Recipients
+	return it
+}
+
+// Whatever became of what the filter itself sends: it is not made a second time.
+func testSentOnce(t *testing.T, x quarantine.Index) {
+	for n, state := range quarantine.States {
+		first, again := queued(10+n), queued(30+n)
+		first.State, again.Key = state, first.Key
+		put(t, x, first)
+		got, err := x.Put(t.Context(), again, first.Created)
+		if err != nil || got.ID != first.ID {
+			t.Errorf("Put of what is %s already = %v, %v; want item %s", state, got, err, first.ID)
+		}
+		wantItem(t, x, first)
+		held := Item(50 + n)
+		held.Key = first.Key
+		if got, err := x.Put(t.Context(), held, first.Created); err != nil || state != quarantine.Held && got.ID != held.ID {
+			t.Errorf("Put of a message to be held beside one that is %s = %v, %v; want a new item", state, got, err)
+		}
+	}
+	held, sent := Item(1), queued(2)
+	sent.Key = held.Key
+	put(t, x, held)
+	if got, err := x.Put(t.Context(), sent, held.Created); err != nil || got.ID != sent.ID {
+		t.Errorf("Put of what is to be sent beside a held message = %v, %v; want a new item", got, err)
+	}
+	late := queued(3)
+	late.Key = sent.Key
+	if got, err := x.Put(t.Context(), late, sent.Created.Add(time.Millisecond)); err != nil || got.ID != late.ID {
+		t.Errorf("Put after the time for retries = %v, %v; want a new item", got, err)
+	}
+}
+
+func testToBeTried(t *testing.T, x quarantine.Index) {
+	a, b, c, later, held := queued(1), queued(2), queued(3), queued(4), Item(0)
+	a.Next, later.Next = c.Created, later.Created.Add(time.Hour)
+	put(t, x, c, held, a, later, b)
+	f := quarantine.Filter{State: quarantine.Queued, TryBy: c.Created, Oldest: true, Limit: 100}
+	if items, err := x.List(t.Context(), f); err != nil || !slices.Equal(ids(items), []string{a.ID, b.ID, c.ID}) {
+		t.Errorf("List(%+v) = %v, %v; want the three that are due, oldest first", f, ids(items), err)
+	}
+	f.Limit = 2
+	if items, err := x.List(t.Context(), f); err != nil || !slices.Equal(ids(items), []string{a.ID, b.ID}) {
+		t.Errorf("List(%+v) = %v, %v; want the two oldest", f, ids(items), err)
+	}
+	f.TryBy = b.Created.Add(-time.Millisecond)
+	if items, err := x.List(t.Context(), f); err != nil || len(items) > 0 {
+		t.Errorf("List(%+v) = %v, %v; want none", f, ids(items), err)
+	}
+}
+
+func testCount(t *testing.T, x quarantine.Index) {
+	f := quarantine.Filter{State: quarantine.Queued}
+	if n, oldest, err := x.Count(t.Context(), f); err != nil || n != 0 || !oldest.IsZero() {
+		t.Errorf("Count of none = %d, %v, %v", n, oldest, err)
+	}
+	a, b := queued(3), queued(2)
+	put(t, x, a, b, Item(1))
+	f.Limit, f.Cursor = 1, b.ID
+	if n, oldest, err := x.Count(t.Context(), f); err != nil || n != 2 || !oldest.Equal(b.Created) {
+		t.Errorf("Count = %d, %v, %v; want 2 since %v", n, oldest, err, b.Created)
+	}
+}
+
 func ids(items []quarantine.Item) []string {
 	var list []string
 	for _, it := range items {
@@ -255,6 +326,7 @@ func testUpdate(t *testing.T, x quarantine.Index) {
 		it.Expires, it.Changed, it.Lease = start, start.Add(1*time.Millisecond), start.Add(2*time.Millisecond)
 		it.Stored, it.State, it.ChangedBy, it.Note = false, quarantine.Releasing, hostile, hostile
 		it.ReleaseTo, it.Attempt = []string{hostile, "b"}, "a1"
+		it.Tries, it.Next = 7, start.Add(3*time.Millisecond)
 		return nil
 	}
 	got, err := x.Update(t.Context(), it.ID, change)

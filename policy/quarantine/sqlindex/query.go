@@ -18,9 +18,16 @@ var insert = "INSERT INTO items (" + columns + ", sender_keys, recipient_keys, s
 func (x *Index) Put(ctx context.Context, it *quarantine.Item, since time.Time) (*quarantine.Item, error) {
 	var stored *quarantine.Item
 	err := x.transact(ctx, func(tx *sql.Tx) error {
+		same := "state = 'held'"
+		if it.Purpose != "" {
+			same = "purpose <> ''"
+		}
 		old, err := scan(tx.QueryRowContext(ctx, "SELECT "+columns+` FROM items
-			WHERE envelope_key = ? AND state = 'held' AND created >= ? ORDER BY id LIMIT 1`, it.Key, millis(since)))
+			WHERE envelope_key = ? AND `+same+` AND created >= ? ORDER BY id LIMIT 1`, it.Key, millis(since)))
 		switch {
+		case err == nil && it.Purpose != "":
+			stored = old
+			return nil
 		case err == nil:
 			stored = old
 			return keepLonger(ctx, tx, old, it.Expires)
@@ -69,6 +76,17 @@ func get(ctx context.Context, q querier, id string) (*quarantine.Item, error) {
 
 // Update implements quarantine.Index.
 func (x *Index) Update(ctx context.Context, id string, change func(*quarantine.Item) error) (*quarantine.Item, error) {
+	it, err := x.update(ctx, id, change)
+	if isFull(err) && x.spare.use() {
+		it, err = x.update(ctx, id, change)
+	}
+	if err == nil {
+		x.spare.fill()
+	}
+	return it, err
+}
+
+func (x *Index) update(ctx context.Context, id string, change func(*quarantine.Item) error) (*quarantine.Item, error) {
 	var it *quarantine.Item
 	err := x.transact(ctx, func(tx *sql.Tx) error {
 		var err error
@@ -91,10 +109,10 @@ func (x *Index) Update(ctx context.Context, id string, change func(*quarantine.I
 // condition does so where transactions run at a time.
 func save(ctx context.Context, tx *sql.Tx, it *quarantine.Item, state quarantine.State, attempt string) error {
 	res, err := tx.ExecContext(ctx, `UPDATE items SET expires = ?, stored = ?, state = ?, changed = ?,
-		changed_by = ?, note = ?, release_to = ?, lease = ?, attempt = ?
+		changed_by = ?, note = ?, release_to = ?, lease = ?, attempt = ?, tries = ?, next_try = ?
 		WHERE id = ? AND state = ? AND attempt = ?`,
 		millis(it.Expires), number(it.Stored), string(it.State), millis(it.Changed),
-		it.ChangedBy, it.Note, encodeList(it.ReleaseTo), millis(it.Lease), it.Attempt,
+		it.ChangedBy, it.Note, encodeList(it.ReleaseTo), millis(it.Lease), it.Attempt, it.Tries, millis(it.Next),
 		it.ID, string(state), attempt)
 	if err != nil {
 		return fmt.Errorf("write index: %w", err)
@@ -121,7 +139,11 @@ func (x *Index) transact(ctx context.Context, do func(*sql.Tx) error) error {
 // List implements quarantine.Index.
 func (x *Index) List(ctx context.Context, f quarantine.Filter) ([]quarantine.Item, error) {
 	where, args := conditions(f)
-	rows, err := x.read.QueryContext(ctx, "SELECT "+columns+" FROM items WHERE "+where+" ORDER BY id DESC LIMIT ?", append(args, f.Limit)...)
+	order := "id DESC"
+	if f.Oldest {
+		order = "id"
+	}
+	rows, err := x.read.QueryContext(ctx, "SELECT "+columns+" FROM items WHERE "+where+" ORDER BY "+order+" LIMIT ?", append(args, f.Limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("read index: %w", err)
 	}
@@ -140,6 +162,17 @@ func (x *Index) List(ctx context.Context, f quarantine.Filter) ([]quarantine.Ite
 	return items, nil
 }
 
+// Count implements quarantine.Index.
+func (x *Index) Count(ctx context.Context, f quarantine.Filter) (n int, oldest time.Time, err error) {
+	f.Cursor = ""
+	where, args := conditions(f)
+	var created int64
+	if err := x.read.QueryRowContext(ctx, "SELECT COUNT(*), COALESCE(MIN(created), 0) FROM items WHERE "+where, args...).Scan(&n, &created); err != nil {
+		return 0, time.Time{}, fmt.Errorf("read index: %w", err)
+	}
+	return n, instant(created), nil
+}
+
 // conditions are those of a filter, as SQL.
 func conditions(f quarantine.Filter) (string, []any) {
 	where, args := []string{"1 = 1"}, []any{}
@@ -155,7 +188,8 @@ func conditions(f quarantine.Filter) (string, []any) {
 	add(f.Text != "", `search LIKE ? ESCAPE '\'`, "%"+literal(f.Text)+"%")
 	add(!f.Since.IsZero(), "created >= ?", millis(f.Since))
 	add(!f.Due.IsZero(), "stored = 1 AND expires <= ?", millis(f.Due))
-	add(f.Cursor != "", "id < ?", f.Cursor)
+	add(!f.TryBy.IsZero(), "next_try <= ?", millis(f.TryBy))
+	add(f.Cursor != "" && !f.Oldest, "id < ?", f.Cursor)
 	return strings.Join(where, " AND "), args
 }
 

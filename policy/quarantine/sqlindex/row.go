@@ -15,7 +15,7 @@ import (
 const columns = `id, created, expires, queue_id, session, client, client_name, helo, auth_user,
 	sender, sender_args, recipients, subject, from_field, message_id, rule, policy, reason, findings,
 	is_copy, size, sha256, digest, envelope_key, stored, state, changed, changed_by, note,
-	release_to, lease, attempt, class`
+	release_to, lease, attempt, class, purpose, tries, next_try`
 
 // values are the columns of an item.
 func values(it *quarantine.Item) []any {
@@ -23,7 +23,7 @@ func values(it *quarantine.Item) []any {
 		it.ID, millis(it.Created), millis(it.Expires), it.QueueID, it.Session, address(it.Client), it.ClientName, it.Helo, it.AuthUser,
 		it.Sender, encodeList(it.SenderArgs), encodeList(it.Recipients), it.Subject, it.From, it.MessageID, it.Rule, it.Policy, it.Reason, encodeFindings(it.Findings),
 		number(it.Held), it.Size, it.SHA256, it.Digest, it.Key, number(it.Stored), string(it.State), millis(it.Changed), it.ChangedBy, it.Note,
-		encodeList(it.ReleaseTo), millis(it.Lease), it.Attempt, it.Class,
+		encodeList(it.ReleaseTo), millis(it.Lease), it.Attempt, it.Class, string(it.Purpose), it.Tries, millis(it.Next),
 	}
 }
 
@@ -60,19 +60,19 @@ func fold(s string) string {
 // scan reads the columns of an item.
 func scan(row interface{ Scan(...any) error }) (*quarantine.Item, error) {
 	var it quarantine.Item
-	var created, expires, changed, lease int64
-	var client, args, recipients, findings, releaseTo, state string
+	var created, expires, changed, lease, next int64
+	var client, args, recipients, findings, releaseTo, state, purpose string
 	err := row.Scan(
 		&it.ID, &created, &expires, &it.QueueID, &it.Session, &client, &it.ClientName, &it.Helo, &it.AuthUser,
 		&it.Sender, &args, &recipients, &it.Subject, &it.From, &it.MessageID, &it.Rule, &it.Policy, &it.Reason, &findings,
 		&it.Held, &it.Size, &it.SHA256, &it.Digest, &it.Key, &it.Stored, &state, &changed, &it.ChangedBy, &it.Note,
-		&releaseTo, &lease, &it.Attempt, &it.Class,
+		&releaseTo, &lease, &it.Attempt, &it.Class, &purpose, &it.Tries, &next,
 	)
 	if err != nil {
 		return nil, err
 	}
 	it.Created, it.Expires, it.Changed, it.Lease = instant(created), instant(expires), instant(changed), instant(lease)
-	it.State = quarantine.State(state)
+	it.State, it.Purpose, it.Next = quarantine.State(state), quarantine.Purpose(purpose), instant(next)
 	it.Client, _ = netip.ParseAddr(client) // what is not an address was none: see address
 	if err := decodeLists(&it, args, recipients, releaseTo, findings); err != nil {
 		return nil, fmt.Errorf("record of %s: %w", it.ID, err)

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	_ "modernc.org/sqlite" // the driver "sqlite"; see also reserve.go
 
 	"rastel/policy/quarantine"
 )
@@ -40,6 +40,7 @@ const (
 type Index struct {
 	write *sql.DB
 	read  *sql.DB
+	spare reserve
 }
 
 var _ quarantine.Index = (*Index)(nil)
@@ -52,7 +53,7 @@ func Open(name string) (*Index, error) {
 	if err := makeFile(name); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	x := &Index{}
+	x := &Index{spare: reserve{name: name + ".reserve"}}
 	var err error
 	if x.write, err = open(name, 1, "immediate"); err != nil {
 		return nil, fmt.Errorf("open index %s: %w", name, err)
@@ -63,6 +64,7 @@ func Open(name string) (*Index, error) {
 	if err := x.migrate(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open index %s: %w", name, err), x.Close())
 	}
+	x.spare.fill()
 	return x, nil
 }
 
