@@ -69,6 +69,10 @@ type line struct {
 // Do returns what was done to the message: a limit that only one of both sizes reaches, and because of
 // which that alone is rejected or written anew, is a step that looks like growth, or hides it. What
 // was not done to both is printed with the line.
+//
+// A step, such as memory that is not in the processor's cache any more, looks like growth too. So of lines with a
+// doubtful ratio messages that are twice and four times as long again are measured: what grows goes on
+// growing.
 func Growth(b *testing.B, do func(raw []byte) (done string)) {
 	var lines []line
 	for _, h := range Messages() {
@@ -110,6 +114,23 @@ func Growth(b *testing.B, do func(raw []byte) (done string)) {
 	for _, l := range lines {
 		fmt.Printf("%-36s %10.2f %10.2f %6.2f %10.1f %6.2f %8.1f  %s\n", l.name, ms(l.t), ms(l.t2), l.ratio(),
 			float64(l.mem2)/float64(max(l.size2, 1)), l.memRatio(), l.speed(), l.crosses)
+	}
+	for _, l := range lines {
+		if l.ratio() > doubtful {
+			l.goOn(do)
+		}
+	}
+}
+
+// goOn prints what messages cost that are longer than those of the line.
+func (l line) goOn(do func([]byte) string) {
+	for range 2 {
+		l.t, l.size = l.t2, l.size2
+		l.n *= 2
+		raw, twice := l.messages()
+		l.t2, l.size2 = time.Hour, len(twice)
+		l.measure(raw, twice, do)
+		fmt.Printf("%-36s of %d bytes %.2f ms, of %d bytes %.2f ms: %.2f\n", l.kind.Name, l.size, ms(l.t), l.size2, ms(l.t2), l.ratio())
 	}
 }
 
