@@ -27,12 +27,13 @@ type Live struct {
 	mu      sync.Mutex        // held while a file is read and put in force
 	seen    string            // what was read last, in force or not
 	files   []listFile        // of the lists in it
+	tests   []string          // files of its tests
 	expired []string          // exceptions of which was told that they have ended
 	watcher *fsnotify.Watcher // nil unless Watch runs
 }
 
 // NewLive loads the policy from a file; an empty path means the policy that is built in. Errors
-// are those of LoadFile. A nil logger logs nothing.
+// are those of LoadFile, and ErrTests. A nil logger logs nothing.
 func NewLive(path string, opt Options, log *slog.Logger) (*Live, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -63,7 +64,7 @@ func (l *Live) tellExpired(p *Policy) {
 // expiryInterval is how often is looked for exceptions that have ended.
 const expiryInterval = time.Hour
 
-// read reads the policy and its lists. If they are what was read last, there is neither a policy
+// read reads the policy with its lists, and has its tests run. If they are what was read last, there is neither a policy
 // nor an error, unless always is set.
 func (l *Live) read(always bool) (*Policy, error) {
 	name, data, err := defaultName, defaultFile, error(nil)
@@ -75,12 +76,21 @@ func (l *Live) read(always bool) (*Policy, error) {
 	if err == nil {
 		p, l.files, err = loadWithFiles(name, data, l.opt)
 	}
-	seen := fmt.Sprint(versionOf(data, l.files), err)
+	if p != nil {
+		l.tests = p.tests
+	}
+	seen := fmt.Sprint(versionOf(data, l.files), testsDigest(l.tests), err)
 	if !always && seen == l.seen {
 		return nil, nil
 	}
 	l.seen = seen
-	return p, err
+	if err == nil {
+		err = l.test(p)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // Load is the policy in force. Whoever decides about a message asks once, so that one policy
@@ -156,7 +166,7 @@ func watchFile(w *fsnotify.Watcher, name string) error {
 	return nil
 }
 
-// watchLists watches the files of the lists. What a policy before this one had stays watched: its
+// watchLists watches the files of the lists and tests. What a policy before this one had stays watched: its
 // changes change nothing. A directory that is not there is told of by the error about its file.
 func (l *Live) watchLists() {
 	if l.watcher == nil {
@@ -165,6 +175,16 @@ func (l *Live) watchLists() {
 	for _, f := range l.files {
 		if err := watchFile(l.watcher, f.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			l.log.Warn("watch list of policy", "file", f.path, "error", err)
+		}
+	}
+	dir := ""
+	for _, name := range l.tests { // sorted, so those of one directory follow each other
+		if filepath.Dir(name) == dir {
+			continue
+		}
+		dir = filepath.Dir(name)
+		if err := watchFile(l.watcher, name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			l.log.Warn("watch tests of policy", "directory", dir, "error", err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -28,6 +29,7 @@ type Policy struct {
 	signatures []*exception
 	now        func() time.Time
 	editor     Editor
+	tests      []string // files
 	languages  []string // of notices and banners, unless a rule has others
 	banners    []string // the texts of all that the rules put in
 	forms      func(name string) []string
@@ -113,6 +115,9 @@ type Options struct {
 	// Banners are the names of those that the editor has a text for. Without any, names are taken
 	// as they are.
 	Banners []string
+	// Test runs the files that a policy names as its tests (Policy.Tests); an error says which of them
+	// fail. Live puts no policy in force for which it gives one. Nil: they are not run.
+	Test func(ctx context.Context, p *Policy) error
 	// Engines are the names of those that may examine content. Without any, names are taken as they are.
 	Engines []string
 }

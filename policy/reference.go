@@ -166,6 +166,19 @@ not, the content counts as not examined: ` + "`clamd/ignored`" + ` instead of th
 to count as. (A line in a file ` + "`*.ign2`" + ` in the database of ClamAV takes a signature out of it altogether.)
 What says that something was not examined (` + "`clamd/limit`" + `, ` + "`clamd/encrypted`" + `) stays what it is.
 
+A policy may name its own tests, which are case files (policytest.md tells what they are):
+
+` + "```yaml" + `
+tests: tests/*.case          # or a list of such patterns
+rules:
+  - name: malware
+    when: has("clamd/malware")
+    then: quarantine
+` + "```" + `
+
+A policy that does not pass them is not put in force: ` + "`rastel serve`" + ` runs them when it begins and when the
+policy, its lists or one of these files change, and ` + "`rastel policy check`" + ` runs them too.
+
 A file that cannot be loaded never replaces the policy in force. All errors are told at once,
 with line and column. Unknown keys, names, checks and types are errors. So is a rule that can never act,
 because one before it, with a final action, decides whenever its condition is true: behind ` + "`when: true`" + `, or

@@ -49,6 +49,7 @@ func (s *source) file(p *Policy, opt Options) {
 	if m["language"] != nil {
 		p.languages = s.languages(m["language"], vocab)
 	}
+	p.tests = s.tests(m["tests"], opt.Dir)
 	if m["rules"] == nil {
 		s.errorf(nodePlace(doc), "there are no rules")
 		return

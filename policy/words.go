@@ -23,6 +23,7 @@ var fileKeys = []word{
 	{"texts", "Lists of texts by name, for `textIn`."},
 	{"inside", "What of the world is ours, for `direction`."},
 	{"timezone", "The zone of `date`, `time`, `hour` and `weekday`, such as `Europe/Berlin`. Default: that of the machine."},
+	{"tests", "Case files that the policy must pass before it is put in force: a pattern such as `tests/*.case`, or a list of them; see policytest.md."},
 	{"signatures", "What engines find by certain signatures, and the policy takes for something else."},
 	{"language", "The language of notices and banners, such as `de`, or a list of them, which are shown one after the other. Built in are `en` (the default), `de`, `fr`, `es`, `pt`, `it`, `nl`, `ja` and `zh`; see notices.md."},
 }

@@ -12,6 +12,7 @@ import (
 	"rastel/policy"
 	"rastel/policy/engine"
 	"rastel/policy/hosts"
+	"rastel/policy/policytest"
 	"rastel/sanitize"
 	"rastel/sanitize/eml"
 	"rastel/scanners"
@@ -107,10 +108,11 @@ func build(cfg *Config, log *slog.Logger) (*built, error) {
 	if err := b.makeOthers(); err != nil {
 		return nil, err
 	}
-	if b.policy, err = policy.NewLive(cfg.Policy, policyOptions(cfg), log); err != nil {
+	if b.pool, err = startWorkers(cfg, log); err != nil {
 		return nil, err
 	}
-	if b.pool, err = startWorkers(cfg, log); err != nil {
+	if b.policy, err = policy.NewLive(cfg.Policy, b.policyOptions(), log); err != nil {
+		b.close()
 		return nil, err
 	}
 	if err := b.assemble(scanner); err != nil {
@@ -118,6 +120,22 @@ func build(cfg *Config, log *slog.Logger) (*built, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// policyOptions are those of the policy in force. Where it is put in force for good, its own tests are run
+// before, where containers are opened for mail too.
+func (b *built) policyOptions() policy.Options {
+	opt := policyOptions(b.cfg)
+	if !b.cfg.tested {
+		return opt
+	}
+	opt.Test = policyTester(b.cfg.Policy, func() *policytest.Runner {
+		if b.pool == nil {
+			return caseRunner(b.cfg, nil)
+		}
+		return caseRunner(b.cfg, b.pool.Isolate)
+	})
+	return opt
 }
 
 // close ends the workers, connections and look-ups, when nothing is examined any more.

@@ -73,6 +73,7 @@ type Config struct {
 	notices *sanitize.Notices // made of Sanitize.Notices
 	pool    *eml.SpoolPool    // of SpoolDir and Limits.SpoolMemory
 	relays  network.Relays    // made of Trusted
+	tested  bool              // the policy's own tests are run before it is put in force
 }
 
 // LimitsConfig bounds what one message may cost. Zero means the default.

@@ -308,7 +308,7 @@ func stored(t *testing.T) (list []*differMessage) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, &differMessage{name: c.file, raw: c.raw})
+		list = append(list, &differMessage{name: caseName(c), raw: c.Raw})
 	}
 	err = filepath.WalkDir("../../../shared/corpus/mime", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasSuffix(path, ".jsonl") {

@@ -302,7 +302,7 @@ func macroProject(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, body, _ := bytes.Cut(c.raw, []byte("name=letter.doc\r\nContent-Transfer-Encoding: base64\r\n\r\n"))
+	_, body, _ := bytes.Cut(c.Raw, []byte("name=letter.doc\r\nContent-Transfer-Encoding: base64\r\n\r\n"))
 	body, _, _ = bytes.Cut(body, []byte("\r\n--bb"))
 	return decodeBase64(t, body)
 }

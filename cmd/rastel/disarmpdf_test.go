@@ -32,27 +32,27 @@ func TestDisarmsPDF(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		x, out := deliver(t, e, c.raw)
+		x, out := deliver(t, e, c.Raw)
 		unfixed := slices.ContainsFunc(x.Report.Findings, func(f eml.Finding) bool {
 			return slices.Contains(taken, f.Check) && (len(f.Fix) == 0 || f.Part.Member())
 		})
 		if unfixed {
 			held++
 			if x.Verdict.Action != policy.Quarantine {
-				t.Errorf("%s: %s, want quarantine: %+v", c.file, x.Verdict.Action, x.Verdict.Trace)
+				t.Errorf("%s: %s, want quarantine: %+v", caseName(c), x.Verdict.Action, x.Verdict.Trace)
 			}
 			continue
 		}
 		again, twice := deliver(t, e, out)
 		for _, f := range again.Report.Findings {
 			if slices.Contains(taken, f.Check) {
-				t.Errorf("%s: still has %s: %s", c.file, f.Check, f.Detail)
+				t.Errorf("%s: still has %s: %s", caseName(c), f.Check, f.Detail)
 			}
 		}
 		if !bytes.Equal(out, twice) {
-			t.Errorf("%s: a second pass changes it again", c.file)
+			t.Errorf("%s: a second pass changes it again", caseName(c))
 		}
-		if !bytes.Equal(out, c.raw) {
+		if !bytes.Equal(out, c.Raw) {
 			changed++
 		}
 	}

@@ -43,8 +43,9 @@ var floor = map[string][]string{
 	"rastel/scanners/virustotal":              {"rastel/sanitize/eml", "rastel/scanners"},                           // what VirusTotal knows of content, by its hash
 	"rastel/scanners/worker":                  {"rastel/sanitize/eml", "rastel/scanners"},                           // expanders in processes of their own
 	"rastel/policy":                           {"rastel/sanitize/eml", "rastel/scanners"},
-	"rastel/policy/hosts":                     {}, // counts who sends what; knows nothing of mail
-	"rastel/policy/procmail":                  {}, // reads what another program was set to; the policy it writes is checked by who calls it
+	"rastel/policy/hosts":                     {},                                                                                  // counts who sends what; knows nothing of mail
+	"rastel/policy/procmail":                  {},                                                                                  // reads what another program was set to; the policy it writes is checked by who calls it
+	"rastel/policy/policytest":                {"rastel/sanitize/eml", "rastel/scanners", "rastel/policy", "rastel/policy/engine"}, // case files: what a policy is tested with, by us, by its owners, and before it is put in force
 	"rastel/policy/quarantine":                {"rastel/sanitize/eml"},
 	"rastel/policy/quarantine/sqlindex":       {"rastel/sanitize/eml", "rastel/policy/quarantine"},
 	"rastel/policy/quarantine/blob":           {"rastel/sanitize/eml", "rastel/policy/quarantine"},

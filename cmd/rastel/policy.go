@@ -9,17 +9,37 @@ import (
 	"time"
 
 	"rastel/policy"
+	"rastel/policy/policytest"
 	"rastel/policy/procmail"
 )
 
 var policyCommand = command{
-	name: "policy", args: "check FILE... | import-sanitizer RCFILE [LIST...]", short: "check policies, and make one of the Procmail Email Sanitizer's settings",
+	name: "policy", args: "check|test|diff|replay|import-sanitizer ARGUMENT...", short: "check and test policies, tell what a change would do, import settings",
 	long: `
   check FILE...     is this policy sound? Every error is one line: file, line,
-                    column, what is wrong, and what was probably meant. Exceptions
-                    for signatures that have ended are told of.
+                    column, what is wrong, and what was probably meant. The tests
+                    that it names are run. Exceptions for signatures that have
+                    ended are told of.
 
-  import-sanitizer RCFILE [LIST...]
+  test POLICY [CASE|DIR]...
+                    run case files with a policy: those that are named, or else
+                    those that the policy names ("tests"), or that are beside the
+                    policy.yaml of a directory. All scanners of rastel run, but
+                    neither engines nor the network are asked: what they find, the
+                    case gives. One line for each failure: what was wanted, and
+                    what is there instead.
+
+  diff OLD NEW [FILE|DIR]...
+                    what would another policy have done? Has both decide about
+                    the messages in the files, or else about those that the
+                    running filter holds in quarantine, and lists each whose
+                    outcome changes.
+
+  replay POLICY [FILE|DIR]...
+                    the same for one policy: compared is with what is on record of
+                    what was decided then.
+
+  import-sanitizer RCFILE [LIST]...
                     make a policy of an rc file in which the Procmail Email
                     Sanitizer is set up, and of the list files that it names
                     (poisoned-files and the like). Files that it includes may
@@ -29,41 +49,90 @@ var policyCommand = command{
                     is carried over; it goes to standard error, or with -out to
                     standard output.
 
+A policy is a file, a directory with a policy.yaml, or "default" for the one that
+is built in. What engines such as clamd found in a message that is replayed is
+taken from its record, unless -engines has them asked again. An interrupt ends a
+replay with what is known by then.
+
 Exit status:
-  0  all are sound; the policy is made: see the report for what is not in it
-  2  one is not, or wrong arguments; the files could not be read`,
+  0  check: all are sound. test: all cases pass. diff, replay: all is as -want
+     says, or without that no outcome changes. The policy is made: see the
+     report for what is not in it
+  1  test: some cases fail. diff, replay: some outcomes change, or something is
+     not as -want says, or the server is not running
+  2  a policy or a case cannot be used, or wrong arguments; the files could not
+     be read
+  3  diff, replay: it was interrupted, or some messages could not be examined`,
 	run: runPolicy,
 }
 
-func runPolicy(_ context.Context, k *call) int {
-	out := k.flags.String("out", "", "of import-sanitizer: write the policy to this `file`, which must not exist")
+func runPolicy(ctx context.Context, k *call) int {
+	var f policyFlags
+	f.register(k)
 	args, status, ok := k.parseMixed()
-	switch {
-	case !ok:
+	if !ok {
 		return status
-	case len(args) >= 2 && args[0] == "check" && *out == "":
-		return k.checkPolicies(args[1:])
-	case len(args) >= 2 && args[0] == "import-sanitizer":
-		return k.importSanitizer(*out, args[1], args[2:])
 	}
-	return k.usagef("policy needs: check FILE..., or import-sanitizer [-out FILE] RCFILE [LIST...]")
+	verb, args := first(args)
+	switch {
+	case verb == "check" && len(args) >= 1 && f.out == "":
+		return k.withConfig(f.scan.config, func(cfg *Config) int { return k.checkPolicies(ctx, cfg, args) })
+	case verb == "test" && len(args) >= 1:
+		return k.withConfig(f.scan.config, func(cfg *Config) int { return k.testPolicy(ctx, cfg, f.verbose, args[0], args[1:]) })
+	case verb == "diff" && len(args) >= 2:
+		return k.replayPolicies(ctx, &f, args[0], args[1], args[2:])
+	case verb == "replay" && len(args) >= 1:
+		return k.replayPolicies(ctx, &f, "", args[0], args[1:])
+	case verb == "import-sanitizer" && len(args) >= 1:
+		return k.importSanitizer(f.out, args[0], args[1:])
+	}
+	return k.usagef("policy needs: check FILE..., test POLICY [CASE]..., diff OLD NEW [FILE]..., replay POLICY [FILE]..., or import-sanitizer [-out FILE] RCFILE [LIST]...")
 }
 
-func (k *call) checkPolicies(names []string) int {
+// first takes the first argument off; it is empty if there is none.
+func first(args []string) (string, []string) {
+	if len(args) == 0 {
+		return "", nil
+	}
+	return args[0], args[1:]
+}
+
+// withConfig runs with a configuration; an empty name gives the defaults.
+func (k *call) withConfig(name string, run func(*Config) int) int {
+	cfg, err := loadConfig(name)
+	if err != nil {
+		return k.fail(exitUsage, err)
+	}
+	return run(cfg)
+}
+
+func (k *call) checkPolicies(ctx context.Context, cfg *Config, names []string) int {
 	status := exitOK
 	for _, name := range names {
-		p, err := policy.LoadFile(name, policyOptions(&Config{}))
+		p, err := policy.LoadFile(name, policyOptions(cfg))
+		tests := 0
+		if err == nil && len(p.Tests()) > 0 {
+			tests = len(p.Tests())
+			err = policyTester(name, func() *policytest.Runner { return caseRunner(cfg, nil) })(ctx, p)
+		}
 		if err != nil {
 			status = exitUsage
 			fmt.Fprintln(k.errOut, err)
 			continue
 		}
-		fmt.Fprintf(k.out, "%s: ok, version %s\n", name, p.Version)
+		fmt.Fprintf(k.out, "%s: ok, version %s%s\n", name, p.Version, passed(tests))
 		for _, text := range p.Expired(time.Now()) {
 			fmt.Fprintf(k.out, "%s: warning: an exception for signatures has ended: %s\n", name, tidy(text))
 		}
 	}
 	return status
+}
+
+func passed(tests int) string {
+	if tests == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d tests pass", tests)
 }
 
 // maxImported is how many files one import takes.

@@ -61,8 +61,8 @@ func TestWhateverIsDeliveredIsSafe(t *testing.T) {
 		}
 		// What is changed in a damaged container may well mend it, so there are none of those that
 		// are found at any place.
-		if len(c.raw) < 20<<10 && !bytes.Contains(c.raw, []byte("pkcs7")) && !bytes.Contains(c.raw, []byte("gpg")) {
-			seeds = append(seeds, c.raw)
+		if len(c.Raw) < 20<<10 && !bytes.Contains(c.Raw, []byte("pkcs7")) && !bytes.Contains(c.Raw, []byte("gpg")) {
+			seeds = append(seeds, c.Raw)
 		}
 	}
 	for i, raw := range seeds {

@@ -13,9 +13,12 @@ import (
 	"strings"
 	"testing"
 
-	"rastel/policy/engine"
+	"rastel/policy/policytest"
 	"rastel/policy/procmail"
 )
+
+// ownTests is what the file has besides.
+const ownTests = "\n# Its own tests. They are copied with this file, or this line is taken out.\ntests: procmail-sanitizer/*.case\n"
 
 const contribPolicy = "../../contrib/policy/procmail-sanitizer.yaml"
 
@@ -29,6 +32,7 @@ func TestContribPolicyIsWhatAnEmptyRCFileMakes(t *testing.T) {
 	if err := soundPolicy(want); err != nil {
 		t.Fatal(err)
 	}
+	want = append(want, ownTests...)
 	if *update {
 		if err := os.WriteFile(contribPolicy, want, 0o644); err != nil { //nolint:gosec // an example for everybody
 			t.Fatal(err)
@@ -53,7 +57,7 @@ func withRules(t *testing.T, rules string) string {
 		t.Fatal(err)
 	}
 	const begin = "\n  - name: "
-	all := strings.Split(string(data), begin)
+	all := strings.Split(strings.TrimSuffix(string(data), ownTests), begin)
 	for i, rule := range strings.Split("\n"+rules, begin) {
 		if i == 0 {
 			continue // what is before the first rule
@@ -128,16 +132,19 @@ func zipped(t *testing.T, name string) string {
 // A trial is a message, and what is to become of it.
 type trial struct{ raw, expect, rule, stays, gone string }
 
-func (tr trial) run(t *testing.T, name string, e *engine.Engine) {
+func (tr trial) run(t *testing.T, name string, r *testRunner) {
 	t.Helper()
-	c := &testCase{why: name, expect: strings.Split(tr.expect, ", "), rule: tr.rule, raw: []byte(strings.ReplaceAll("Subject: x\n"+tr.raw, "\n", "\r\n"))}
-	if tr.stays != "" {
-		c.has = []string{tr.stays}
+	head := "why: trial " + strings.ReplaceAll(name, "\n", " ") + "\nexpect: " + tr.expect + "\n"
+	for key, value := range map[string]string{"rule": tr.rule, "stays": tr.stays, "gone": tr.gone} {
+		if value != "" {
+			head += key + ": " + value + "\n"
+		}
 	}
-	if tr.gone != "" {
-		c.gone = []string{tr.gone}
+	c, err := policytest.Parse("trial", []byte(head+"\nSubject: x\n"+tr.raw))
+	if err != nil {
+		t.Fatal(err)
 	}
-	c.run(t, e)
+	r.run(t, c)
 }
 
 // TestSanitizerExamples runs the rules of contrib/doc/sanitizer.md.
@@ -165,7 +172,7 @@ func TestSanitizerExamples(t *testing.T) {
 		t.Fatalf("%d examples, trials of %d", len(list), len(trials))
 	}
 	for i, rules := range list {
-		e := policyEngine(t, policyFileOf(t, []byte(withRules(t, rules))))
+		e := newTestRunner(t, policyFileOf(t, []byte(withRules(t, rules))))
 		for _, tr := range trials[i] {
 			tr.run(t, rules, e)
 		}
@@ -181,7 +188,7 @@ func TestImportedSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	winmail := strings.ReplaceAll(string(tnef.raw), "\r\n", "\n")
+	winmail := strings.ReplaceAll(string(tnef.Raw), "\r\n", "\n")
 	for _, tt := range []struct {
 		rc     string
 		trials []trial
@@ -238,7 +245,7 @@ func TestImportedSettings(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q: %v", tt.rc, err)
 		}
-		e := policyEngine(t, policyFileOf(t, r.Policy))
+		e := newTestRunner(t, policyFileOf(t, r.Policy))
 		for _, tr := range tt.trials {
 			tr.run(t, tt.rc, e)
 		}

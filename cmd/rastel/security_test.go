@@ -101,22 +101,22 @@ func securityRows(t *testing.T) (rows []*securityRow) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.policyFile() != "" {
+		if policyFileFor(c) != "" {
 			continue // the table tells what the policy that is built in does
 		}
-		r := &securityRow{name: strings.TrimSuffix(c.file, ".case"), why: c.why, payload: bytes.Contains(c.raw, []byte(payloadText))}
-		if r.plain, err = plain.Scan(c.raw); err != nil {
-			t.Fatalf("%s: %v", c.file, err)
+		r := &securityRow{name: strings.TrimSuffix(caseName(c), ".case"), why: c.Why, payload: bytes.Contains(c.Raw, []byte(payloadText))}
+		if r.plain, err = plain.Scan(c.Raw); err != nil {
+			t.Fatalf("%s: %v", caseName(c), err)
 		}
-		if r.told, err = told.Scan(c.raw); err != nil {
-			t.Fatalf("%s: %v", c.file, err)
+		if r.told, err = told.Scan(c.Raw); err != nil {
+			t.Fatalf("%s: %v", caseName(c), err)
 		}
-		x, _ := deliver(t, e, c.raw)
+		x, _ := deliver(t, e, c.Raw)
 		r.verdict = x.Verdict
 		for _, f := range x.Report.Findings {
 			r.payload = r.payload || f.Check == "clamd/malware"
 		}
-		r.payload = r.payload || r.plain != "" || bytes.Contains(c.raw, []byte("UkFTVEVMIEhBUk1MRVNT")) // in base64
+		r.payload = r.payload || r.plain != "" || bytes.Contains(c.Raw, []byte("UkFTVEVMIEhBUk1MRVNT")) // in base64
 		rows = append(rows, r)
 	}
 	return rows

@@ -75,6 +75,7 @@ func runServe(ctx context.Context, k *call) int {
 		n := runtime.GOMAXPROCS(0)
 		cfg.Workers = &n
 	}
+	cfg.tested = true
 	cfg.VirusTotal.StateFile = filepath.Join(cfg.StateDir, "virustotal.quota")
 	log := newLogger(cfg.Log, k.errOut)
 	slog.SetDefault(log) // also for what third-party packages print by package log

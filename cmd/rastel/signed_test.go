@@ -63,8 +63,8 @@ func TestProposedRulesHoldWhatIsSignedOrEncrypted(t *testing.T) {
 	for _, c := range []struct{ name, raw, byDefault, proposed string }{
 		{"signed HTML that would be changed", signedHTML, "accept, changed", "quarantine by signed, and would be changed"},
 		{"the same without a signature", unsigned, "accept, changed", "accept, changed"},
-		{"encrypted", string(encrypted.raw), "accept", "quarantine by encrypted mail"},
-		{"signed text", string(innocent.raw), "accept", "accept"},
+		{"encrypted", string(encrypted.Raw), "accept", "quarantine by encrypted mail"},
+		{"signed text", string(innocent.Raw), "accept", "accept"},
 	} {
 		if got := fateOf(t, defaultEngine(t), c.raw); got != c.byDefault {
 			t.Errorf("%s: by default %q, want %q", c.name, got, c.byDefault)

@@ -66,7 +66,7 @@ func containers(t *testing.T) map[string][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		messages[c.file] = c.raw
+		messages[caseName(c)] = c.Raw
 	}
 	for _, dir := range []string{"../../scanners/archive/testdata/archives", "../../../shared/corpus/archives", "../../../shared/corpus/office"} {
 		err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {

@@ -82,15 +82,10 @@ type Examination struct {
 // stores nothing. The error is that of the spool or of ctx.
 func (e *Engine) Examine(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*Examination, error) {
 	p := e.opt.Policy() // once, so that a reload does not change it half-way
-	run := e.opt.Set.Start(ctx)
-	m, findings, err := eml.Parse(ctx, env, s, e.opt.Limits, run.Add)
+	m, report, err := e.Inspect(ctx, env, s)
 	if err != nil {
-		run.Wait()
 		return nil, err
 	}
-	run.Message(m)
-	report := run.Wait()
-	report.Merge(findings)
 	x := &Examination{Message: m, Report: report, policy: p}
 	if e.opt.Quarantine != nil {
 		x.Item = quarantine.NewID()

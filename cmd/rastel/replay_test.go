@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"rastel/cmd/rastel/api"
+	"rastel/policy/quarantine"
+	"rastel/sanitize/eml"
+)
+
+// heldWorld is a real quarantine behind the real API, with a configuration that leads to its socket.
+func heldWorld(t *testing.T, items ...quarantine.Item) (config string) {
+	t.Helper()
+	dir := t.TempDir()
+	config = filepath.Join(dir, "rastel.yaml")
+	writeFile(t, config, "state_dir: "+dir+"\n")
+	cfg, err := loadConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := openQuarantine(cfg.Quarantine, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	for i := range items {
+		env := &eml.Envelope{Sender: "ann@example.org", Recipients: []string{"bob@example.net"}}
+		it := quarantine.NewItem(env)
+		it.Rule, it.Held, it.Findings, it.Subject = items[i].Rule, items[i].Held, items[i].Findings, fmt.Sprint("number ", i)
+		if err := store.Hold(t.Context(), it, strings.NewReader(fmt.Sprintf("Subject: number %d\r\n\r\nhello\r\n", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := api.ListenUnix(cfg.API.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := api.NewServer(api.New(api.Options{Store: store, Log: slog.New(slog.DiscardHandler)}), slog.New(slog.DiscardHandler))
+	done := make(chan struct{})
+	go func() { defer close(done); _ = srv.Serve(l) }()
+	t.Cleanup(func() { srv.Close(); <-done })
+	return config
+}
+
+func policyFileWith(t *testing.T, rules string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "policy.yaml")
+	writeFile(t, name, "rules:\n"+rules)
+	return name
+}
+
+const (
+	malwareRule = "  - {name: malware, when: 'has(\"clamd/malware\")', then: quarantine}\n"
+	limitRule   = "  - {name: limit, when: 'unexamined()', then: tempfail}\n"
+)
+
+var clamdFound = []quarantine.Finding{{Check: "clamd/malware", Part: "1", Detail: "Test"}}
+
+// TestReplayBelievesTheRecordOfEngines: what clamd found is not asked again, and counts.
+func TestReplayBelievesTheRecordOfEngines(t *testing.T) {
+	config := heldWorld(t,
+		quarantine.Item{Rule: "malware", Findings: clamdFound},
+		quarantine.Item{Rule: "old rule", Findings: []quarantine.Finding{{Check: "clamd/limit", Part: "1.7"}, {Check: "html/script", Part: "1"}}},
+		quarantine.Item{Rule: "", Held: true},
+	)
+	p := policyFileWith(t, malwareRule+limitRule)
+	var out, errOut strings.Builder
+	status := run(t.Context(), []string{"policy", "replay", "-config", config, p}, nil, &out, &errOut)
+	for _, want := range []string{
+		`: quarantine -> tempfail; rule old rule -> limit (from "ann@example.org" to "bob@example.net", "number 1")`,
+		"3 messages, 1 changed\n", "  quarantine -> the same: 1\n", "  accept -> the same: 1\n", "  quarantine -> tempfail: 1\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("lacks %q", want)
+		}
+	}
+	if status != exitActed || strings.Contains(out.String(), "number 0") || errOut.String() != "" {
+		t.Errorf("status %d\n%s%s", status, &out, &errOut)
+	}
+}
+
+// TestDiffOfWhatIsHeld examines each message once and decides twice.
+func TestDiffOfWhatIsHeld(t *testing.T) {
+	config := heldWorld(t, quarantine.Item{Rule: "malware", Findings: clamdFound}, quarantine.Item{Rule: "x"})
+	old, changed := policyFileWith(t, malwareRule), policyFileWith(t, "  - {name: malware, when: 'has(\"clamd/*\")', do: [{add_header: {name: X-Malware, value: \"yes\"}}, hold], then: accept}\n")
+	for _, tt := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{[]string{old, changed}, exitActed, `: quarantine -> accept; changes none -> 1 edits (`},
+		{[]string{old, old}, exitOK, "2 messages, 0 changed\n"},
+		{[]string{"-since", "7d", old, old}, exitOK, "2 messages, 0 changed\n"},
+		{[]string{"-limit", "1", old, old}, exitOK, "1 messages, 0 changed\n"},
+		{[]string{old, changed, "-want", "quarantine->accept=1"}, exitOK, "2 messages, 1 changed\n"},
+		{[]string{old, changed, "-want", "quarantine->accept=0"}, exitActed, "2 messages, 1 changed\n"},
+	} {
+		var out, errOut strings.Builder
+		status := run(t.Context(), append([]string{"policy", "diff", "-config", config}, tt.args...), nil, &out, &errOut)
+		if status != tt.status || !strings.Contains(out.String(), tt.want) {
+			t.Errorf("%q: status %d, want %d and %q\n%s%s", tt.args, status, tt.status, tt.want, &out, &errOut)
+		}
+	}
+}
+
+// TestReplayIsInterrupted: it gives what is known by then, and says that this is not all.
+func TestReplayIsInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p := policyFileWith(t, malwareRule)
+	loaded, err := loadPolicy(p, policyOptions(&Config{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errOut strings.Builder
+	r := &replay{
+		call: &call{out: &out, errOut: &errOut}, engine: defaultEngine(t), old: loaded, now: loaded,
+		compare: aspects, progress: newProgress(&errOut), tally: tally{moves: map[string]int{}},
+	}
+	source := func(_ context.Context, each func(*oldMessage) error) error {
+		for n := 0; ; n++ {
+			if n == 2 {
+				cancel()
+			}
+			open := func(context.Context) (io.ReadCloser, error) {
+				return io.NopCloser(strings.NewReader("Subject: x\r\n\r\nx\r\n")), nil
+			}
+			if err := each(&oldMessage{name: "m", env: &eml.Envelope{}, open: open}); err != nil {
+				return err
+			}
+		}
+	}
+	if status := r.run(ctx, source, nil); status != exitUnsure {
+		t.Errorf("status %d", status)
+	}
+	if !strings.Contains(out.String(), "2 messages, 0 changed\n") || !strings.Contains(errOut.String(), "interrupted: what follows is about a part") {
+		t.Errorf("%s%s", &out, &errOut)
+	}
+}
+
+// TestReplayGoesOnAfterAMessageThatCannotBeRead, and is not sure then.
+func TestReplayGoesOnAfterAMessageThatCannotBeRead(t *testing.T) {
+	loaded, err := loadPolicy(policyFileWith(t, malwareRule), policyOptions(&Config{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errOut strings.Builder
+	r := &replay{
+		call: &call{out: &out, errOut: &errOut}, engine: defaultEngine(t), old: loaded, now: loaded,
+		compare: aspects, progress: newProgress(&errOut), tally: tally{moves: map[string]int{}},
+	}
+	source := func(_ context.Context, each func(*oldMessage) error) error {
+		for _, fails := range []bool{true, false} {
+			open := func(context.Context) (io.ReadCloser, error) {
+				if fails {
+					return nil, quarantine.ErrCorrupt
+				}
+				return io.NopCloser(strings.NewReader("Subject: x\r\n\r\nx\r\n")), nil
+			}
+			if err := each(&oldMessage{name: "m\x1b[1m", env: &eml.Envelope{}, open: open}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if status := r.run(t.Context(), source, nil); status != exitUnsure {
+		t.Errorf("status %d", status)
+	}
+	if !strings.Contains(out.String(), "1 messages, 1 that could not be examined, 0 changed\n") || strings.Contains(errOut.String(), "\x1b") {
+		t.Errorf("%s%q", &out, &errOut)
+	}
+}
