@@ -77,6 +77,7 @@ var owners = map[string][]string{
 	"github.com/chromedp":                {"rastel/contrib/browser"},
 	"github.com/expr-lang/expr":          {"rastel/policy"},
 	"github.com/gaissmai/bart":           {"rastel/policy"},
+	"github.com/santhosh-tekuri":         {"rastel/policy"},                                 // in tests: what editors make of the schema
 	"github.com/miekg/dns":               {"rastel/scanners/network", "rastel/contrib/rig"}, // there for a server
 	"golang.org/x/net/html":              {"rastel/sanitize", "rastel/contrib/browser"},     // there for tests: fragments as XML
 	"github.com/prometheus":              {"rastel/policy/engine", "rastel/policy/hosts", "rastel/cmd/rastel", "rastel/cmd/rastel/api"},
