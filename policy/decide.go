@@ -15,6 +15,7 @@ import (
 const (
 	stepDefault = "(default)"
 	stepChanges = "(changes)"
+	stepWatch   = "(watch)"
 )
 
 // Limits of a trace, so that a message with thousands of parts does not make it huge.
@@ -52,6 +53,9 @@ func (p *Policy) DecideHeld(m *eml.Message, r scanners.Report, item string) *Ver
 	}
 	d.askAll(eml.AtData)
 	d.conclude()
+	if p.watch {
+		return onlyWatched(d.verdict)
+	}
 	return d.verdict
 }
 
@@ -84,6 +88,9 @@ func (p *Policy) DecideAt(at eml.Stage, env *eml.Envelope, recipient string, fin
 	if d.final != nil {
 		v.Action, v.Reply, v.Rule = d.final.then, d.final.reply, d.final.name
 	}
+	if p.watch {
+		return onlyWatched(v)
+	}
 	return v
 }
 
@@ -105,6 +112,9 @@ func (d *decision) trace(s Step) { d.verdict.Trace = append(d.verdict.Trace, s) 
 func (d *decision) ask(r *rule) {
 	if d.final != nil {
 		d.trace(Step{Rule: r.name, Why: "not reached: decided by " + d.final.name})
+		return
+	}
+	if d.leftOut(r) {
 		return
 	}
 	asked := []*part{nil}
@@ -138,7 +148,11 @@ func (d *decision) settle(r *rule, matched, untraced int) {
 		return
 	}
 	if untraced > 0 {
-		d.trace(Step{Rule: r.name, Matched: true, Why: fmt.Sprintf("and for %d more parts", untraced)})
+		d.trace(Step{Rule: r.name, Matched: true, Watched: r.watch, Why: fmt.Sprintf("and for %d more parts", untraced)})
+	}
+	if r.watch {
+		d.settleWatched(r)
+		return
 	}
 	if r.then != Undecided {
 		d.final = r
@@ -174,6 +188,10 @@ func (d *decision) couldNot(r *rule, p *part, err error) {
 		s.Part = p.ID
 	}
 	d.trace(s)
+	if r.watch {
+		d.watchedFailed(r)
+		return
+	}
 	if d.failed == "" {
 		d.failed = r.name
 	}
@@ -181,6 +199,9 @@ func (d *decision) couldNot(r *rule, p *part, err error) {
 
 // apply does what a rule says where its condition holds: for the message, or for the part p.
 func (d *decision) apply(r *rule, p *part) Step {
+	if r.watch {
+		return d.watched(r, p)
+	}
 	s := Step{Rule: r.name, Matched: true, Why: d.why(r, p)}
 	target := d.facts.parts
 	if p != nil {

@@ -48,7 +48,15 @@ func NewLive(path string, opt Options, log *slog.Logger) (*Live, error) {
 	}
 	l.current.Store(p)
 	l.tellExpired(p)
+	l.tellWatching(p)
 	return l, nil
+}
+
+// tellWatching warns of a policy that only watches: whoever forgets it has no filter.
+func (l *Live) tellWatching(p *Policy) {
+	if p.watch {
+		l.log.Warn("the policy only watches: nothing is refused, held or changed", "policy", p.Version)
+	}
 }
 
 // tellExpired warns of exceptions that do not hold any more; of none twice while the policy is the same.
@@ -116,6 +124,7 @@ func (l *Live) reload(always bool) error {
 		old := l.current.Swap(p)
 		l.expired = nil
 		l.tellExpired(p)
+		l.tellWatching(p)
 		l.log.Info("policy loaded", "policy", p.Version, "before", old.Version, "rules", len(p.rules))
 	}
 	return err

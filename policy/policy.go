@@ -27,6 +27,7 @@ type Policy struct {
 	inside     inside
 	zone       *time.Location // of the facts about time; nil: that of now
 	signatures []*exception
+	watch      bool // nothing is refused, held or changed
 	now        func() time.Time
 	editor     Editor
 	tests      []string // files

@@ -18,6 +18,7 @@ func WriteReference(w io.Writer) error {
 	fmt.Fprint(b, referenceHead)
 	writeKeys(b)
 	writeStages(b)
+	fmt.Fprint(b, watchText)
 	writeChanges(b)
 	writeConditions(b)
 	writeTypes(b)
@@ -246,6 +247,39 @@ rule of the stage decides, or one cannot be evaluated, the client goes on. A lis
 answer is no reason to refuse anything, unless a rule says so: ` + "`has(\"dns/unknown\")`" + `. When a client connects nobody knows whether it is a user of
 yours who will authenticate: let those have a port without this filter, or ask at mail, where ` + "`dns/*` and `spf/*`" + `
 are about others only. A policy that is loaded anew is for sessions that begin after that.
+
+`
+
+const watchText = `
+## Watching (` + "`mode`, `share`" + `)
+
+What a new rule would do is best seen before it does it:
+
+` + "```yaml" + `
+rules:
+  - name: macros
+    mode: watch              # asked like any other, and does nothing
+    for: part
+    when: part.has("office/macro*")
+    do: [strip]
+  - name: new senders
+    share: 10%               # in force, for a tenth of the messages
+    when: has("dns/domain-listed")
+    then: tempfail
+` + "```" + `
+
+A rule that watches is asked where it stands, in force or not: rules behind one that has decided are not. What it would have done is
+in the trace (` + "`would have: quarantine`" + `), in the log (` + "`watched`" + ` in the line of the verdict), in ` + "`rastel scan -json`" + ` and in the metric
+` + "`rastel_policy_watched_total`" + `, which counts by rule. That it cannot be evaluated changes nothing either.
+
+With ` + "`mode: watch`" + ` at the top of the file the whole policy watches: every message is accepted as it is. That holds for what
+scanners could not examine too, which such a policy would have refused for now or quarantined: **while it watches, nothing is filtered.** The log warns
+of it whenever the policy is loaded. (A message that cannot even be received, because it is too large or the disk is full, is
+refused as ever: that is not the policy's doing.) The trace says what the verdict would have been, and the metric counts what
+each rule would have done, and under ` + "`(default)`" + ` what would have happened because no rule decided.
+
+A ` + "`share`" + ` takes a rule into use slowly. It is no secret and no lottery: whoever knows the policy can write a Message-ID that
+is in no share.
 
 `
 

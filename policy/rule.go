@@ -30,6 +30,8 @@ type rule struct {
 	do        []change
 	languages []string // of its notices and banners; none means those of the policy
 	at        place    // of its condition
+	watch     bool     // it changes nothing, and decides nothing
+	share     share    // of the messages that it is asked for
 	// unmatched is what the trace says when the condition does not hold.
 	unmatched string
 }
@@ -50,6 +52,7 @@ func (s *source) file(p *Policy, opt Options) {
 		p.languages = s.languages(m["language"], vocab)
 	}
 	p.tests = s.tests(m["tests"], opt.Dir)
+	p.watch = s.mode(m["mode"])
 	if m["rules"] == nil {
 		s.errorf(nodePlace(doc), "there are no rules")
 		return
@@ -119,6 +122,7 @@ func (s *source) rule(n ast.Node, vocab *vocabulary) *rule {
 		r.languages = s.languages(m["language"], vocab)
 	}
 	s.ruleReply(r, m["reply"])
+	r.watch, r.share = s.mode(m["mode"]), s.share(m["share"], r)
 	if m["then"] == nil && m["do"] == nil {
 		s.errorf(nodePlace(n), "a rule has neither %q nor %q", "then", "do")
 	}

@@ -91,6 +91,7 @@ type Step struct {
 	Matched bool     // whether its condition held
 	Final   bool     // whether it decided
 	Failed  bool     // it could not be evaluated
+	Watched bool     // it only watches: Did is what it would have done
 	Did     []string // what it did or added, for people: "defang: 3 edits", "quarantine"
 	Why     string   // for people: what the condition came to, or why it was not evaluated
 }

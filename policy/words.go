@@ -25,6 +25,7 @@ var fileKeys = []word{
 	{"timezone", "The zone of `date`, `time`, `hour` and `weekday`, such as `Europe/Berlin`. Default: that of the machine."},
 	{"tests", "Case files that the policy must pass before it is put in force: a pattern such as `tests/*.case`, or a list of them; see policytest.md."},
 	{"signatures", "What engines find by certain signatures, and the policy takes for something else."},
+	{"mode", "`enforce` (the default), or `watch`: the policy decides, and the log, the metrics and the trace tell what it would have done, but every message is delivered as it is."},
 	{"language", "The language of notices and banners, such as `de`, or a list of them, which are shown one after the other. Built in are `en` (the default), `de`, `fr`, `es`, `pt`, `it`, `nl`, `ja` and `zh`; see notices.md."},
 }
 
@@ -56,7 +57,14 @@ var ruleKeys = []word{
 	{"then", "The final action, if the rule has one."},
 	{"reply", "What the sender is told, for `then: reject` and `then: tempfail`."},
 	{"do", "A list of changes, made in this order if the message is delivered."},
+	{"mode", "`enforce` (the default), or `watch`: the rule is asked like any other, and the log, the metrics and the trace tell what it would have done, but it decides and changes nothing."},
+	{"share", "The share of all messages that the rule is asked for, as in `10%`. Which ones follows from the Message-ID (or the content, if there is none), so a retry is treated alike, and a larger share includes a smaller one. Default: all."},
 	{"language", "As that of the policy, for what this rule strips or renames, and the banners that it puts in."},
+}
+
+var modes = []word{
+	{modeEnforce, ""},
+	{modeWatch, ""},
 }
 
 var scopes = []word{

@@ -145,6 +145,8 @@ func explainVerdict(w io.Writer, x *engine.Examination) {
 		switch {
 		case s.Final:
 			mark = "*"
+		case s.Watched:
+			mark = "?"
 		case s.Matched:
 			mark = "+"
 		}

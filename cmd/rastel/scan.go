@@ -196,6 +196,7 @@ type result struct {
 	Findings   []resultFinding `json:"findings"`
 	Parts      []resultPart    `json:"parts"`
 	Unexamined []resultGap     `json:"unexamined"`
+	Watched    []resultWatched `json:"watched"` // what rules that only watch would have done
 	DurationMS float64         `json:"duration_ms"`
 }
 
@@ -217,6 +218,11 @@ type resultPart struct {
 	Engines []resultLook `json:"engines"`
 }
 
+type resultWatched struct {
+	Rule string   `json:"rule"`
+	Did  []string `json:"did"`
+}
+
 type resultLook struct {
 	Engine   string `json:"engine"`
 	Examined bool   `json:"examined"`
@@ -233,7 +239,10 @@ func resultOf(name string, x *engine.Examination, took time.Duration) *result {
 	res := &result{
 		File: name, Action: v.Action.String(), Rule: v.Rule, Patched: !v.Patch.Empty(), Held: v.Hold || v.Action == policy.Quarantine,
 		Policy: v.Policy, DurationMS: float64(took.Microseconds()) / 1000,
-		Findings: []resultFinding{}, Parts: []resultPart{}, Unexamined: []resultGap{},
+		Findings: []resultFinding{}, Parts: []resultPart{}, Unexamined: []resultGap{}, Watched: []resultWatched{},
+	}
+	for _, w := range v.Watched {
+		res.Watched = append(res.Watched, resultWatched(w))
 	}
 	if v.Reply.Code != 0 {
 		res.Reply = strings.TrimSpace(fmt.Sprintf("%d %s %s", v.Reply.Code, v.Reply.Enhanced, v.Reply.Text))
@@ -299,6 +308,9 @@ func (r *result) print(w io.Writer) {
 		fmt.Fprintf(&b, " (%s)", r.Rule)
 	}
 	b.WriteByte('\n')
+	for _, w := range r.Watched {
+		fmt.Fprintf(&b, "    would have, by %s: %s\n", w.Rule, strings.Join(w.Did, ", "))
+	}
 	for _, f := range r.Findings {
 		fmt.Fprintf(&b, "    %-24s %-8s %.200q\n", f.Check, f.Part, f.Detail)
 	}

@@ -242,7 +242,7 @@ func (e *Engine) log(x *Examination, took time.Duration) {
 	x.Message.Root.Walk(func(*eml.Part) bool { parts++; return true })
 	e.opt.Logger.Info("verdict", "queue_id", env.QueueID, "session", env.Session, "action", x.Verdict.Action.String(),
 		"rule", x.Verdict.Rule, "rules", matched(x.Verdict.Trace), "findings", checkIDs(x.Report.Findings), "patched", !x.Verdict.Patch.Empty(), "held", x.Verdict.Hold,
-		"size", x.Message.Size, "parts", parts, "duration", took.Round(time.Microsecond), "policy", x.Verdict.Policy)
+		"watched", watched(x.Verdict), "size", x.Message.Size, "parts", parts, "duration", took.Round(time.Microsecond), "policy", x.Verdict.Policy)
 }
 
 // checkIDs names what was found.
@@ -253,11 +253,16 @@ func checkIDs(findings []eml.Finding) string {
 // matched names the rules that held, the one that decided among them.
 func matched(trace []policy.Step) string {
 	return list(trace, func(s policy.Step) string {
-		if !s.Matched {
+		if !s.Matched || s.Watched {
 			return ""
 		}
 		return s.Rule
 	})
+}
+
+// watched names the rules that would have done something and only watch.
+func watched(v *policy.Verdict) string {
+	return list(v.Watched, func(w policy.Watched) string { return w.Rule })
 }
 
 // list gives the first names for the log, each once, without the empty ones.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,34 @@ type metrics struct {
 	unexamined *prometheus.CounterVec
 	parts      *prometheus.CounterVec
 	early      *prometheus.CounterVec
+	watched    *prometheus.CounterVec
+
+	mu    sync.Mutex
+	rules map[string]bool // that watched has a label for
+}
+
+// maxWatched is how many rules are counted by their names; a policy has at most so many, but it may be loaded anew
+// with others.
+const maxWatched = 1000
+
+// otherRules counts all rules beyond that.
+const otherRules = "(others)"
+
+// countWatched counts the rules that would have done something and only watch.
+func (m *metrics) countWatched(v *policy.Verdict) {
+	for _, w := range v.Watched {
+		m.watched.WithLabelValues(m.ruleLabel(w.Rule)).Inc()
+	}
+}
+
+func (m *metrics) ruleLabel(rule string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.rules[rule] && len(m.rules) >= maxWatched {
+		return otherRules
+	}
+	m.rules[rule] = true
+	return rule
 }
 
 // newMetrics registers them; without a registry they are counted for nobody.
@@ -45,9 +74,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		early: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rastel_stage_refusals_total", Help: "Sessions, messages and recipients that were refused before there was a message, by stage and action.",
 		}, []string{"stage", "action"}),
+		watched: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rastel_policy_watched_total", Help: "Messages (or sessions, or recipients) with which a rule would have done something, but only watches, by rule.",
+		}, []string{"rule"}),
+		rules: map[string]bool{},
 	}
 	if r != nil {
-		r.MustRegister(m.messages, m.seconds, m.bytes, m.findings, m.unexamined, m.parts, m.early)
+		r.MustRegister(m.messages, m.seconds, m.bytes, m.findings, m.unexamined, m.parts, m.early, m.watched)
 	}
 	return m
 }
@@ -60,6 +93,7 @@ func (m *metrics) refused(at eml.Stage, v *policy.Verdict) {
 // count counts a message. Checks, engines and actions are words of ours, so there are few labels.
 func (m *metrics) count(x *Examination, took time.Duration) {
 	m.messages.WithLabelValues(x.Verdict.Action.String()).Inc()
+	m.countWatched(x.Verdict)
 	m.seconds.Observe(took.Seconds())
 	m.bytes.Add(float64(x.Message.Size))
 	checks := map[string]bool{}

@@ -40,7 +40,9 @@ func (s *stages) decide(ctx context.Context, at eml.Stage, env *eml.Envelope, re
 	}
 	v := s.policy.DecideAt(at, env, recipient, s.findings(ctx, at, env))
 	s.logFailed(v, at, env)
+	s.metrics.countWatched(v)
 	if v.Action == policy.Accept {
+		s.logWatched(v, at, env)
 		return nil
 	}
 	v.Reply = stageReply(v, at, env)
@@ -49,7 +51,7 @@ func (s *stages) decide(ctx context.Context, at eml.Stage, env *eml.Envelope, re
 		s.opt.Senders.Count(env.Client, env.AuthUser, false, true)
 	}
 	s.opt.Logger.Info("verdict", "queue_id", env.QueueID, "session", env.Session, "stage", at.String(), "client", env.Client.String(),
-		"action", v.Action.String(), "rule", v.Rule, "rules", matched(v.Trace), "findings", checkIDs(s.found),
+		"action", v.Action.String(), "rule", v.Rule, "rules", matched(v.Trace), "findings", checkIDs(s.found), "watched", watched(v),
 		"duration", time.Since(start).Round(time.Microsecond), "policy", v.Policy)
 	return v
 }
@@ -76,6 +78,14 @@ func (s *stages) logFailed(v *policy.Verdict, at eml.Stage, env *eml.Envelope) {
 		if step.Failed {
 			s.opt.Logger.Warn("rule could not be evaluated", "session", env.Session, "stage", at.String(), "rule", step.Rule, "error", step.Why)
 		}
+	}
+}
+
+// logWatched tells of rules that would have refused something and only watch.
+func (s *stages) logWatched(v *policy.Verdict, at eml.Stage, env *eml.Envelope) {
+	if len(v.Watched) > 0 {
+		s.opt.Logger.Info("watched", "queue_id", env.QueueID, "session", env.Session, "stage", at.String(), "client", env.Client.String(),
+			"watched", watched(v), "policy", v.Policy)
 	}
 }
 
