@@ -33,12 +33,26 @@ const (
 // quarantined. A rule that could not be evaluated might have decided anything, so then the
 // message is refused for now, unless a rule quarantines it.
 func (p *Policy) Decide(m *eml.Message, r scanners.Report) *Verdict {
-	return p.DecideHeld(m, r, "")
+	return p.DecideGiven(m, r, Given{})
+}
+
+// Given is what a decision depends on besides the message and what was found in it.
+type Given struct {
+	// Item is what the message will be called in quarantine if the verdict holds it. Notices name it then,
+	// and only then.
+	Item string
+	// Reference is what names the message to the sender, in replies that ask for it; empty: its session.
+	Reference string
 }
 
 // DecideHeld is Decide for a message that will be the item of that name in quarantine if the
 // verdict holds it. Notices name it then, and only then.
 func (p *Policy) DecideHeld(m *eml.Message, r scanners.Report, item string) *Verdict {
+	return p.DecideGiven(m, r, Given{Item: item, Reference: item})
+}
+
+// DecideGiven is Decide with all that a decision may depend on.
+func (p *Policy) DecideGiven(m *eml.Message, r scanners.Report, given Given) *Verdict {
 	if p == nil || len(p.rules) == 0 { // the zero value
 		return &Verdict{Action: TempFail, Trace: []Step{{Rule: stepDefault, Final: true, Did: []string{"tempfail"}, Why: "no policy was loaded"}}}
 	}
@@ -46,7 +60,8 @@ func (p *Policy) DecideHeld(m *eml.Message, r scanners.Report, item string) *Ver
 		policy: p, facts: newFacts(m, r, p),
 		verdict: &Verdict{Policy: p.Version, Trace: make([]Step, 0, len(p.rules)+1)},
 		changes: changes{root: m.Root, editor: p.editor, langs: p.languages, texts: p.banners},
-		item:    item,
+		item:    given.Item,
+		given:   given,
 	}
 	for _, s := range d.facts.excepted {
 		d.trace(s)
@@ -86,7 +101,7 @@ func (p *Policy) DecideAt(at eml.Stage, env *eml.Envelope, recipient string, fin
 	d.facts.recipient = recipient
 	d.askAll(at)
 	if d.final != nil {
-		v.Action, v.Reply, v.Rule = d.final.then, d.final.reply, d.final.name
+		v.Action, v.Reply, v.Rule = d.final.then, d.replyOf(d.final), d.final.name
 	}
 	if p.watch {
 		return onlyWatched(v)
@@ -104,6 +119,7 @@ type decision struct {
 	final   *rule  // the rule that decided
 	failed  string // the first rule that could not be evaluated
 	item    string // what the message is called in quarantine if it is held
+	given   Given
 }
 
 func (d *decision) trace(s Step) { d.verdict.Trace = append(d.verdict.Trace, s) }
@@ -244,7 +260,7 @@ func (d *decision) why(r *rule, p *part) string {
 func (d *decision) conclude() {
 	v := d.verdict
 	if d.final != nil {
-		v.Action, v.Reply, v.Rule = d.final.then, d.final.reply, d.final.name
+		v.Action, v.Reply, v.Rule = d.final.then, d.replyOf(d.final), d.final.name
 	} else {
 		var why string
 		v.Action, why = d.byDefault()

@@ -17,6 +17,7 @@ func WriteReference(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprint(b, referenceHead)
 	writeKeys(b)
+	writePlaceholders(b)
 	writeStages(b)
 	fmt.Fprint(b, watchText)
 	writeChanges(b)
@@ -210,6 +211,19 @@ func writeKeys(b io.Writer) {
 		}
 	}
 }
+
+func writePlaceholders(b io.Writer) {
+	fmt.Fprint(b, placeholdersHead)
+	for _, w := range placeholders {
+		fmt.Fprintf(b, "- `{%s}`: %s\n", w.name, w.doc)
+	}
+	fmt.Fprintf(b, "\nWhat the sender wrote is made harmless: printable ASCII, at most %d characters of a name, and %d of the whole text.\n", maxReplyPart, maxFilled)
+}
+
+const placeholdersHead = `
+In the text of a reply these stand for what is known of the message, as in ` + "`text: \"{part} is a program; see https://example.org/mail\"`" + `:
+
+`
 
 func writeStages(b io.Writer) {
 	fmt.Fprint(b, stagesHead)

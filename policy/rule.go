@@ -185,7 +185,7 @@ func (s *source) ruleReply(r *rule, n ast.Node) {
 	}
 	s.replyCode(&r.reply, class, m["code"])
 	s.replyEnhanced(&r.reply, class, m["enhanced"])
-	s.replyText(&r.reply, m["text"])
+	s.replyText(r, m["text"])
 }
 
 // replyCode reads a code of the action's class. Only those of the mail system (the second
@@ -237,7 +237,7 @@ func isEnhanced(s string, class int) bool {
 	return true
 }
 
-func (s *source) replyText(r *Reply, n ast.Node) {
+func (s *source) replyText(r *rule, n ast.Node) {
 	if n == nil {
 		return
 	}
@@ -250,7 +250,8 @@ func (s *source) replyText(r *Reply, n ast.Node) {
 		s.errorf(v.at, "the text must be from 1 to %d printable ASCII characters on one line", maxReply)
 		return
 	}
-	r.Text = text
+	r.reply.Text = text
+	s.replyPlaceholders(r, v)
 }
 
 // printable reports whether s is on one line and holds nothing that a terminal obeys.

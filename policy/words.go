@@ -96,7 +96,7 @@ var finalActions = map[string]Action{
 var replyKeys = []word{
 	{"code", "The reply code (RFC 5321 section 4.2): 450 to 459 for `tempfail`, 550 to 559 for `reject`. Default: 451 or 550."},
 	{"enhanced", "The enhanced status code (RFC 3463), of the same class. Default: 4.7.1 or 5.7.1."},
-	{"text", "What the sender can do about it, in ASCII, at most 200 characters. Default: that of the action."},
+	{"text", "What the sender can do about it, in ASCII, at most 200 characters. `{rule}`, `{part}`, `{check}` and `{reference}` stand for what is known of the message, see below. Default: that of the action."},
 }
 
 var bannerKeys = []word{
