@@ -86,6 +86,7 @@ var fileShapes = map[string]shape{
 		"authenticated": yesShape(), "networks": listOfShape(textShape()), "listeners": listOfShape(textShape()), "domains": entriesShape(),
 	}),
 	"timezone": textShape(),
+	"mode":     wordShape(modes),
 	"language": someTextsShape(),
 	"signatures": listOfShape(object(signatureKeys, map[string]shape{
 		"match": textShape(), "as": textShape(), "owner": textShape(), "reason": textShape(), "until": textShape(), "check": textShape(),
@@ -103,6 +104,8 @@ var ruleShapes = map[string]shape{
 	}),
 	"do":       listOfShape(changesShape()),
 	"language": someTextsShape(),
+	"mode":     wordShape(modes),
+	"share":    textShape(),
 }
 
 // changesShape is one item of a "do" list: a word, or a word with its argument.
