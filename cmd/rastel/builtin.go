@@ -81,6 +81,7 @@ type built struct {
 	log    *slog.Logger
 
 	hosts   *hosts.Table          // nil: nobody is counted
+	samples *engine.Sampler       // nil: none are kept
 	metrics prometheus.Registerer // nil: nothing is counted
 }
 
@@ -292,7 +293,7 @@ func engineNames(cfg *Config) []string {
 // engine makes the engine; q is nil where nothing is to be held.
 func (b *built) engine(q engine.Quarantine) *engine.Engine {
 	opt := engine.Options{Set: b.set, Policy: b.policy.Load, Quarantine: q, Limits: b.cfg.mimeLimits(), Logger: b.log, Metrics: b.metrics}
-	opt.Host = b.cfg.relays.Host
+	opt.Host, opt.Samples = b.cfg.relays.Host, b.samples
 	if b.hosts != nil {
 		opt.Senders = b.hosts
 	}

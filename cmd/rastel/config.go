@@ -16,6 +16,7 @@ import (
 	"rastel/cmd/rastel/api"
 	"rastel/milter"
 	"rastel/policy"
+	"rastel/policy/engine"
 	"rastel/policy/quarantine"
 	"rastel/sanitize"
 	"rastel/sanitize/eml"
@@ -54,21 +55,22 @@ type Config struct {
 	// where a message comes from is believed. Default: none.
 	Trusted []string `yaml:"trusted"`
 
-	Milter     milter.Config     `yaml:"milter"`
-	Sanitize   sanitize.Config   `yaml:"sanitize"`
-	API        api.Config        `yaml:"api"`
-	Clamd      *clamd.Config     `yaml:"clamd"` // nil: used if one is found at its usual sockets
-	ICAP       []icap.Config     `yaml:"icap"`
-	Commands   []programs.Config `yaml:"commands"`
-	Cache      cache.Config      `yaml:"cache"` // of what engines such as clamd said
-	Hashes     hashlist.Config   `yaml:"hashes"`
-	VirusTotal virustotal.Config `yaml:"virustotal"` // asked only if it has a key
-	DKIM       dkim.Config       `yaml:"dkim"`
-	DMARC      dmarc.Config      `yaml:"dmarc"`
-	DNS        network.Config    `yaml:"dns"`
-	Quarantine quarantine.Config `yaml:"quarantine"`
-	Limits     LimitsConfig      `yaml:"limits"`
-	Log        LogConfig         `yaml:"log"`
+	Milter     milter.Config       `yaml:"milter"`
+	Sanitize   sanitize.Config     `yaml:"sanitize"`
+	API        api.Config          `yaml:"api"`
+	Clamd      *clamd.Config       `yaml:"clamd"` // nil: used if one is found at its usual sockets
+	ICAP       []icap.Config       `yaml:"icap"`
+	Commands   []programs.Config   `yaml:"commands"`
+	Cache      cache.Config        `yaml:"cache"` // of what engines such as clamd said
+	Hashes     hashlist.Config     `yaml:"hashes"`
+	VirusTotal virustotal.Config   `yaml:"virustotal"` // asked only if it has a key
+	DKIM       dkim.Config         `yaml:"dkim"`
+	DMARC      dmarc.Config        `yaml:"dmarc"`
+	DNS        network.Config      `yaml:"dns"`
+	Quarantine quarantine.Config   `yaml:"quarantine"`
+	Samples    engine.SampleConfig `yaml:"samples"` // of delivered mail, to try policies on
+	Limits     LimitsConfig        `yaml:"limits"`
+	Log        LogConfig           `yaml:"log"`
 
 	notices *sanitize.Notices // made of Sanitize.Notices
 	pool    *eml.SpoolPool    // of SpoolDir and Limits.SpoolMemory
@@ -163,7 +165,7 @@ func (c *Config) validate() error {
 	c.pool = eml.NewSpoolPool(c.SpoolDir, c.Limits.SpoolMemory)
 	var relaysErr error
 	c.relays, relaysErr = network.ParseRelays(c.Trusted)
-	errs := []error{err, relaysErr, c.DNS.Validate(), c.validateDMARC(), c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Hashes.Validate(), c.validateEngines(), c.VirusTotal.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
+	errs := []error{err, relaysErr, c.DNS.Validate(), c.validateDMARC(), c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Samples.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Hashes.Validate(), c.validateEngines(), c.VirusTotal.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
 	if c.Clamd != nil {
 		errs = append(errs, c.Clamd.Validate())
 	}

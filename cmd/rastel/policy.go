@@ -32,8 +32,8 @@ var policyCommand = command{
   diff OLD NEW [FILE|DIR]...
                     what would another policy have done? Has both decide about
                     the messages in the files, or else about those that the
-                    running filter holds in quarantine, and lists each whose
-                    outcome changes.
+                    running filter holds in quarantine and has kept as samples, and
+                    lists each whose outcome changes.
 
   replay POLICY [FILE|DIR]...
                     the same for one policy: compared is with what is on record of

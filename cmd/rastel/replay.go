@@ -113,6 +113,9 @@ func recipientsOf(v *policy.Verdict) string {
 // compared in.
 func thenFate(it *quarantine.Item) replayFate {
 	f := replayFate{"action": policy.Quarantine.String(), "rule": ruleName(it.Rule)}
+	if it.Class != quarantine.SampleClass {
+		f["class"] = it.Class
+	}
 	if it.Held {
 		f["action"] = policy.Accept.String()
 	}

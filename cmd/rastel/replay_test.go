@@ -32,7 +32,7 @@ func heldWorld(t *testing.T, items ...quarantine.Item) (config string) {
 	for i := range items {
 		env := &eml.Envelope{Sender: "ann@example.org", Recipients: []string{"bob@example.net"}}
 		it := quarantine.NewItem(env)
-		it.Rule, it.Held, it.Findings, it.Subject = items[i].Rule, items[i].Held, items[i].Findings, fmt.Sprint("number ", i)
+		it.Rule, it.Held, it.Class, it.Findings, it.Subject = items[i].Rule, items[i].Held, items[i].Class, items[i].Findings, fmt.Sprint("number ", i)
 		if err := store.Hold(t.Context(), it, strings.NewReader(fmt.Sprintf("Subject: number %d\r\n\r\nhello\r\n", i))); err != nil {
 			t.Fatal(err)
 		}

@@ -26,14 +26,14 @@ const replayPage = 100
 // that are gone, and at most so many.
 func fromQuarantine(client *api.Client, since time.Time, limit int) func(context.Context, func(*oldMessage) error) error {
 	return func(ctx context.Context, each func(*oldMessage) error) error {
-		f := quarantine.Filter{Since: since, Limit: replayPage}
+		f := quarantine.Filter{Class: quarantine.AnyClass, Since: since, Limit: replayPage}
 		for n := 0; ; {
 			items, err := client.List(ctx, f)
 			if err != nil {
 				return err
 			}
 			for i := range items {
-				if !items[i].Stored {
+				if !items[i].Stored || items[i].Purpose != "" { // gone, or made by the filter
 					continue
 				}
 				if n++; n > limit {

@@ -132,6 +132,7 @@ func newService(cfg *Config, b *built, log *slog.Logger) (_ *service, err error)
 		return nil, fmt.Errorf("quarantine: %w", err)
 	}
 	s.metrics.MustRegister(outboxMetrics{s.store})
+	b.samples = engine.NewSampler(cfg.Samples, s.store, log)
 	s.mail, err = milter.New(milter.Options{Config: cfg.Milter, Judge: b.engine(crashing(s.store)), Logger: log, Spool: cfg.spool()})
 	if err != nil {
 		return nil, err
@@ -229,6 +230,9 @@ func (s *service) run(ctx context.Context) error {
 	defer tasks.Wait()
 	defer cancel()
 	tasks.Go(func() { s.store.Run(ctx) })
+	if s.built.samples != nil {
+		tasks.Go(func() { s.built.samples.Run(ctx) })
+	}
 	endOutbox := s.startOutbox()
 	defer endOutbox()
 	tasks.Go(func() { s.reloads(ctx) })

@@ -48,6 +48,8 @@ type Options struct {
 	Host func(*eml.Message) netip.Addr
 	// Senders counts who sends what is infected or refused. Nil: nobody does.
 	Senders Senders
+	// Samples keeps a share of what is delivered. Nil: nothing is kept.
+	Samples *Sampler
 	Logger  *slog.Logger // nil: nothing is logged
 	// Metrics is where what Judge does is counted, for one engine. Nil: nowhere.
 	Metrics prometheus.Registerer
@@ -142,6 +144,7 @@ func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*p
 			x.Verdict.Action, x.Verdict.Reply = policy.TempFail, policy.Reply{}
 		}
 	}
+	e.opt.Samples.keep(ctx, x)
 	took := time.Since(start)
 	e.metrics.count(x, took)
 	e.countSender(x)

@@ -50,6 +50,8 @@ var keys = giving(
 	Key{Name: "client_name", Doc: "Its name as the MTA has verified it.", set: text(func(c *Case) *string { return &c.Envelope.ClientName })},
 	Key{Name: "helo", Doc: "The argument of HELO or EHLO.", set: text(func(c *Case) *string { return &c.Envelope.Helo })},
 	Key{Name: "tls", Doc: "The version of TLS, such as `TLSv1.3`.", set: text(func(c *Case) *string { return &c.Envelope.TLS })},
+	Key{Name: "listener", Doc: "The name of the listener of the MTA that the client has connected to.", set: text(func(c *Case) *string { return &c.Envelope.Listener })},
+	Key{Name: "listener_addr", Doc: "Its IP address.", set: text(func(c *Case) *string { return &c.Envelope.ListenerAddr })},
 	Key{Name: "auth_user", Doc: "The user who has authenticated.", set: text(func(c *Case) *string { return &c.Envelope.AuthUser })},
 	Key{Name: "sender", Doc: "The envelope sender; `<>` for the null sender.", set: setSender},
 	Key{Name: "recipient", Doc: "An envelope recipient. May be repeated.", set: setRecipient},

@@ -141,12 +141,15 @@ func (m *meter) Write(p []byte) (int, error) {
 
 // envelopeKey is equal for retries of a message. A copy of a delivered message never stands
 // for one that was not delivered, so Held counts. The client does not: a sender may retry
-// from another address.
+// from another address. A sample never stands for a copy that a rule wants kept.
 func envelopeKey(it *Item) string {
 	recipients := slices.Sorted(slices.Values(it.Recipients))
 	h := sha256.New()
 	writeStrings(h, strconv.FormatBool(it.Held), it.SHA256, it.Sender)
 	writeStrings(h, recipients...)
+	if it.Class == SampleClass {
+		writeStrings(h, it.Class)
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 

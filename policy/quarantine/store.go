@@ -70,7 +70,8 @@ type Blobs interface {
 // A Filter says which items to list. Empty fields do not restrict.
 type Filter struct {
 	State     State
-	Class     string    // all of it; case counts
+	Class     string    // all of it; case counts. Store.List: empty means all but samples, AnyClass all
+	NotClass  string    // none of that class; for an Index
 	Sender    string    // an address, or "@domain"; case does not count
 	Recipient string    // one of the recipients, likewise
 	Text      string    // is contained in subject, From, an address, client, message id or rule
@@ -139,13 +140,37 @@ func (s *Store) Get(ctx context.Context, id string) (*Item, error) {
 	return s.index.Get(ctx, id)
 }
 
+// SampleClass is the class of copies of delivered mail that are kept to try policies on. They are no part
+// of what an administrator looks after, so they are listed only if they are asked for.
+const SampleClass = "sample"
+
+// AnyClass as the Class of a Filter has samples listed too.
+const AnyClass = "*"
+
 // List returns the items that match, newest first.
 func (s *Store) List(ctx context.Context, f Filter) ([]Item, error) {
 	if f.Limit <= 0 {
 		f.Limit = 100
 	}
 	f.Limit = min(f.Limit, MaxLimit)
+	switch f.Class {
+	case "":
+		f.NotClass = SampleClass
+	case AnyClass:
+		f.Class = ""
+	}
 	return s.index.List(ctx, f)
+}
+
+// Usage is how many bytes the messages of a class have that are stored.
+func (s *Store) Usage(ctx context.Context, class string) (n int64, err error) {
+	err = s.each(ctx, Filter{Class: class}, func(it *Item) error {
+		if it.Stored {
+			n += it.Size
+		}
+		return nil
+	})
+	return n, err
 }
 
 // Open reads the raw message, byte for byte as it was held. The last Read returns ErrCorrupt

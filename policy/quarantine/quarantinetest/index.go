@@ -289,6 +289,7 @@ func testFilter(t *testing.T, x quarantine.Index) {
 		{"state of none", quarantine.Filter{State: quarantine.Deleted}, nil},
 		{"class", quarantine.Filter{Class: "viruses"}, []string{c.ID}},
 		{"class with a wildcard", quarantine.Filter{Class: "spam%"}, []string{a.ID}},
+		{"all but a class", quarantine.Filter{NotClass: "viruses"}, []string{b.ID, a.ID}},
 		{"part of a class", quarantine.Filter{Class: "spam"}, nil},
 		{"sender in another case", quarantine.Filter{Sender: "JÖRG@example.org"}, []string{a.ID}},
 		{"domain of a sender", quarantine.Filter{Sender: "@example.org"}, []string{a.ID}},

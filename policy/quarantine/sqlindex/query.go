@@ -183,6 +183,7 @@ func conditions(f quarantine.Filter) (string, []any) {
 	}
 	add(f.State != "", "state = ?", string(f.State))
 	add(f.Class != "", "class = ?", f.Class)
+	add(f.NotClass != "", "class <> ?", f.NotClass)
 	add(f.Sender != "", `sender_keys LIKE ? ESCAPE '\'`, addressPattern(f.Sender))
 	add(f.Recipient != "", `recipient_keys LIKE ? ESCAPE '\'`, addressPattern(f.Recipient))
 	add(f.Text != "", `search LIKE ? ESCAPE '\'`, "%"+literal(f.Text)+"%")
