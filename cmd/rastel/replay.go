@@ -331,10 +331,10 @@ func (r *replay) all(ctx context.Context, source func(context.Context, func(*old
 		return nil
 	})
 	r.progress.clear()
-	if ctx.Err() != nil {
-		return true, nil
+	if interrupted = ctx.Err() != nil; interrupted {
+		err = nil // what else there was comes of that
 	}
-	return false, err
+	return interrupted, err
 }
 
 // summary tells what came of it.
