@@ -17,7 +17,7 @@ func TestCopiesOfTheBuiltInPolicy(t *testing.T) {
 	if !ok {
 		t.Fatal("the policy that is built in has no rules")
 	}
-	for _, name := range []string{"default"} {
+	for _, name := range []string{"default", "monitor-only"} {
 		file := filepath.Join("../../contrib/policy", name+".yaml")
 		data, err := os.ReadFile(file)
 		if err != nil {
@@ -44,7 +44,7 @@ func TestReadyPoliciesPassTheirTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	files, err := filepath.Glob("../../contrib/policy/*.yaml")
-	if err != nil || len(files) < 5 {
+	if err != nil || len(files) < 6 {
 		t.Fatalf("ready policies: %q, %v", files, err)
 	}
 	for _, file := range files {

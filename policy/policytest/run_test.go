@@ -35,6 +35,7 @@ rules:
   - {name: bad, for: part, when: 'part.has("words/bad")', do: [{add_header: {name: X-Bad, value: "yes"}}, hold]}
   - {name: user, when: 'auth_user == "ann" and helo == "h" and client == "192.0.2.1"', then: discard}
   - {name: later, when: 'unexamined("temporary")', then: tempfail}
+  - {name: watching, mode: watch, when: 'has("words/bad")', then: reject}
   - {name: engine, when: 'subject == "engine" and all(parts, .examinedBy("clamd"))', then: accept}
 `
 
@@ -66,6 +67,7 @@ func TestCasesThatPass(t *testing.T) {
 	for _, tt := range []struct{ header, message string }{
 		{"expect: accept, unchanged\nsame: 1 all\nstays: hello\ngone: bad\nunmatched: bad", good},
 		{"expect: accept, patched, held\nfinding: words/bad 1\nfinding: words/bad\nmatched: bad\nstays: X-Bad: yes\nsame: 1 body", bad},
+		{"expect: accept\nwatched: watching\nwatched: watching: reject", bad},
 		{"given: clamd/malware 1 X\nexpect: quarantine\nrule: malware\nfinding: clamd/malware 1", good},
 		{"given: clamd/malware\nexpect: quarantine", good},
 		{"given: dns/listed\nexpect: reject\nrule: neighbour", good},
@@ -98,6 +100,8 @@ func TestFailuresSayWhatWasWantedAndWhatIsThere(t *testing.T) {
 		{"given: clamd/malware 1\nstays: hello", good, `a.case:3: want stays: hello; got quarantine by rule "malware", so nothing is delivered`},
 		{"gone: hello", good, `a.case:2: want gone: hello; got it is still delivered, and no rule decides`},
 		{"same: 1 header", bad, `a.case:2: want same: 1 header; got "Subject: x\r\nX-Bad: yes\r\n", it was "Subject: x\r\n"`},
+		{"watched: watching: discard", bad, `a.case:2: want watched: watching: discard; got watching: reject`},
+		{"watched: watching", good, `a.case:2: want watched: watching; got nothing`},
 		{"class: virus", good, `a.case:2: want class: virus; got nothing`},
 		{"reply: hello", good, `a.case:2: want reply: hello; got the reply that accept has by default`},
 		{"recipient: eve@example.net\nreply: bye", good, `a.case:3: want reply: bye; got 550 5.7.1 Eve is gone`},

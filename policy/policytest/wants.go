@@ -30,6 +30,7 @@ var wanting = []Key{
 	{Name: "rule", Doc: "The rule that decides.", check: notEmpty, got: gotRule},
 	{Name: "matched", Doc: "A rule whose condition holds, whether it decides or not. May be repeated.", check: notEmpty, got: gotMatched},
 	{Name: "unmatched", Doc: "A rule whose condition does not hold, or that is not asked. May be repeated.", check: notEmpty, got: gotUnmatched},
+	{Name: "watched", Doc: "A rule that only watches, and would have done something; behind a colon what: `malware: quarantine`. May be repeated.", check: notEmpty, got: gotWatched},
 	{Name: "outcome", Doc: "What one recipient gets: `bob@example.net quarantine`, with the words of `expect`. May be repeated.", check: checkOutcome, got: gotOutcome},
 	{Name: "class", Doc: "The class of what is held in quarantine.", check: notEmpty, got: gotClass},
 	{Name: "reply", Doc: "A text in what the sender is told: `550 5.7.1 ...`.", check: notEmpty, got: gotReply},
@@ -142,6 +143,18 @@ func gotUnmatched(o *outcome, value string) (string, error) {
 		return "", fmt.Errorf("there is no rule %q", value)
 	}
 	return "", nil
+}
+
+func gotWatched(o *outcome, value string) (string, error) {
+	rule, did, _ := strings.Cut(value, ": ")
+	var all []string
+	for _, w := range o.verdict.Watched {
+		if w.Rule == rule && (did == "" || slices.ContainsFunc(w.Did, func(s string) bool { return strings.HasPrefix(s, did) })) {
+			return "", nil
+		}
+		all = append(all, w.Rule+": "+strings.Join(w.Did, ", "))
+	}
+	return orNothing(strings.Join(all, "; ")), nil
 }
 
 // steps are those of all verdicts.
