@@ -12,12 +12,14 @@ import (
 type change struct {
 	kind     *changeKind
 	patterns []*pattern // of defang and disarm: the checks whose findings they fix; nil means those of the condition
-	text     string     // of strip, rename and mangle: why; of tag_subject: the tag
-	name     string     // of add_header
-	value    string     // of add_header
+	text     string     // of strip, rename, mangle and mta_hold: why; of tag_subject: the tag
+	name     string     // of add_header, set_header and remove_header
+	value    string     // of add_header and set_header
 	banner   Banner     // of banner
 	notice   bool       // of rename and mangle: the reader is told
 	signed   bool       // of banner, and of that notice: also where that breaks a signature
+
+	addresses []string // of redirect, add_recipient and remove_recipient
 }
 
 // A changeKind is a word of "do" lists.
@@ -46,6 +48,13 @@ const (
 	wordTag    = "tag_subject"
 	wordHold   = "hold"
 	wordBanner = "banner"
+
+	wordSetHeader       = "set_header"
+	wordRemoveHeader    = "remove_header"
+	wordRedirect        = "redirect"
+	wordAddRecipient    = "add_recipient"
+	wordRemoveRecipient = "remove_recipient"
+	wordMTAHold         = "mta_hold"
 )
 
 var changeKinds = []changeKind{
@@ -91,6 +100,30 @@ var changeKinds = []changeKind{
 	},
 	{
 		word: word{wordHold, "Keep a copy of the original in quarantine, even if the message goes on. One that is refused for now is not kept: it comes again."},
+	},
+	{
+		word:    word{wordSetHeader, "Give the message one field of that name with that value, in the place of all that it has. It is for the same fields as `add_header`."},
+		example: `{name: X-Spam, value: "no"}`, required: true, parse: (*source).addHeader,
+	},
+	{
+		word:    word{wordRemoveHeader, "Remove all fields of that name, of those that can be added."},
+		example: `X-Spam`, required: true, parse: (*source).removeHeader,
+	},
+	{
+		word:    word{wordRedirect, "Send the message to this address, or these, instead of its recipients; in a rule for recipients, instead of the recipient. Whom `add_recipient` has added still gets it. A second one takes the place of the first."},
+		example: `abuse@example.org`, required: true, parse: (*source).addresses,
+	},
+	{
+		word:    word{wordAddRecipient, "Send the message to this address, or these, too. In a rule for recipients: as the recipient gets it."},
+		example: `[archive@example.org, audit@example.org]`, required: true, parse: (*source).addresses,
+	},
+	{
+		word:    word{wordRemoveRecipient, "Do not send the message to this address, or these. In a rule for recipients, where it has no argument: not to the recipient, nor to whom the message was redirected. If nobody is left, the message is discarded."},
+		example: `old@example.org`, parse: (*source).addresses,
+	},
+	{
+		word:    word{wordMTAHold, "Have the MTA keep the message, changed as it is to be delivered, in its hold queue (Postfix) or quarantine (Sendmail), from where an administrator lets it go. The reason, or else the name of the rule, is in the queue of Sendmail; Postfix does not keep it. The first one counts."},
+		example: `"to be looked at"`, parse: (*source).mtaHold,
 	},
 }
 
@@ -140,6 +173,10 @@ func (s *source) change(n ast.Node, r *rule, vocab *vocabulary) (change, bool) {
 		s.errorf(v.at, "%q needs an argument: %s: %s", k.name, k.name, k.example)
 	case arg != nil && k.parse == nil:
 		s.errorf(nodePlace(arg), "%q takes no argument", k.name)
+	case k.name == wordRemoveRecipient && r.perRecipient && arg != nil:
+		s.errorf(nodePlace(arg), "%q takes no argument in rules with \"for: recipient\": it is about that one", k.name)
+	case k.name == wordRemoveRecipient && !r.perRecipient && arg == nil:
+		s.errorf(v.at, "%q needs an address, or is for rules with \"for: recipient\"", k.name)
 	case arg != nil:
 		k.parse(s, &c, arg, vocab)
 	}
@@ -371,16 +408,36 @@ func (s *source) fieldName(v scalar) {
 	case !isFieldName(v.text):
 		s.errorf(v.at, "%.80q is no name of a header field", v.text)
 	case slices.Contains(ownFields, lower), strings.HasPrefix(lower, "content-"), strings.HasPrefix(lower, "resent-"):
-		s.errorf(v.at, "a field %q cannot be added: the message's own would no longer be certain", v.text)
+		s.errorf(v.at, "a field %q cannot be added or removed: the message's own would no longer be certain", v.text)
+	}
+}
+
+func (s *source) removeHeader(c *change, arg ast.Node, _ *vocabulary) {
+	v, ok := s.scalar(arg, "the name of a field")
+	if c.name = v.text; ok {
+		s.fieldName(v)
+	}
+}
+
+// maxHoldReason is how long the reason may be that the MTA is told.
+const maxHoldReason = 200
+
+func (s *source) mtaHold(c *change, arg ast.Node, _ *vocabulary) {
+	v, ok := s.scalar(arg, "the reason")
+	c.text = strings.TrimSpace(v.text)
+	if ok && (c.text == "" || len(c.text) > maxHoldReason || !printable(c.text) || !ascii(c.text)) {
+		s.errorf(v.at, "the reason must be from 1 to %d printable ASCII characters on one line", maxHoldReason)
 	}
 }
 
 // String is the change as the trace tells it.
 func (c *change) String() string {
 	switch {
+	case len(c.addresses) > 0:
+		return fmt.Sprintf("%s %s", c.kind.name, strings.Join(c.addresses, ", "))
 	case c.name != "":
 		return fmt.Sprintf("%s %s", c.kind.name, c.name)
-	case c.kind.name == wordTag:
+	case c.kind.name == wordTag, c.kind.name == wordMTAHold && c.text != "":
 		return fmt.Sprintf("%s %q", c.kind.name, c.text)
 	}
 	return c.kind.name

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"rastel/sanitize/eml"
 )
@@ -13,27 +14,31 @@ import (
 // changes collects what the rules change in a message, until it is known whether the message
 // is delivered.
 type changes struct {
-	root    *eml.Part
-	editor  Editor
-	found   []eml.Edit             // by defang
-	mends   []eml.Edit             // by defang, of findings about header fields
-	arms    []*disarming           // documents that are disarmed, in their order
-	gone    map[*eml.Part]*removal // entities that are stripped
-	removed []*removal             // the same, in their order
-	strips  []eml.Edit             // the edits that strip them, once it is known whether the original is kept
-	item    string                 // what the original is called in quarantine, once that is known
-	renamed map[*eml.Part]*renaming
-	names   []*renaming          // the same, in the order of the rules
-	langs   []string             // of the policy
-	texts   []string             // of all its banners
-	written map[*eml.Part]string // entities that are written anew, and how
-	rewrote []eml.Edit           // by clean and text
-	tags    []string
-	banners []banner
-	fields  []change
-	hold    bool
-	failed  string // the first rule whose changes could not be made
-	err     error  // and why
+	root      *eml.Part
+	editor    Editor
+	found     []eml.Edit             // by defang
+	mends     []eml.Edit             // by defang, of findings about header fields
+	arms      []*disarming           // documents that are disarmed, in their order
+	gone      map[*eml.Part]*removal // entities that are stripped
+	removed   []*removal             // the same, in their order
+	strips    []eml.Edit             // the edits that strip them, once it is known whether the original is kept
+	item      string                 // what the original is called in quarantine, once that is known
+	renamed   map[*eml.Part]*renaming
+	names     []*renaming          // the same, in the order of the rules
+	langs     []string             // of the policy
+	texts     []string             // of all its banners
+	written   map[*eml.Part]string // entities that are written anew, and how
+	rewrote   []eml.Edit           // by clean and text
+	tags      []string
+	banners   []banner
+	fields    []change
+	hold      bool
+	route     route
+	class     string        // of what is held
+	retention time.Duration // of what is held
+	mtaHold   string        // why the MTA is to keep it
+	failed    string        // the first rule whose changes could not be made
+	err       error         // and why
 }
 
 // A renaming is what rename or mangle does to an entity.
@@ -79,7 +84,7 @@ func (c *changes) make(r *rule, ch *change, parts []*part) string {
 		return c.rename(r, ch, parts[0])
 	case wordClean, wordText:
 		return c.rewrite(r, ch, parts[0])
-	case wordHeader:
+	case wordHeader, wordSetHeader, wordRemoveHeader:
 		c.fields = append(c.fields, *ch)
 	case wordTag:
 		c.tags = append(c.tags, ch.text)
@@ -87,6 +92,11 @@ func (c *changes) make(r *rule, ch *change, parts []*part) string {
 		c.addBanner(r, ch)
 	case wordHold:
 		c.hold = true
+		c.class, c.retention = cmp.Or(c.class, r.class), cmp.Or(c.retention, r.retention)
+	case wordRedirect, wordAddRecipient, wordRemoveRecipient:
+		c.route.change(ch)
+	case wordMTAHold:
+		c.mtaHold = cmp.Or(c.mtaHold, ch.text, r.name)
 	}
 	return ch.String()
 }
@@ -383,13 +393,7 @@ func (c *changes) edits(parts []*part, anew []*eml.Part) (out []eml.Edit, untold
 	if len(c.tags) > 0 {
 		out = tagSubject(c.root, c.tags, out)
 	}
-	for i := range c.fields {
-		f := &c.fields[i]
-		if e, ok := fieldEdit(c.root, f.name, f.value, out); ok {
-			out = append(out, e)
-		}
-	}
-	return out, untold
+	return headerEdits(c.root, c.fields, out), untold
 }
 
 // stays reports whether what an edit changes is still there after strips and rewriting. The header of

@@ -179,6 +179,26 @@ func TestChanges(t *testing.T) {
 			"tag_subject", `{name: x, when: true, do: [{tag_subject: "[X] "}]}, {name: y, when: true, do: [{tag_subject: "[Y]"}]}`,
 			nil, []string{"Subject: =?", "Subject: [X] [Y] =?"}, `tag_subject "[X]"|tag_subject "[Y]"`,
 		},
+		{
+			"set_header in the place of all", `{name: x, when: true, do: [{set_header: {name: x-list, value: three}}]}`,
+			nil, []string{"X-List: one\nX-List: two\n", "X-List: three\n"}, "set_header x-list",
+		},
+		{
+			"set_header leaves what is there", `{name: x, when: true, do: [{set_header: {name: X-List, value: one}}]}`,
+			nil, []string{"X-List: one\nX-List: two\n", "X-List: one\n"}, "set_header X-List",
+		},
+		{
+			"set_header where there is none", `{name: x, when: true, do: [{set_header: {name: X-A, value: für}}]}`,
+			nil, []string{"boundary=b\n", "boundary=b\nX-A: =?utf-8?b?ZsO8cg==?=\n"}, "set_header X-A",
+		},
+		{
+			"changes of fields one after the other", `{name: x, when: true, do: [{add_header: {name: X-List, value: gone}}, {set_header: {name: X-List, value: one}}, {add_header: {name: X-List, value: three}}, {add_header: {name: X-list, value: three}}, {add_header: {name: X-A, value: a}}, {remove_header: X-A}, {remove_header: X-B}, {add_header: {name: X-B, value: b}}]}`,
+			nil, []string{"X-List: two\n", "X-List: three\n", "boundary=b\n", "boundary=b\nX-B: b\n"}, "add_header X-List|set_header X-List|add_header X-List|add_header X-list|add_header X-A|remove_header X-A|remove_header X-B|add_header X-B",
+		},
+		{
+			"remove_header", `{name: x, when: true, do: [{remove_header: x-LIST}]}`,
+			nil, []string{"X-List: one\nX-List: two\n", ""}, "remove_header x-LIST",
+		},
 		{"hold", `{name: x, when: true, do: [hold]}`, nil, nil, "hold"},
 	} {
 		m := parse(t, threeParts)
@@ -202,7 +222,8 @@ func TestChanges(t *testing.T) {
 }
 
 func TestEveryChangeIsTested(t *testing.T) {
-	tested := []string{wordDefang, wordDisarm, wordStrip, wordRename, wordMangle, wordClean, wordText, wordHeader, wordTag, wordBanner, wordHold}
+	tested := []string{wordDefang, wordDisarm, wordStrip, wordRename, wordMangle, wordClean, wordText, wordHeader, wordTag, wordBanner, wordHold,
+		wordSetHeader, wordRemoveHeader, wordRedirect, wordAddRecipient, wordRemoveRecipient, wordMTAHold}
 	if got := changeNames(); !slices.Equal(got, tested) {
 		t.Errorf("there are %v, tested are %v", got, tested)
 	}

@@ -92,7 +92,7 @@ func (s *source) condition(v scalar, of *rule, vocab *vocabulary) *condition {
 		s.errorf(v.at, "the condition has more than %d bytes", maxCondition)
 		return nil
 	}
-	r := &resolver{source: s, text: v, perPart: of.perPart, stage: of.stage, vocabulary: vocab, condition: &condition{}}
+	r := &resolver{source: s, text: v, perPart: of.perPart, perRecipient: of.perRecipient, stage: of.stage, vocabulary: vocab, condition: &condition{}}
 	before := len(s.errs)
 	err := r.compile()
 	var e *file.Error
@@ -229,6 +229,8 @@ type resolver struct {
 	stage      eml.Stage
 	vocabulary *vocabulary
 	condition  *condition
+
+	perRecipient bool
 }
 
 func (r *resolver) errorf(n ast.Node, format string, args ...any) {
@@ -339,8 +341,9 @@ func (r *resolver) builtin(node *ast.Node, n *ast.BuiltinNode) {
 // inTime reports a name that means nothing at the stage of the rule.
 func (r *resolver) inTime(n ast.Node, f *fact) {
 	switch {
+	case f.only && r.perRecipient && f.from == eml.AtRcpt:
 	case f.only && f.from != r.stage:
-		r.errorf(n, "%q is known in rules with \"stage: %s\" only", f.name, f.from)
+		r.errorf(n, "%q is known in rules with \"for: recipient\" or \"stage: %s\" only", f.name, f.from)
 	case !f.from.KnownAt(r.stage):
 		r.errorf(n, "%q is not known at stage %q, but from stage %q on", f.name, r.stage, f.from)
 	}

@@ -56,28 +56,49 @@ func (p *Policy) DecideGiven(m *eml.Message, r scanners.Report, given Given) *Ve
 	if p == nil || len(p.rules) == 0 { // the zero value
 		return &Verdict{Action: TempFail, Trace: []Step{{Rule: stepDefault, Final: true, Did: []string{"tempfail"}, Why: "no policy was loaded"}}}
 	}
-	d := &decision{
+	v := p.decide(m, r, given)
+	if p.watch {
+		return onlyWatched(v)
+	}
+	return v
+}
+
+// decide makes the verdict, for groups of recipients if there are rules for recipients.
+func (p *Policy) decide(m *eml.Message, r scanners.Report, given Given) *Verdict {
+	if p.divides() {
+		return newDivision(p, m, r, given).verdict()
+	}
+	d := newDecision(p, m, r, given)
+	_ = d.run() // only rules about recipients stop it
+	return d.alone(m.Envelope.Recipients)
+}
+
+func newDecision(p *Policy, m *eml.Message, r scanners.Report, given Given) *decision {
+	return &decision{
 		policy: p, facts: newFacts(m, r, p),
 		verdict: &Verdict{Policy: p.Version, Trace: make([]Step, 0, len(p.rules)+1)},
-		changes: changes{root: m.Root, editor: p.editor, langs: p.languages, texts: p.banners},
+		changes: changes{root: m.Root, editor: p.editor, langs: p.languages, texts: p.banners, route: route{own: m.Envelope.Recipients}},
 		item:    given.Item,
 		given:   given,
 	}
+}
+
+// run asks all rules about the message and makes the verdict, unless it has to stop: then the error says why.
+func (d *decision) run() error {
 	for _, s := range d.facts.excepted {
 		d.trace(s)
 	}
-	d.askAll(eml.AtData)
-	d.conclude()
-	if p.watch {
-		return onlyWatched(d.verdict)
+	if d.askAll(eml.AtData); d.stop != nil {
+		return d.stop
 	}
-	return d.verdict
+	d.conclude()
+	return nil
 }
 
 // askAll asks the rules of a stage.
 func (d *decision) askAll(at eml.Stage) {
 	for _, r := range d.policy.rules {
-		if r.stage == at {
+		if r.stage == at && d.stop == nil {
 			d.ask(r)
 		}
 	}
@@ -120,6 +141,7 @@ type decision struct {
 	failed  string // the first rule that could not be evaluated
 	item    string // what the message is called in quarantine if it is held
 	given   Given
+	grouped
 }
 
 func (d *decision) trace(s Step) { d.verdict.Trace = append(d.verdict.Trace, s) }
@@ -140,8 +162,10 @@ func (d *decision) ask(r *rule) {
 	matched, untraced := 0, 0
 	for _, p := range asked {
 		d.facts.part = p
-		ok, err := r.condition.holds(&d.machine, d.facts)
+		ok, err := d.holds(r)
 		switch {
+		case d.stop != nil:
+			return
 		case err != nil:
 			d.couldNot(r, p, err)
 			return
@@ -277,7 +301,11 @@ func (d *decision) conclude() {
 		}
 		d.patch()
 	}
+	if v.Action == Accept {
+		v.MTAHold = d.changes.mtaHold
+	}
 	v.Hold = d.changes.hold && v.Action != TempFail // or every attempt would leave a copy
+	d.keep()
 }
 
 // overrule puts another action in place of the one decided.

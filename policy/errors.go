@@ -67,7 +67,7 @@ func unknown(what, word string, known []string) string {
 }
 
 // maxListed is how many known words are listed where none is near.
-const maxListed = 8
+const maxListed = 16
 
 // Nearest is the known word that is so near to word that it was probably meant; empty if
 // there is none.

@@ -10,6 +10,64 @@ import (
 	"rastel/sanitize/eml"
 )
 
+// headerEdits adds to edits what changes of fields come to. Where a name is set or removed, what counts is
+// what the changes of it, one after the other, leave.
+func headerEdits(root *eml.Part, list []change, edits []eml.Edit) []eml.Edit {
+	left := map[string][]string{} // values of names that are set or removed
+	for i := range list {
+		f, name := &list[i], strings.ToLower(list[i].name)
+		values, ok := left[name]
+		switch {
+		case f.kind.name == wordRemoveHeader:
+			left[name] = nil
+		case f.kind.name == wordSetHeader:
+			left[name] = []string{f.value}
+		case ok && !slices.Contains(values, f.value):
+			left[name] = append(values, f.value)
+		}
+	}
+	done := map[string]bool{}
+	for i := range list {
+		f, name := &list[i], strings.ToLower(list[i].name)
+		if values, ok := left[name]; !ok {
+			if e, ok := fieldEdit(root, f.name, f.value, edits); ok {
+				edits = append(edits, e)
+			}
+		} else if !done[name] {
+			done[name], edits = true, replaceFields(root, f.name, values, edits)
+		}
+	}
+	return edits
+}
+
+// replaceFields gives the message these fields of that name and no others. One that has its value already
+// stays as it is. What other edits would make of one of the fields is not made.
+func replaceFields(root *eml.Part, name string, values []string, edits []eml.Edit) []eml.Edit {
+	h := &root.Header
+	for f := range h.All(name) {
+		e := eml.Edit{Part: root, Region: eml.InHeader, Start: f.Start, End: f.End}
+		before := len(edits)
+		edits = slices.DeleteFunc(edits, func(o eml.Edit) bool {
+			return o.Part == root && o.Region == eml.InHeader && o.Start == f.Start && o.End == f.End
+		})
+		switch {
+		case cutsInto(e, edits): // it goes with others
+			continue
+		case len(values) == 0:
+			edits = append(edits, e)
+			continue
+		case len(edits) < before || eml.DecodeWords(h.Value(f)) != values[0]:
+			e.Text = []byte(field(f.Name, values[0]) + "\r\n")
+			edits = append(edits, e)
+		}
+		values = values[1:]
+	}
+	for _, v := range values {
+		edits = append(edits, appended(root, field(name, v)))
+	}
+	return edits
+}
+
 // fieldEdit puts a field behind all others of the message, unless the same is there already and
 // stays in spite of the other edits. It reports false if it is.
 func fieldEdit(root *eml.Part, name, value string, others []eml.Edit) (eml.Edit, bool) {

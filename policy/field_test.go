@@ -103,3 +103,48 @@ func TestIsSubject(t *testing.T) {
 		}
 	}
 }
+
+// TestFieldsAreSetOnce: what comes again, with whatever it has then, is not changed again.
+func TestFieldsAreSetOnce(t *testing.T) {
+	for _, tt := range []struct{ name, do, header, want string }{
+		{"several", "{set_header: {name: X, value: a}}, {add_header: {name: X, value: b}}", "X: 1\nY: y\nx: 2\nX: 3\n", "X: a\nY: y\nx: b\n"},
+		{"none", "{set_header: {name: X, value: a}}, {add_header: {name: X, value: b}}, {set_header: {name: Z, value: z}}", "Y: y\n", "Y: y\nX: a\nX: b\nZ: z\n"},
+		{"one too many", "{set_header: {name: X, value: a}}", "X: b\nY: y\nX: a\n", "X: a\nY: y\n"},
+		{"folded", "{set_header: {name: X, value: a b}}", "X: a\n b\nY: y\n", "X: a\n b\nY: y\n"},
+		{"encoded", "{set_header: {name: X, value: ü}}", "X: =?utf-8?q?=C3=BC?=\n", "X: =?utf-8?q?=C3=BC?=\n"},
+		{"removed", "{remove_header: X}", "x: 1\nY: y\nX: 2\n", "Y: y\n"},
+		{"removed and added", "{remove_header: X}, {add_header: {name: X, value: a}}", "X: 1\nY: y\nX: 2\n", "X: a\nY: y\n"},
+	} {
+		p := load(t, `rules: [{name: x, when: true, do: [`+tt.do+`]}]`)
+		m := parse(t, tt.header+"\nbody\n")
+		v := p.Decide(m, scanners.Report{})
+		got := delivered(t, m, v)
+		if want := tt.want + "\nbody\n"; got != want || v.Action != Accept {
+			t.Errorf("%s: %s\n%q\nwant\n%q\n%s", tt.name, v.Action, got, want, traceOf(v))
+		}
+		again := parse(t, got)
+		if v := p.Decide(again, scanners.Report{}); !v.Patch.Empty() {
+			t.Errorf("%s: twice\n%q\nis not once\n%q", tt.name, delivered(t, again, v), got)
+		}
+	}
+}
+
+// TestSetFieldWinsOverItsFix: both are edits of the same bytes, of which one is made.
+func TestSetFieldWinsOverItsFix(t *testing.T) {
+	for do, want := range map[string]string{
+		"{set_header: {name: X, value: a}}":   "X: a\nY: y\n",
+		"{set_header: {name: X, value: bad}}": "X: bad\nY: y\n",
+		"{remove_header: X}":                  "Y: y\n",
+	} {
+		m := parse(t, "X:  bad\nY: y\n\nbody\n")
+		f := m.Root.Header.Fields[0]
+		r := scanners.Report{Findings: []eml.Finding{{
+			Check: "header/long", Part: m.Root,
+			Fix: []eml.Edit{{Part: m.Root, Region: eml.InHeader, Start: f.Start, End: f.End, Text: []byte("X: cut\r\n")}},
+		}}}
+		p := load(t, `rules: [{name: x, when: 'has("header/long")', do: [`+do+`, defang]}]`)
+		if got := delivered(t, m, p.Decide(m, r)); got != want+"\nbody\n" {
+			t.Errorf("%s: got %q, want %q", do, got, want)
+		}
+	}
+}

@@ -85,7 +85,7 @@ func (f *fact) result() string {
 var messageFacts = []fact{
 	fill("sender", "The envelope sender (MAIL FROM) as given; empty for a bounce.", func(f *facts) string { return f.msg.Envelope.Sender }).at(eml.AtMail),
 	fill("sender_domain", "What follows its @, in lower case.", func(f *facts) string { return domain(f.msg.Envelope.Sender) }).at(eml.AtMail),
-	fill("recipient", "The recipient that a rule with `stage: rcpt` is asked for.", func(f *facts) string { return f.recipient }).onlyAt(eml.AtRcpt),
+	fill("recipient", "The recipient that a rule with `for: recipient` or `stage: rcpt` is asked for.", func(f *facts) string { return f.recipient }).onlyAt(eml.AtRcpt),
 	fill("recipient_domain", "What follows its @, in lower case.", func(f *facts) string { return domain(f.recipient) }).onlyAt(eml.AtRcpt),
 	fill("recipients", "The envelope recipients (RCPT TO) as given.", func(f *facts) []string { return f.msg.Envelope.Recipients }),
 	fill("client", "The IP address of the SMTP client; empty if it has none.", (*facts).client).at(eml.AtConnect),

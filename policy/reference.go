@@ -19,6 +19,7 @@ func WriteReference(w io.Writer) error {
 	writeKeys(b)
 	writePlaceholders(b)
 	writeStages(b)
+	writeRecipients(b)
 	fmt.Fprint(b, watchText)
 	writeChanges(b)
 	writeConditions(b)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/goccy/go-yaml/ast"
@@ -32,6 +33,11 @@ type rule struct {
 	at        place    // of its condition
 	watch     bool     // it changes nothing, and decides nothing
 	share     share    // of the messages that it is asked for
+
+	perRecipient bool          // asked for each recipient
+	class        string        // of what it holds
+	retention    time.Duration // of what it holds; 0: that of the quarantine
+
 	// unmatched is what the trace says when the condition does not hold.
 	unmatched string
 }
@@ -103,7 +109,8 @@ func (s *source) rule(n ast.Node, vocab *vocabulary) *rule {
 	r := &rule{}
 	s.ruleName(r, n, m["name"])
 	scope := s.oneOf(m["for"], "scope", scopes)
-	r.perPart = scope != "" && scope != "message"
+	r.perRecipient = scope == "recipient"
+	r.perPart = scope != "" && scope != "message" && !r.perRecipient
 	r.stage = ruleStages[s.oneOf(m["stage"], "stage", stages)]
 	if m["when"] == nil {
 		s.errorf(nodePlace(n), "a rule has no %q", "when")
@@ -123,6 +130,7 @@ func (s *source) rule(n ast.Node, vocab *vocabulary) *rule {
 	}
 	s.ruleReply(r, m["reply"])
 	r.watch, r.share = s.mode(m["mode"]), s.share(m["share"], r)
+	s.ruleKeep(r, m)
 	if m["then"] == nil && m["do"] == nil {
 		s.errorf(nodePlace(n), "a rule has neither %q nor %q", "then", "do")
 	}
@@ -134,6 +142,10 @@ func (s *source) early(r *rule, n ast.Node, m map[string]ast.Node) {
 	switch {
 	case r.perPart:
 		s.errorf(nodePlace(m["for"]), "at stage %q there are no parts", r.stage)
+	case r.perRecipient && r.stage == eml.AtRcpt:
+		s.errorf(nodePlace(m["for"]), "at stage %q every rule is for one recipient; leave out \"for\"", r.stage)
+	case r.perRecipient:
+		s.errorf(nodePlace(m["for"]), "at stage %q there are no recipients", r.stage)
 	case m["do"] != nil:
 		s.errorf(nodePlace(m["do"]), "at stage %q there is nothing to change", r.stage)
 	case m["then"] != nil && (r.then == Quarantine || r.then == Discard):

@@ -86,8 +86,8 @@ func TestRulesOfAStageInTheirOrder(t *testing.T) {
 func TestStagesKnowNoMoreThanIsKnown(t *testing.T) {
 	for rule, want := range map[string]string{
 		`stage: connect, when: 'sender == ""', then: reject`:                                          `:1:42: "sender" is not known at stage "connect", but from stage "mail" on`,
-		`stage: mail, when: 'recipient == ""', then: reject`:                                          `"recipient" is known in rules with "stage: rcpt" only`,
-		`when: 'recipient == ""', then: reject`:                                                       `"recipient" is known in rules with "stage: rcpt" only`,
+		`stage: mail, when: 'recipient == ""', then: reject`:                                          `"recipient" is known in rules with "for: recipient" or "stage: rcpt" only`,
+		`when: 'recipient == ""', then: reject`:                                                       `"recipient" is known in rules with "for: recipient" or "stage: rcpt" only`,
 		`stage: rcpt, when: 'subject == ""', then: reject`:                                            `"subject" is not known at stage "rcpt", but from stage "data" on`,
 		`stage: rcpt, when: 'header("X") == ""', then: reject`:                                        `"header" is not known at stage "rcpt"`,
 		`stage: rcpt, when: 'unexamined()', then: reject`:                                             `"unexamined" is not known at stage "rcpt"`,

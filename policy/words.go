@@ -51,7 +51,7 @@ var listKeys = []word{
 
 var ruleKeys = []word{
 	{"name", "What the rule is called in the log, the trace and the quarantine. Each name once."},
-	{"for", "`message` (the default): the condition is asked once. `part`: it is asked for every part of the message, members of archives included, and the rule acts on the parts for which it holds."},
+	{"for", "`message` (the default): the condition is asked once. `part`: it is asked for every part of the message, members of archives included, and the rule acts on the parts for which it holds. `recipient`: it is asked for every recipient of the envelope; see below."},
 	{"stage", "When the rule is asked; see below. Default: `data`, when the message is there."},
 	{"when", "The condition: an expression that is true or false."},
 	{"then", "The final action, if the rule has one."},
@@ -60,6 +60,8 @@ var ruleKeys = []word{
 	{"mode", "`enforce` (the default), or `watch`: the rule is asked like any other, and the log, the metrics and the trace tell what it would have done, but it decides and changes nothing."},
 	{"share", "The share of all messages that the rule is asked for, as in `10%`. Which ones follows from the Message-ID (or the content, if there is none), so a retry is treated alike, and a larger share includes a smaller one. Default: all."},
 	{"language", "As that of the policy, for what this rule strips or renames, and the banners that it puts in."},
+	{"class", "What kind of message it is, in a word such as `malware`, for the quarantine. For rules that hold: with `then: quarantine` or `do: [hold]`."},
+	{"retention", "How long the quarantine keeps it, as in `12h`, `30d` or `8w`. For the same rules. Default: as long as it keeps anything."},
 }
 
 var modes = []word{
@@ -70,6 +72,7 @@ var modes = []word{
 var scopes = []word{
 	{"message", ""},
 	{"part", ""},
+	{"recipient", ""},
 }
 
 var stages = []word{

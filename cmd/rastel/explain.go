@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/diff"
 
+	"rastel/policy"
 	"rastel/policy/engine"
 	"rastel/sanitize/eml"
 	"rastel/scanners"
@@ -137,9 +138,20 @@ func explainPart(w io.Writer, p *eml.Part) {
 	fmt.Fprintln(w)
 }
 
+// explainVerdict tells of the verdict, and of those for other recipients.
 func explainVerdict(w io.Writer, x *engine.Examination) {
-	v := x.Verdict
-	fmt.Fprintf(w, "\nRules (policy %s)\n", v.Policy)
+	for _, v := range slices.Concat([]*policy.Verdict{x.Verdict}, x.Verdict.Others) {
+		explainRules(w, v)
+		explainAction(w, v)
+	}
+}
+
+func explainRules(w io.Writer, v *policy.Verdict) {
+	fmt.Fprintf(w, "\nRules (policy %s)", v.Policy)
+	if v.Recipients != nil {
+		fmt.Fprintf(w, " for %s", addresses(v.Recipients))
+	}
+	fmt.Fprintln(w)
 	for _, s := range v.Trace {
 		mark := " "
 		switch {
@@ -162,7 +174,32 @@ func explainVerdict(w io.Writer, x *engine.Examination) {
 		}
 		fmt.Fprintln(w)
 	}
+}
+
+// maxAddresses is how many recipients are named.
+const maxAddresses = 20
+
+// addresses names recipients.
+func addresses(list []string) string {
+	var b strings.Builder
+	for i, a := range list {
+		if i == maxAddresses {
+			fmt.Fprintf(&b, " and %d more", len(list)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%.100q", a)
+	}
+	return b.String()
+}
+
+func explainAction(w io.Writer, v *policy.Verdict) {
 	fmt.Fprintf(w, "\nVerdict: %s", v.Action)
+	if v.Recipients != nil {
+		fmt.Fprintf(w, " for %s", addresses(v.Recipients))
+	}
 	if v.Rule != "" {
 		fmt.Fprintf(w, " by rule %q", v.Rule)
 	}
@@ -172,22 +209,46 @@ func explainVerdict(w io.Writer, x *engine.Examination) {
 	if v.Hold {
 		fmt.Fprint(w, ", a copy is held")
 	}
+	if v.Class != "" {
+		fmt.Fprintf(w, ", class %s", v.Class)
+	}
+	if v.Retention != 0 {
+		fmt.Fprintf(w, ", kept for %v", v.Retention)
+	}
+	if v.MTAHold != "" {
+		fmt.Fprintf(w, ", kept by the MTA: %q", v.MTAHold)
+	}
 	fmt.Fprintln(w)
+	if len(v.Add) > 0 {
+		fmt.Fprintf(w, "  also to %s\n", addresses(v.Add))
+	}
+	if len(v.Remove) > 0 {
+		fmt.Fprintf(w, "  not to %s\n", addresses(v.Remove))
+	}
 }
 
 func explainPatch(w io.Writer, x *engine.Examination) {
-	if x.Verdict.Patch.Empty() {
-		return
+	for _, v := range slices.Concat([]*policy.Verdict{x.Verdict}, x.Verdict.Others) {
+		if !v.Patch.Empty() {
+			explainChanges(w, x, v)
+		}
 	}
-	fmt.Fprintf(w, "\nChanges\n")
+}
+
+func explainChanges(w io.Writer, x *engine.Examination, v *policy.Verdict) {
+	fmt.Fprintf(w, "\nChanges")
+	if v.Recipients != nil {
+		fmt.Fprintf(w, " for %s", addresses(v.Recipients))
+	}
+	fmt.Fprintln(w)
 	if x.Message.Size > maxDiff {
-		fmt.Fprintf(w, "  %d edits; the message is too large to show them\n", len(x.Verdict.Patch.Edits()))
+		fmt.Fprintf(w, "  %d edits; the message is too large to show them\n", len(v.Patch.Edits()))
 		return
 	}
 	var old, changed bytes.Buffer
 	_, err := io.Copy(&old, io.NewSectionReader(x.Message.Spool, 0, x.Message.Size))
 	if err == nil {
-		_, err = x.Verdict.Patch.WriteTo(&changed)
+		_, err = v.Patch.WriteTo(&changed)
 	}
 	if err != nil {
 		fmt.Fprintf(w, "  cannot be shown: %v\n", err)

@@ -198,6 +198,32 @@ type result struct {
 	Unexamined []resultGap     `json:"unexamined"`
 	Watched    []resultWatched `json:"watched"` // what rules that only watch would have done
 	DurationMS float64         `json:"duration_ms"`
+
+	resultEnvelope
+	Others []resultOther `json:"others,omitempty"` // verdicts for the recipients that this one is not for
+}
+
+// A resultEnvelope is what a verdict says about recipients and about what is held.
+type resultEnvelope struct {
+	Recipients []string `json:"recipients,omitempty"` // whom the verdict is for; absent: all
+	Add        []string `json:"add,omitempty"`
+	Remove     []string `json:"remove,omitempty"`
+	MTAHold    string   `json:"mta_hold,omitempty"`
+	Class      string   `json:"class,omitempty"`
+	Retention  float64  `json:"retention_hours,omitempty"`
+}
+
+// A resultOther is one of several verdicts about a message.
+type resultOther struct {
+	Action  string `json:"action"`
+	Rule    string `json:"rule"`
+	Patched bool   `json:"patched"`
+	Held    bool   `json:"held"`
+	resultEnvelope
+}
+
+func routeOf(v *policy.Verdict) resultEnvelope {
+	return resultEnvelope{v.Recipients, v.Add, v.Remove, v.MTAHold, v.Class, v.Retention.Hours()}
 }
 
 type resultFinding struct {
@@ -244,6 +270,10 @@ func resultOf(name string, x *engine.Examination, took time.Duration) *result {
 	for _, w := range v.Watched {
 		res.Watched = append(res.Watched, resultWatched(w))
 	}
+	res.resultEnvelope = routeOf(v)
+	for _, o := range v.Others {
+		res.Others = append(res.Others, resultOther{o.Action.String(), o.Rule, !o.Patch.Empty(), o.Hold || o.Action == policy.Quarantine, routeOf(o)})
+	}
 	if v.Reply.Code != 0 {
 		res.Reply = strings.TrimSpace(fmt.Sprintf("%d %s %s", v.Reply.Code, v.Reply.Enhanced, v.Reply.Text))
 	}
@@ -287,10 +317,33 @@ func (r *result) status() int {
 			return exitUnsure
 		}
 	}
-	if r.Action != policy.Accept.String() || r.Patched || r.Held {
+	if r.Action != policy.Accept.String() || r.Patched || r.Held || len(r.Others)+len(r.Add)+len(r.Remove) > 0 || r.MTAHold != "" {
 		return exitActed
 	}
 	return exitOK
+}
+
+// printEnvelope writes what is special for some recipients.
+func (r *result) printEnvelope(b *bytes.Buffer) {
+	if r.MTAHold != "" {
+		fmt.Fprintf(b, "    kept by the MTA: %q\n", r.MTAHold)
+	}
+	if len(r.Add) > 0 {
+		fmt.Fprintf(b, "    also to %s\n", addresses(r.Add))
+	}
+	if len(r.Remove) > 0 {
+		fmt.Fprintf(b, "    not to %s\n", addresses(r.Remove))
+	}
+	for _, o := range r.Others {
+		fmt.Fprintf(b, "    for %s: %s", addresses(o.Recipients), o.Action)
+		if o.Patched {
+			b.WriteString(", changed")
+		}
+		if o.Rule != "" {
+			fmt.Fprintf(b, " (%s)", o.Rule)
+		}
+		b.WriteByte('\n')
+	}
 }
 
 // print writes the result for people. What the sender wrote is quoted, so that it cannot
@@ -311,6 +364,7 @@ func (r *result) print(w io.Writer) {
 	for _, w := range r.Watched {
 		fmt.Fprintf(&b, "    would have, by %s: %s\n", w.Rule, strings.Join(w.Did, ", "))
 	}
+	r.printEnvelope(&b)
 	for _, f := range r.Findings {
 		fmt.Fprintf(&b, "    %-24s %-8s %.200q\n", f.Check, f.Part, f.Detail)
 	}

@@ -138,6 +138,7 @@ func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*p
 	if err := e.released(ctx, x); err != nil {
 		return nil, err
 	}
+	e.refuseOthers(x)
 	if x.Verdict.Action == policy.Quarantine || x.Verdict.Hold {
 		if err := e.holdAs(ctx, x); err != nil {
 			e.opt.Logger.Error("message could not be held", "queue_id", env.QueueID, "session", env.Session, "error", err)
@@ -150,6 +151,17 @@ func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*p
 	e.countSender(x)
 	e.log(x, took)
 	return x.Verdict, nil
+}
+
+// refuseOthers refuses for now what has several verdicts: a message is never carried out for some of its
+// recipients and forgotten for the others.
+func (e *Engine) refuseOthers(x *Examination) {
+	v := x.Verdict
+	if len(v.Others) == 0 {
+		return
+	}
+	e.opt.Logger.Error("message with several verdicts refused for now", "queue_id", x.Message.Envelope.QueueID, "session", x.Message.Envelope.Session, "verdicts", 1+len(v.Others))
+	x.Verdict = &policy.Verdict{Action: policy.TempFail, Rule: v.Rule, Policy: v.Policy, Trace: v.Trace}
 }
 
 // countSender counts who sent a message. What was released is not sent again by whoever sent it first.
