@@ -100,7 +100,10 @@ func (s *session) lose(err error) error {
 func (s *session) carryOut(t *transaction, v *policy.Verdict, m *milter.Modifier) milter.Response {
 	switch v.Action {
 	case policy.Accept:
-		if err := s.edit(t, v.Patch, m); err != nil {
+		if nobodyLeft(&t.env, v) {
+			return milter.RespDiscard
+		}
+		if err := s.edit(t, v, m); err != nil {
 			s.srv.log.Error("verdict not carried out, message refused for now", "queue_id", s.lastQueueID, "session", s.id, "error", err)
 			return replyPacket(policy.TempFail, policy.Reply{})
 		}
@@ -113,24 +116,27 @@ func (s *session) carryOut(t *transaction, v *policy.Verdict, m *milter.Modifier
 	return replyPacket(policy.TempFail, policy.Reply{})
 }
 
-// edit sends the changes: header fields first, then the body in one run. Nothing but the
-// answer may follow; on an error that is a refusal, and the MTA forgets what it was sent.
-func (s *session) edit(t *transaction, p *eml.Patch, m *milter.Modifier) error {
-	if p.Empty() {
-		return nil
-	}
-	edits := p.Fields()
+// edit sends the changes: header fields first, then the envelope, then the body in one run. Nothing but
+// the answer may follow; on an error that is a refusal, and the MTA forgets what it was sent.
+func (s *session) edit(t *transaction, v *policy.Verdict, m *milter.Modifier) error {
+	edits := v.Patch.Fields()
 	for _, e := range edits {
 		if err := checkEdit(e, t.fields); err != nil {
 			return err
 		}
+	}
+	if err := s.checkEnvelope(&t.env, v); err != nil {
+		return err
 	}
 	for _, e := range edits {
 		if err := s.editField(e, m); err != nil {
 			return err
 		}
 	}
-	if body := p.Body(); body != nil {
+	if err := editEnvelope(v, m); err != nil {
+		return err
+	}
+	if body := v.Patch.Body(); body != nil {
 		return replaceBody(s.c, body)
 	}
 	return s.c.err

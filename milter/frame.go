@@ -34,10 +34,11 @@ const (
 const actProgress = milter.ActionCode('p')
 
 const (
-	// needActions are what a verdict may require. Without them a session is refused: a filter
-	// that cannot take out what it found must not look as if it could.
+	// needActions are what any verdict may require. Without them a session is refused: a filter
+	// that cannot take out what it found must not look as if it could. What few policies use is
+	// wanted only: a message that needs it and cannot have it is refused for now.
 	needActions = milter.OptAddHeader | milter.OptChangeHeader | milter.OptChangeBody
-	wantActions = needActions
+	wantActions = needActions | milter.OptAddRcpt | milter.OptRemoveRcpt | milter.OptQuarantine
 
 	// wantProtocol is agreed as far as the MTA offers it: no waiting for answers to what is
 	// only collected, and header fields exactly as they stand.
@@ -142,6 +143,9 @@ func (c *conn) field(data []byte) (forward bool, err error) {
 func (c *conn) agreed(bit milter.OptProtocol) bool {
 	return c.offer.protocol&wantProtocol&bit != 0
 }
+
+// may tells whether the MTA does that for us.
+func (c *conn) may(action milter.OptAction) bool { return c.offer.actions&wantActions&action != 0 }
 
 // An offer is what an MTA can do (SMFIC_OPTNEG).
 type offer struct {

@@ -239,7 +239,7 @@ func (m *mta) outcome() (edits []packet, final packet) {
 		case err != nil:
 			m.t.Fatalf("no answer to the end of the message after %d edits: %v", len(edits), err)
 		case p.code == 'p':
-		case strings.IndexByte("hmib", p.code) >= 0:
+		case strings.IndexByte("hmib+-q", p.code) >= 0:
 			edits = append(edits, p)
 		default:
 			return edits, p
