@@ -119,10 +119,10 @@ func (r *resolver) compile() error {
 	c := r.condition
 	c.formula = formulaOf(tree.Node)
 	c.clauses = c.formula.clauses()
-	for _, g := range c.clauses {
-		text := g.text
-		if len(c.clauses) == 1 {
-			text = r.text.text
+	for _, n := range sides(tree.Node, opAnd) {
+		text := r.text.text
+		if len(c.clauses) > 1 {
+			text = n.String()
 		}
 		c.why = append(c.why, "not true: "+short(text, maxShown))
 	}

@@ -15,17 +15,18 @@ import (
 type formula struct {
 	op   operator
 	of   []*formula // of and, or, not
-	text string     // as it is written, in a form that is the same for the same
+	text string     // of a leaf: as it is written, in a form that is the same for the same
 
 	// name and args are what is known of a leaf that asks whether something is one of several: the
 	// function, or what is compared. No name: only the text is known.
 	name string
 	args []string
 
-	// A leaf is a call of one of our names, or a program of the machine.
+	// A leaf is a call of one of our names, a comparison of what one gives, or a program of the machine.
 	call    func(args ...any) (any, error)
-	about   string // ofMessage or ofPart
-	arg     any    // the second argument; nil if there is none
+	arg     any // the second argument; nil if there is none
+	test    func(about any) bool
+	ofPart  bool // call and test are about the part, and not about the message
 	program *vm.Program
 }
 
@@ -42,7 +43,7 @@ const (
 
 // formulaOf takes an expression apart, before its names are resolved.
 func formulaOf(n ast.Node) *formula {
-	f := &formula{text: n.String()}
+	f := &formula{}
 	switch n := n.(type) {
 	case *ast.BoolNode:
 		if f.op = opFalse; n.Value {
@@ -62,6 +63,9 @@ func formulaOf(n ast.Node) *formula {
 		}
 	case *ast.CallNode:
 		f.asked(n)
+	}
+	if f.op == opLeaf {
+		f.text = n.String()
 	}
 	return f
 }
@@ -108,7 +112,7 @@ func (f *formula) compared(n *ast.BinaryNode) {
 		}
 	}
 	if f.name = n.Left.String() + " is"; n.Operator == "!=" {
-		f.of, f.op = []*formula{{name: f.name, args: f.args, text: f.text}}, opNot
+		f.of, f.op = []*formula{{name: f.name, args: f.args}}, opNot
 		f.name, f.args = "", nil
 	}
 }
@@ -145,10 +149,8 @@ func (f *formula) prepare(n ast.Node, compile func(ast.Node) (*vm.Program, error
 	case f.op == opTrue, f.op == opFalse:
 	case f.op == opNot && isNotNode(n):
 		return f.of[0].prepare(n.(*ast.UnaryNode).Node, compile)
-	case f.op == opNot: // "!=", which is one leaf to the machine
-		f.program, err = compile(n)
-	case f.op == opLeaf:
-		if !f.native(n) {
+	case f.op == opNot, f.op == opLeaf: // "!=" is one leaf to the machine
+		if !f.native(n) && !f.comparison(n) {
 			f.program, err = compile(n)
 		}
 	default:
@@ -166,37 +168,110 @@ func isNotNode(n ast.Node) bool {
 	return ok && isNot(u)
 }
 
-// native takes a call of one of our names that is true or false.
-func (f *formula) native(n ast.Node) bool {
+// asks is one of our names that a node calls, with what is known about it: whether it is about the part,
+// and its second argument. It is nil of other nodes.
+func asks(n ast.Node) (of *fact, ofPart bool, arg any) {
 	c, ok := n.(*ast.CallNode)
 	name := called(n)
 	if !ok || name == "" || len(c.Arguments) == 0 || len(c.Arguments) > 2 {
-		return false
+		return nil, false, nil
 	}
 	switch about := c.Arguments[0].(type) {
 	case *ast.IdentifierNode:
-		f.about = ofMessage
 	case *ast.CallNode:
-		if called(about) != partName {
-			return false
+		if ofPart = called(about) == partName; !ofPart {
+			return nil, false, nil
 		}
-		f.about = ofPart
 	default:
-		return false
+		return nil, false, nil
 	}
 	if len(c.Arguments) == 2 {
 		k, ok := c.Arguments[1].(*ast.ConstantNode)
 		if !ok {
-			return false
+			return nil, false, nil
 		}
-		f.arg = k.Value
+		arg = k.Value
 	}
-	of := ourName(name)
+	return ourName(name), ofPart, arg
+}
+
+// native takes a call of one of our names that is true or false.
+func (f *formula) native(n ast.Node) bool {
+	of, ofPart, arg := asks(n)
 	if of == nil || of.result() != "true or false" {
 		return false
 	}
-	f.call = of.call
+	f.call, f.ofPart, f.arg = of.call, ofPart, arg
 	return true
+}
+
+// comparison takes a comparison of what one of our names gives with what is written there.
+func (f *formula) comparison(n ast.Node) bool {
+	b, ok := n.(*ast.BinaryNode)
+	if !ok {
+		return false
+	}
+	of, ofPart, arg := asks(b.Left)
+	if of == nil || arg != nil {
+		return false
+	}
+	switch right := b.Right.(type) {
+	case *ast.StringNode:
+		f.test = compareText(of.text, b.Operator, right.Value)
+	case *ast.IntegerNode:
+		f.test = compareNumber(of.number, b.Operator, right.Value)
+	case *ast.ArrayNode:
+		f.test = isAmong(of.text, b.Operator, right.Nodes)
+	}
+	f.ofPart = ofPart
+	return f.test != nil
+}
+
+func compareText(value func(any) string, op, with string) func(any) bool {
+	switch {
+	case value == nil:
+	case op == "==":
+		return func(about any) bool { return value(about) == with }
+	case op == "!=":
+		return func(about any) bool { return value(about) != with }
+	}
+	return nil
+}
+
+func compareNumber(value func(any) int, op string, with int) func(any) bool {
+	if value == nil {
+		return nil
+	}
+	switch op {
+	case "==":
+		return func(about any) bool { return value(about) == with }
+	case "!=":
+		return func(about any) bool { return value(about) != with }
+	case "<":
+		return func(about any) bool { return value(about) < with }
+	case "<=":
+		return func(about any) bool { return value(about) <= with }
+	case ">":
+		return func(about any) bool { return value(about) > with }
+	case ">=":
+		return func(about any) bool { return value(about) >= with }
+	}
+	return nil
+}
+
+func isAmong(value func(any) string, op string, list []ast.Node) func(any) bool {
+	if value == nil || op != "in" {
+		return nil
+	}
+	among := map[string]bool{}
+	for _, n := range list {
+		s, ok := n.(*ast.StringNode)
+		if !ok {
+			return nil
+		}
+		among[s.Value] = true
+	}
+	return func(about any) bool { return among[value(about)] }
 }
 
 // ourName is the fact or function that the compiler knows by that name.
@@ -219,6 +294,11 @@ func ourName(name string) *fact {
 // holds evaluates the formula.
 func (f *formula) holds(machine *vm.VM, x *facts) (bool, error) {
 	switch {
+	case f.test != nil:
+		if f.ofPart {
+			return f.test(x.part), nil
+		}
+		return f.test(x), nil
 	case f.call != nil || f.program != nil:
 		return f.leafHolds(machine, x)
 	case f.op == opTrue:
@@ -259,7 +339,7 @@ func (f *formula) value(machine *vm.VM, x *facts) (any, error) {
 		}
 		return v, nil
 	}
-	if x.args[0] = x; f.about == ofPart {
+	if x.args[0] = x; f.ofPart {
 		x.args[0] = x.part
 	}
 	n := 1

@@ -19,21 +19,33 @@ type fact struct {
 	call      func(args ...any) (any, error) // args[0] is what the fact is about: *facts, *part or *finding
 	signature any                            // a pointer to a function type, for the type checker
 	words     []string                       // all that it may be, if these are known
+
+	// The same as call without an argument, of facts of that type; nil of others.
+	text   func(about any) string
+	number func(about any) int
 }
 
 // fill makes a fact from the function that gives its value.
 func fill[S, V any](name, doc string, value func(S) V) fact {
-	return fact{
+	f := fact{
 		name: name, doc: doc, signature: new(func(S) V),
 		call: func(args ...any) (any, error) { return value(args[0].(S)), nil },
 	}
+	switch value := any(value).(type) {
+	case func(S) string:
+		f.text = func(about any) string { return value(about.(S)) }
+	case func(S) int:
+		f.number = func(about any) int { return value(about.(S)) }
+	}
+	return f
 }
 
 // fillOrFail makes a fact from the function that gives its value, or cannot.
 func fillOrFail[S, V any](name, doc string, value func(S) (V, error)) fact {
-	f := fill[S, V](name, doc, nil)
-	f.call = func(args ...any) (any, error) { return value(args[0].(S)) }
-	return f
+	return fact{
+		name: name, doc: doc, signature: new(func(S) V),
+		call: func(args ...any) (any, error) { return value(args[0].(S)) },
+	}
 }
 
 // oneOf gives the fact, which can only be one of these, or empty.

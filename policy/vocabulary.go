@@ -54,11 +54,16 @@ func newVocabulary(checks []eml.Check) *vocabulary {
 type pattern struct {
 	text string
 	glob bool
+	area string // of "html/*", of which there are many: "html/"; empty of others
 }
 
 func (p *pattern) match(check string) bool {
 	if !p.glob {
 		return p.text == check
+	}
+	if p.area != "" {
+		rest, ok := strings.CutPrefix(check, p.area)
+		return ok && strings.IndexByte(rest, '/') < 0
 	}
 	ok, err := path.Match(p.text, check)
 	return ok && err == nil // errors were reported on load
@@ -78,6 +83,8 @@ func (v *vocabulary) pattern(text string) (*pattern, string) {
 	p := &pattern{text: text, glob: strings.ContainsAny(text, `*?[\`)}
 	if text == "*" {
 		p.text = "*/*" // everything; to path.Match "*" ends at a slash
+	} else if area, ok := strings.CutSuffix(text, "*"); ok && !isGlob(area) {
+		p.area = area
 	}
 	if _, err := path.Match(p.text, ""); err != nil {
 		return p, fmt.Sprintf("%.80q is no pattern", text)
