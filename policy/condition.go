@@ -205,15 +205,25 @@ func countRound(args ...any) (any, error) {
 // wrongArgument is what the compiler says of "subject.size".
 var wrongArgument = regexp.MustCompile(`cannot use (.+) as argument \(type (.+)\) to call (\S+)`)
 
+// goTypes are the names of types in messages of the compiler.
+var goTypes = regexp.MustCompile(`\[\]\*policy\.(part|finding)\b|\*policy\.(part|finding)\b|\[\](string|int|any|interface \{\})|\b(string|int|bool)\b`)
+
+var ourTypes = map[string]string{
+	"[]*policy.part": "list of parts", "*policy.part": "part", "[]*policy.finding": "list of findings", "*policy.finding": "finding",
+	"[]string": "list of texts", "[]int": "list of numbers", "[]any": "list", "[]interface {}": "list", "string": "text", "int": "number", "bool": "true or false",
+}
+
 // plain puts a message of the compiler into the words of this package.
 func plain(msg string) string {
 	msg = strings.NewReplacer(
-		"[]*policy.part", "list of parts", "*policy.part", "part",
-		"[]*policy.finding", "list of findings", "*policy.finding", "finding",
-		"*policy.facts", "message", "[]*policy.pattern", "checks",
-		"expected bool, but got", "the condition must be true or false, but is",
+		"builtin ", "", "takes only array", "takes a list only", "*policy.facts", "message", "[]*policy.pattern", "checks",
+		"expected bool, but got", "the condition must be true or false, but is a",
+		"expected true or false, but got", "the condition must be true or false, but is a",
 	).Replace(msg)
-	msg = strings.ReplaceAll(msg, textPrefix, "")
+	if strings.Contains(msg, "exceeds maximum allowed nodes") {
+		return fmt.Sprintf("the condition has more than %d names, values and operators", maxNodes)
+	}
+	msg = goTypes.ReplaceAllStringFunc(strings.ReplaceAll(msg, textPrefix, ""), func(t string) string { return ourTypes[t] })
 	msg = wrongArgument.ReplaceAllString(msg, "$3 is of a $2, not of a $1")
 	return strings.Join(strings.Fields(msg), " ")
 }

@@ -298,7 +298,7 @@ func TestLimitsOfAFile(t *testing.T) {
 		{"nesting", "rules: " + strings.Repeat("[", 100), "more than 16 lists"},
 		{"nesting of entries", "rules: \n" + strings.Repeat("- ", 100), "more than 16 lists"},
 		{"condition", "rules:\n- name: x\n  then: accept\n  when: " + strings.Repeat("x", maxCondition+1), "more than 8192 bytes"},
-		{"nodes", "rules:\n- name: x\n  then: accept\n  when: " + strings.Repeat("true or ", maxNodes/2) + "true", "exceeds maximum allowed nodes"},
+		{"nodes", "rules:\n- name: x\n  then: accept\n  when: " + strings.Repeat("true or ", maxNodes/2) + "true", "names, values and operators"},
 		{"changes", "rules:\n- name: x\n  when: true\n  do: [" + strings.Repeat("hold,", maxChanges+1) + "]", "more than 50 changes"},
 		{"errors", "rules:\n" + strings.Repeat("- {x: 1}\n", 500), "unknown key"},
 		{"not text", "rules: \xff", "not in UTF-8"},
