@@ -224,7 +224,7 @@ func plain(msg string) string {
 		return fmt.Sprintf("the condition has more than %d names, values and operators", maxNodes)
 	}
 	msg = goTypes.ReplaceAllStringFunc(strings.ReplaceAll(msg, textPrefix, ""), func(t string) string { return ourTypes[t] })
-	msg = wrongArgument.ReplaceAllString(msg, "$3 is of a $2, not of a $1")
+	msg = strings.TrimPrefix(wrongArgument.ReplaceAllString(msg, "$3 is of a $2, not of a $1"), ofMessage)
 	return strings.Join(strings.Fields(msg), " ")
 }
 

@@ -23,7 +23,9 @@ func TestErrorsAboutLimitsNameThePlace(t *testing.T) {
 	}
 	list := func(n int, item string) string { return "[" + strings.Repeat(item+",", n) + "]" }
 	rule := "\nrules:\n- {name: a, when: true, then: accept}\n"
-	when := func(cond string) string { return "rules:\n- name: a\n  for: part\n  then: accept\n  when: " + cond + "\n" }
+	when := func(cond string) string {
+		return "rules:\n- name: a\n  for: part\n  then: accept\n  when: " + cond + "\n"
+	}
 	var b strings.Builder
 	for _, tt := range []struct{ name, text string }{
 		{"bytes", "rules: [] #" + strings.Repeat("x", maxFile)},
