@@ -177,8 +177,11 @@ func heap() int64 {
 	return int64(s.HeapAlloc)
 }
 
-// TestNamesOfAListThatCostTooMuchFail: many texts, each compared with many patterns.
+// TestTextsThatCostTooMuchFail: many texts, each compared with many patterns.
 func TestTextsThatCostTooMuchFail(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
 	var b strings.Builder
 	for i := range maxGlobs {
 		fmt.Fprintf(&b, "'*a*b*c%d',", i)
