@@ -12,6 +12,9 @@ import (
 // maxClass is how long the class of what is held may be.
 const maxClass = 30
 
+// sampleClass is that of the quarantine for samples (quarantine.SampleClass, which this package cannot know).
+const sampleClass = "sample"
+
 // className is what a class may be called.
 var className = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 
@@ -36,6 +39,8 @@ func (s *source) ruleKeep(r *rule, m map[string]ast.Node) {
 		v, ok := s.scalar(n, "a class")
 		if r.class = v.text; ok && (len(v.text) > maxClass || !className.MatchString(v.text)) {
 			s.errorf(v.at, "a class is a word of at most %d letters from a to z, digits and hyphens", maxClass)
+		} else if r.class == sampleClass {
+			s.errorf(v.at, "the class %q is for samples of delivered mail, which lists do not show", sampleClass)
 		}
 	}
 	if n := m["retention"]; n != nil {

@@ -49,8 +49,42 @@ var aspects = []string{"action", "rule", "changes", "class", "recipients", "repl
 // A replayFate is the outcome for one message, as it is compared and shown. An empty value is not known.
 type replayFate map[string]string
 
-// verdictFate is what a verdict comes to.
+// verdictFate is what a verdict comes to. Where that is not the same for all recipients, it tells of each group.
 func verdictFate(v *policy.Verdict) (replayFate, error) {
+	f, err := groupFate(v)
+	if err != nil || len(v.Others) == 0 {
+		return f, err
+	}
+	groups := []replayFate{f}
+	for _, o := range v.Others {
+		g, err := groupFate(o)
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, g)
+	}
+	out := replayFate{}
+	for _, a := range aspects {
+		out[a] = allOf(groups, a)
+	}
+	return out, nil
+}
+
+// allOf is one aspect of several groups: once if it is the same.
+func allOf(groups []replayFate, aspect string) string {
+	var all []string
+	same := true
+	for _, g := range groups {
+		all = append(all, orNone(g[aspect]))
+		same = same && g[aspect] == groups[0][aspect]
+	}
+	if same {
+		return groups[0][aspect]
+	}
+	return strings.Join(all, " | ")
+}
+
+func groupFate(v *policy.Verdict) (replayFate, error) {
 	changes, err := changesOf(v)
 	if err != nil {
 		return nil, err
@@ -58,15 +92,6 @@ func verdictFate(v *policy.Verdict) (replayFate, error) {
 	f := replayFate{"action": v.Action.String(), "rule": ruleName(v.Rule), "changes": changes, "class": v.Class, "recipients": recipientsOf(v)}
 	if v.Reply.Code != 0 {
 		f["reply"] = fmt.Sprintf("%d %s %s", v.Reply.Code, v.Reply.Enhanced, v.Reply.Text)
-	}
-	for _, o := range v.Others {
-		other, err := verdictFate(o)
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range aspects {
-			f[a] = strings.TrimPrefix(f[a]+" | "+other[a], " | ")
-		}
 	}
 	return f, nil
 }

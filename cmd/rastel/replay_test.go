@@ -176,3 +176,17 @@ func TestReplayGoesOnAfterAMessageThatCannotBeRead(t *testing.T) {
 		t.Errorf("%s%q", &out, &errOut)
 	}
 }
+
+// TestDiffTellsOfRecipients: the outcome of each group counts.
+func TestDiffTellsOfRecipients(t *testing.T) {
+	eml := filepath.Join(t.TempDir(), "a.eml")
+	writeFile(t, eml, "Subject: x\n\nhello\n")
+	old := policyFileWith(t, "  - {name: all, when: 'true', then: accept}\n")
+	now := policyFileWith(t, "  - {name: desk, for: recipient, when: 'recipient_domain == \"desk.example\"', then: quarantine, class: desk}\n  - {name: all, when: 'true', then: accept}\n")
+	var out, errOut strings.Builder
+	status := run(t.Context(), []string{"policy", "diff", "-to", "bob@example.net", "-to", "ann@desk.example", old, now, eml, "-want", "changed=1"}, nil, &out, &errOut)
+	want := ": accept -> accept | quarantine; rule all -> all | desk; class none -> none | desk; recipients none -> bob@example.net -ann@desk.example | ann@desk.example (from"
+	if status != exitOK || !strings.Contains(out.String(), want) {
+		t.Errorf("status %d\n%s%s", status, &out, &errOut)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"rastel/policy"
 	"rastel/policy/engine"
 	"rastel/policy/quarantine"
 	"rastel/sanitize/eml"
@@ -123,6 +124,14 @@ func TestCopyThatARuleKeepsIsNoSample(t *testing.T) {
 	}
 	if list := w.held(t); len(list) != 1 {
 		t.Errorf("held: %+v", list)
+	}
+}
+
+// TestNoRuleHoldsAsASample: it would be held where nobody looks.
+func TestNoRuleHoldsAsASample(t *testing.T) {
+	rules := "rules: [{name: a, when: true, then: quarantine, class: " + quarantine.SampleClass + "}]"
+	if _, err := policy.Load("p", []byte(rules), policy.Options{}); err == nil || !strings.Contains(err.Error(), "is for samples of delivered mail") {
+		t.Errorf("got %v", err)
 	}
 }
 

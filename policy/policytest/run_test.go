@@ -36,6 +36,8 @@ rules:
   - {name: user, when: 'auth_user == "ann" and helo == "h" and client == "192.0.2.1"', then: discard}
   - {name: later, when: 'unexamined("temporary")', then: tempfail}
   - {name: watching, mode: watch, when: 'has("words/bad")', then: reject}
+  - {name: desk, for: recipient, when: 'recipient_domain == "desk.example"', then: quarantine, class: desk}
+  - {name: moved, for: recipient, when: 'recipient == "adam@example.net"', do: [{redirect: zoe@example.net}]}
   - {name: engine, when: 'subject == "engine" and all(parts, .examinedBy("clamd"))', then: accept}
 `
 
@@ -67,6 +69,8 @@ func TestCasesThatPass(t *testing.T) {
 	for _, tt := range []struct{ header, message string }{
 		{"expect: accept, unchanged\nsame: 1 all\nstays: hello\ngone: bad\nunmatched: bad", good},
 		{"expect: accept, patched, held\nfinding: words/bad 1\nfinding: words/bad\nmatched: bad\nstays: X-Bad: yes\nsame: 1 body", bad},
+		{"recipient: bob@example.net\nrecipient: ann@desk.example\nexpect: accept, unchanged\noutcome: ann@desk.example quarantine\noutcome: bob@example.net accept\nremoved: ann@desk.example\nclass: desk\nmatched: desk", good},
+		{"recipient: adam@example.net\nexpect: accept\nadded: zoe@example.net\nremoved: adam@example.net", good},
 		{"expect: accept\nwatched: watching\nwatched: watching: reject", bad},
 		{"given: clamd/malware 1 X\nexpect: quarantine\nrule: malware\nfinding: clamd/malware 1", good},
 		{"given: clamd/malware\nexpect: quarantine", good},
@@ -101,6 +105,9 @@ func TestFailuresSayWhatWasWantedAndWhatIsThere(t *testing.T) {
 		{"gone: hello", good, `a.case:2: want gone: hello; got it is still delivered, and no rule decides`},
 		{"same: 1 header", bad, `a.case:2: want same: 1 header; got "Subject: x\r\nX-Bad: yes\r\n", it was "Subject: x\r\n"`},
 		{"watched: watching: discard", bad, `a.case:2: want watched: watching: discard; got watching: reject`},
+		{"recipient: bob@example.net\nrecipient: ann@desk.example\noutcome: ann@desk.example accept", good, `a.case:4: want outcome: ann@desk.example accept; got quarantine, unchanged by rule "desk"`},
+		{"recipient: adam@example.net\nadded: eve@example.net", good, `a.case:3: want added: eve@example.net; got zoe@example.net`},
+		{"removed: eve@example.net", good, `a.case:2: want removed: eve@example.net; got nothing`},
 		{"watched: watching", good, `a.case:2: want watched: watching; got nothing`},
 		{"class: virus", good, `a.case:2: want class: virus; got nothing`},
 		{"reply: hello", good, `a.case:2: want reply: hello; got the reply that accept has by default`},

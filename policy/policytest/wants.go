@@ -32,6 +32,9 @@ var wanting = []Key{
 	{Name: "unmatched", Doc: "A rule whose condition does not hold, or that is not asked. May be repeated.", check: notEmpty, got: gotUnmatched},
 	{Name: "watched", Doc: "A rule that only watches, and would have done something; behind a colon what: `malware: quarantine`. May be repeated.", check: notEmpty, got: gotWatched},
 	{Name: "outcome", Doc: "What one recipient gets: `bob@example.net quarantine`, with the words of `expect`. May be repeated.", check: checkOutcome, got: gotOutcome},
+	{Name: "added", Doc: "A recipient that the message gets besides. May be repeated.", check: notEmpty, got: gotAddress(func(v *policy.Verdict) []string { return v.Add })},
+	{Name: "removed", Doc: "A recipient that does not get it by this transaction. May be repeated.", check: notEmpty, got: gotAddress(func(v *policy.Verdict) []string { return v.Remove })},
+	{Name: "notified", Doc: "An address that is told of the message. May be repeated.", check: notEmpty, got: gotAddress(notified)},
 	{Name: "class", Doc: "The class of what is held in quarantine.", check: notEmpty, got: gotClass},
 	{Name: "reply", Doc: "A text in what the sender is told: `550 5.7.1 ...`.", check: notEmpty, got: gotReply},
 	{Name: "finding", Doc: "What must be found, and where: `html/script 1.2`; without a part: anywhere. May be repeated.", check: notEmpty, got: gotFinding},
@@ -200,6 +203,27 @@ func (o *outcome) verdictFor(recipient string) *policy.Verdict {
 		return nil
 	}
 	return o.verdict
+}
+
+// gotAddress compares with addresses of the verdicts.
+func gotAddress(of func(*policy.Verdict) []string) func(*outcome, string) (string, error) {
+	return func(o *outcome, value string) (string, error) {
+		var all []string
+		for _, v := range append([]*policy.Verdict{o.verdict}, o.verdict.Others...) {
+			all = append(all, of(v)...)
+		}
+		if slices.Contains(all, value) {
+			return "", nil
+		}
+		return orNothing(strings.Join(all, ", ")), nil
+	}
+}
+
+func notified(v *policy.Verdict) (out []string) {
+	for _, n := range v.Notices {
+		out = append(out, n.To...)
+	}
+	return out
 }
 
 func gotClass(o *outcome, value string) (string, error) {
