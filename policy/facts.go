@@ -26,16 +26,22 @@ type facts struct {
 	hostOf     func(*eml.Message) netip.Addr // see Options.Host; may be nil
 	host       netip.Addr
 	hostKnown  bool
-	steps      int     // rounds of loops in conditions, see maxRounds
-	read, made int     // bytes, see maxRead and maxMade
-	args       [2]any  // of the function that is called
-	failed     nearest // the clause that was not true
-	policy     *Policy
-	textBytes  int                 // of texts of parts
-	clock      time.Time           // when the policy was asked; zero until it is needed
-	excepted   []Step              // what exceptions for signatures came to
-	compared   int                 // names with patterns, see maxCompared
-	index      map[*eml.Part]*part // of parts; nil until it is needed
+	spent
+	made      int     // bytes, see maxMade
+	textBytes int     // of texts of parts, see maxTextOfAll
+	args      [2]any  // of the function that is called
+	failed    nearest // the clause that was not true
+	policy    *Policy
+	excepted  []Step              // what exceptions for signatures came to
+	index     map[*eml.Part]*part // of parts; nil until it is needed
+}
+
+// A spent is what all conditions have cost for one message, and when they were asked.
+type spent struct {
+	steps    int       // rounds of loops, see maxRounds
+	read     int       // bytes, see maxRead
+	compared int       // names with patterns, see maxCompared
+	clock    time.Time // zero until it is needed
 }
 
 // A part is what conditions see of a part.

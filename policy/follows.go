@@ -120,9 +120,20 @@ func (s *source) unreachable(rules []*rule) {
 	}
 }
 
-// covers reports whether the rule is asked about all that a later one is asked about. A rule for parts
-// is asked about those of every message; what it decides about one of them is for the whole message. But a
-// condition for the message says nothing about a certain part.
+// decides reports whether the rule decides about every message for which its condition holds.
+func (r *rule) decides() bool { return r.then != Undecided && !r.watch && r.share.all() }
+
+// covers reports whether the rule is asked about all that a later one is asked about. A rule for parts, or
+// for recipients, is asked about those of every message; what it decides about a part is for the whole message. But
+// a condition for the message says nothing about a certain part, or recipient.
 func (r *rule) covers(later *rule) bool {
-	return !r.perPart || later.perPart || r.condition.formula.op == opTrue
+	switch {
+	case r.condition.formula.op == opTrue:
+		return true
+	case r.perPart:
+		return later.perPart
+	case r.perRecipient:
+		return later.perRecipient
+	}
+	return true
 }

@@ -91,6 +91,10 @@ func TestNoRuleIsCalledUnreachableFalsely(t *testing.T) {
 		`[{name: a, when: has("clamd/pua"), do: [hold]}, {name: b, when: has("clamd/pua"), then: accept}]`,
 		`[{name: a, when: has("clamd/pua"), then: accept}, {name: b, when: true, then: accept}]`,
 		`[{name: a, for: part, when: 'any(parts, .member)', then: accept}, {name: b, for: part, when: 'any(parts, .type == "pe")', then: accept}]`,
+		`[{name: a, mode: watch, when: true, then: accept}, {name: b, when: has("clamd/pua"), then: accept}]`,
+		`[{name: a, share: 10%, when: true, then: accept}, {name: b, when: has("clamd/pua"), then: accept}]`,
+		`[{name: a, for: recipient, when: size > 10, then: accept}, {name: b, when: size > 10, then: accept}]`,
+		`[{name: a, for: recipient, when: recipient == "a@b.example", then: accept}, {name: b, for: part, when: size > 10, then: accept}]`,
 	} {
 		load(t, "rules: "+text)
 	}

@@ -231,6 +231,9 @@ func (p *part) content() (string, error) {
 	if p.facts.textBytes += n; p.facts.textBytes > maxTextOfAll {
 		return "", errTextOfAll
 	}
+	if err := p.facts.spend(n); err != nil {
+		return "", err
+	}
 	p.textKnown = true
 	p.text = eml.ToUTF8(p.Charset(), string(p.Head(n)))
 	return p.text, nil

@@ -66,8 +66,7 @@ type division struct {
 	answers map[*rule][]asked // by recipient
 	errs    map[*rule]error   // why some answer failed
 	times   int               // that one was asked for
-	rounds  int               // facts.steps of all decisions
-	names   int               // facts.compared of all decisions
+	spent                     // by all decisions
 }
 
 // A grouped is what a decision for some of the recipients has besides.
@@ -107,7 +106,7 @@ func (v *division) verdict() *Verdict {
 	for len(groups) > 0 {
 		d := v.decision(groups[0])
 		err := d.run()
-		v.rounds, v.names = d.facts.steps, d.facts.compared
+		v.spent = d.facts.spent
 		switch {
 		case err == nil:
 			done, groups = append(done, d), groups[1:]
@@ -127,7 +126,7 @@ func (v *division) verdict() *Verdict {
 func (v *division) decision(group []*recipient) *decision {
 	d := newDecision(v.policy, v.msg, v.report, v.given)
 	d.division, d.group = v, group
-	d.facts.steps, d.facts.compared = v.rounds, v.names
+	d.facts.spent = v.spent
 	d.changes.route.own = nil
 	for _, r := range group {
 		d.changes.route.own = append(d.changes.route.own, r.all...)
