@@ -27,6 +27,8 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(manyChanges))
 	f.Add([]byte("networks: {a: [192.0.2.0/24]}\nrules: [{name: x, stage: rcpt, when: 'clientIn(\"a\") and recipient_domain != sender', then: reject}]"))
 	f.Add([]byte("rules: [{name: x, stage: connect, when: 'any(findings, .part.sha256 == \"\" or .part.path == \"a\" or len(.part.around) > 0)', then: tempfail}]"))
+	f.Add([]byte("rules: [{name: x, for: recipient, when: 'recipient startsWith \"b\"', do: [{redirect: [a@x, b@y]}, remove_recipient, hold, {set_header: {name: X, value: y}}, {remove_header: X-List}], class: c, retention: 3d}, {name: y, for: recipient, when: 'int(recipient) > 1', then: reject}]"))
+	f.Add([]byte("rules: [{name: x, for: recipient, mode: watch, when: 'recipient_domain == \"example.com\"', do: [{add_recipient: a@x}, mta_hold], then: quarantine}]"))
 	m := parse(f, threeParts)
 	r := report(f, m, "+html/script 1.2", "clamd/pua 1.3")
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -52,8 +54,15 @@ func FuzzLoad(f *testing.F) {
 		}
 		for _, report := range []scanners.Report{{}, r} {
 			v := p.Decide(m, report)
-			if v.Action == Undecided || len(v.Trace) < about {
-				t.Errorf("%q: %s after %d steps", data, v.Action, len(v.Trace))
+			seen := 0
+			for _, o := range append([]*Verdict{v}, v.Others...) {
+				if o.Action == Undecided || len(o.Trace) < about || o != v && (len(o.Others) > 0 || len(o.Recipients) == 0) {
+					t.Errorf("%q: %s after %d steps, for %q", data, o.Action, len(o.Trace), o.Recipients)
+				}
+				seen += len(o.Recipients)
+			}
+			if seen != 0 && seen != len(m.Envelope.Recipients) || len(v.Others) > 0 && seen == 0 {
+				t.Errorf("%q: verdicts for %d recipients", data, seen)
 			}
 		}
 	})

@@ -115,6 +115,36 @@ func TestRulesForRecipients(t *testing.T) {
 	}
 }
 
+// TestRulesForRecipientsThatOnlyWatch: they divide nothing, and no limit of theirs stops anything.
+func TestRulesForRecipientsThatOnlyWatch(t *testing.T) {
+	const rule = `{name: w, for: recipient, mode: watch, when: 'recipient startsWith "e"', do: [{redirect: a@x.test}], then: quarantine}`
+	v := load(t, "rules: ["+rule+"]").Decide(messageTo(t, "bob@x.test", "eve@x.test"), scanners.Report{})
+	if got := tellVerdict(v); got != "accept\n" || len(v.Watched) != 1 || !slices.Equal(v.Watched[0].Did, []string{"redirect a@x.test", "quarantine"}) {
+		t.Errorf("%s%v\n%s", got, v.Watched, traceOf(v))
+	}
+	v = load(t, "rules: ["+rule+"]").Decide(messageTo(t, "bob@x.test"), scanners.Report{})
+	if got := tellVerdict(v); got != "accept\n" || len(v.Watched) != 0 {
+		t.Errorf("%s%v\n%s", got, v.Watched, traceOf(v))
+	}
+	var many []string
+	for i := range maxGroups + 10 {
+		many = append(many, fmt.Sprintf("r%d@x.test", i))
+	}
+	var rules strings.Builder
+	for i, a := range many {
+		fmt.Fprintf(&rules, "- {name: r%d, for: recipient, mode: watch, when: 'recipient == %q', do: [hold]}\n", i, a)
+	}
+	v = load(t, "rules:\n"+rules.String()).Decide(messageTo(t, many...), scanners.Report{})
+	if got := tellVerdict(v); got != "accept\n" || len(v.Watched) != len(many) {
+		t.Errorf("%s%d watched", got, len(v.Watched))
+	}
+	// A whole policy that watches tells what it would have done for each group.
+	v = load(t, "mode: watch\nrules: ["+strings.Replace(rule, ", mode: watch", "", 1)+"]").Decide(messageTo(t, "bob@x.test", "eve@x.test"), scanners.Report{})
+	if got := tellVerdict(v); got != "accept\n" || !strings.Contains(traceOf(v), "quarantine") {
+		t.Errorf("%s%s", got, traceOf(v))
+	}
+}
+
 // TestTraceTellsTheClauseForRecipients: the one that was nearest to hold for one of the group.
 func TestTraceTellsTheClauseForRecipients(t *testing.T) {
 	p := load(t, `rules: [{name: r, for: recipient, when: 'recipient_domain == "x.test" and recipient startsWith "a"', then: quarantine}]`)

@@ -35,6 +35,7 @@ var wanting = []Key{
 	{Name: "added", Doc: "A recipient that the message gets besides. May be repeated.", check: notEmpty, got: gotAddress(func(v *policy.Verdict) []string { return v.Add })},
 	{Name: "removed", Doc: "A recipient that does not get it by this transaction. May be repeated.", check: notEmpty, got: gotAddress(func(v *policy.Verdict) []string { return v.Remove })},
 	{Name: "notified", Doc: "An address that is told of the message. May be repeated.", check: notEmpty, got: gotAddress(notified)},
+	{Name: "to", Doc: "Who gets the message in the end, those included to whom it is redirected, or who get a copy: all of them, with blanks between; `nobody`.", check: notEmpty, got: gotTo},
 	{Name: "class", Doc: "The class of what is held in quarantine.", check: notEmpty, got: gotClass},
 	{Name: "reply", Doc: "A text in what the sender is told: `550 5.7.1 ...`.", check: notEmpty, got: gotReply},
 	{Name: "finding", Doc: "What must be found, and where: `html/script 1.2`; without a part: anywhere. May be repeated.", check: notEmpty, got: gotFinding},
@@ -224,6 +225,27 @@ func notified(v *policy.Verdict) (out []string) {
 		out = append(out, n.To...)
 	}
 	return out
+}
+
+func gotTo(o *outcome, value string) (string, error) {
+	var all []string
+	for _, v := range append([]*policy.Verdict{o.verdict}, o.verdict.Others...) {
+		if v.Action == policy.Accept && o.message != nil {
+			all = append(all, v.To(o.message.Envelope)...)
+		}
+	}
+	want := strings.Fields(value)
+	if value == "nobody" {
+		want = nil
+	}
+	slices.Sort(all)
+	if slices.Sort(want); slices.Equal(all, want) {
+		return "", nil
+	}
+	if len(all) == 0 {
+		return "nobody" + by(o.verdict), nil
+	}
+	return strings.Join(all, " "), nil
 }
 
 func gotClass(o *outcome, value string) (string, error) {
