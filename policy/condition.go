@@ -39,6 +39,7 @@ type condition struct {
 	clauses  []*formula // of the formula
 	why      []string   // what the trace says of a clause that is not true
 	patterns []*pattern // of the checks that it asks for, in order
+	wide     bool       // it may see findings of other checks, or what was not examined
 }
 
 // holds evaluates the condition. It needs a machine of its own for each goroutine. The facts remember the
@@ -284,6 +285,7 @@ func called(n ast.Node) string {
 }
 
 func (r *resolver) identifier(node *ast.Node, n *ast.IdentifierNode) {
+	r.sees(n.Value)
 	switch {
 	case n.Value == "part" && r.perPart:
 		ast.Patch(node, calling(partName, env()))
@@ -299,8 +301,18 @@ func (r *resolver) identifier(node *ast.Node, n *ast.IdentifierNode) {
 	}
 }
 
+// sees notes a name after which the condition may tell anything of findings.
+func (r *resolver) sees(name string) {
+	if !narrow[name] {
+		r.condition.wide = true
+	}
+}
+
 func (r *resolver) member(node *ast.Node, n *ast.MemberNode) {
 	p, ok := n.Property.(*ast.StringNode)
+	if ok {
+		r.sees(p.Value)
+	}
 	switch {
 	case !ok: // the item of a list
 	case find(partFunctions, p.Value, functionName) != nil:

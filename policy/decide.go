@@ -7,6 +7,7 @@ import (
 
 	"github.com/expr-lang/expr/vm"
 
+	"rastel/policy/exceptions"
 	"rastel/sanitize/eml"
 	"rastel/scanners"
 )
@@ -43,6 +44,8 @@ type Given struct {
 	Item string
 	// Reference is what names the message to the sender, in replies that ask for it; empty: its session.
 	Reference string
+	// Exceptions are those in force; nil: there are none.
+	Exceptions *exceptions.Snapshot
 }
 
 // DecideHeld is Decide for a message that will be the item of that name in quarantine if the
@@ -65,7 +68,7 @@ func (p *Policy) DecideGiven(m *eml.Message, r scanners.Report, given Given) *Ve
 
 // decide makes the verdict, for groups of recipients if there are rules for recipients.
 func (p *Policy) decide(m *eml.Message, r scanners.Report, given Given) *Verdict {
-	if p.divides() {
+	if p.divides() || given.Exceptions.ForRecipients() {
 		return newDivision(p, m, r, given).verdict()
 	}
 	d := newDecision(p, m, r, given)
@@ -88,6 +91,8 @@ func (d *decision) run() error {
 	for _, s := range d.facts.excepted {
 		d.trace(s)
 	}
+	d.whole, d.exceptions = d.facts, d.newExcepting()
+	d.exceptions.begin()
 	if d.askAll(eml.AtData); d.stop != nil {
 		return d.stop
 	}
@@ -142,6 +147,9 @@ type decision struct {
 	item    string // what the message is called in quarantine if it is held
 	given   Given
 	grouped
+
+	exceptions *excepting // nil: there are none for this message
+	whole      *facts     // without any exceptions
 }
 
 func (d *decision) trace(s Step) { d.verdict.Trace = append(d.verdict.Trace, s) }
@@ -153,6 +161,11 @@ func (d *decision) ask(r *rule) {
 		return
 	}
 	if d.leftOut(r) {
+		return
+	}
+	restore, excluded := d.exceptions.ask(r)
+	defer restore()
+	if excluded {
 		return
 	}
 	asked := []*part{nil}
@@ -347,7 +360,7 @@ func (d *decision) patch() {
 	rule, err := d.changes.failed, d.changes.err
 	if err == nil {
 		anew := d.anew()
-		edits, untold := d.changes.edits(d.facts.parts, anew)
+		edits, untold := d.changes.edits(d.whole.parts, anew)
 		if untold {
 			d.trace(Step{Rule: stepChanges, Why: "there is no place for the notice about new names"})
 		}
@@ -366,7 +379,7 @@ func (d *decision) patch() {
 func (d *decision) anew() []*eml.Part {
 	var list []*eml.Part
 	step := Step{Rule: stepChanges, Why: "mail clients may read it in several ways"}
-	for _, f := range d.facts.findings {
+	for _, f := range d.whole.findings { // no exception makes of them one reading
 		p := f.part.Part
 		entity := p.ReadFrom()
 		if entity == nil && strings.HasPrefix(f.Check, "mime/ambiguous-") && f.Check != "mime/ambiguous-name" && !p.Member() {

@@ -170,6 +170,7 @@ func (o *outcome) take(p *outcome) {
 			o.Notices = append(o.Notices, n)
 		}
 	}
+	o.Exceptions = slices.Compact(slices.Sorted(slices.Values(slices.Concat(o.Exceptions, p.Exceptions))))
 	for _, w := range p.Watched {
 		if !slices.ContainsFunc(o.Watched, func(x Watched) bool { return reflect.DeepEqual(x, w) }) {
 			o.Watched = append(o.Watched, w)

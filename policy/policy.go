@@ -27,7 +27,8 @@ type Policy struct {
 	inside     inside
 	zone       *time.Location // of the facts about time; nil: that of now
 	signatures []*exception
-	watch      bool // nothing is refused, held or changed
+	watch      bool     // nothing is refused, held or changed
+	checks     []string // all that there are; empty if they are not known
 	now        func() time.Time
 	editor     Editor
 	tests      []string // files

@@ -66,6 +66,7 @@ type division struct {
 	answers map[*rule][]asked // by recipient
 	errs    map[*rule]error   // why some answer failed
 	times   int               // that one was asked for
+	apart   bool              // the groups are for exceptions too
 	spent                     // by all decisions
 }
 
@@ -100,8 +101,7 @@ func newDivision(p *Policy, m *eml.Message, r scanners.Report, given Given) *div
 // verdict decides for each group, and makes one verdict of it all. A group that turns out to be several
 // is decided again, each part for itself.
 func (v *division) verdict() *Verdict {
-	// What tells recipients apart before any rule is asked divides them here.
-	groups := [][]*recipient{v.recipients}
+	groups := v.apartByExceptions()
 	var done []*decision
 	for len(groups) > 0 {
 		d := v.decision(groups[0])

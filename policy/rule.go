@@ -53,6 +53,7 @@ func (s *source) file(p *Policy, opt Options) {
 		return
 	}
 	vocab := newVocabulary(opt.Checks)
+	p.checks = vocab.checks
 	vocab.languages, vocab.banners, vocab.engines = opt.Languages, opt.Banners, opt.Engines
 	if m["language"] != nil {
 		p.languages = s.languages(m["language"], vocab)

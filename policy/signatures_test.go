@@ -9,7 +9,7 @@ import (
 	"rastel/scanners"
 )
 
-const exceptions = `
+const signaturesFile = `
 signatures:
   - {match: "Win.Packed.*", as: ignore, owner: alice@example.org, reason: our installer, until: 2026-12-31}
   - {match: "Heuristics.Phishing.*", as: clamd/pua, owner: bob, reason: newsletters of the bank, until: 2026-12-31}
@@ -28,7 +28,7 @@ func TestSignaturesCountAsThePolicySays(t *testing.T) {
 	for _, c := range []string{"clamd/malware", "clamd/phishing", "clamd/pua", "clamd/all", "clamd/ignored", "clamd/limit", "icap/malware"} {
 		opt.Checks = append(opt.Checks, eml.Check{ID: c})
 	}
-	p, err := Load("p.yaml", []byte(exceptions), opt)
+	p, err := Load("p.yaml", []byte(signaturesFile), opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,9 @@ type Verdict struct {
 	Add       []string      // recipients of an accepted message that its envelope does not have
 	Remove    []string      // recipients of the envelope that do not get it by this transaction
 	Notices   []Notification
-	Watched   []Watched // what rules that only watch would have done
+	// Exceptions are the IDs of those that made a difference.
+	Exceptions []string
+	Watched    []Watched // what rules that only watch would have done
 
 	// Recipients are those of the envelope that the verdict is for; nil: all of them.
 	Recipients []string

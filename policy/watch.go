@@ -135,7 +135,15 @@ func (w *Watched) add(did []string) {
 // onlyWatched is the verdict of a policy that only watches, made of the one that it would have given: the message is
 // accepted as it is, whatever it is and whatever could not be examined.
 func onlyWatched(v *Verdict) *Verdict {
-	out := &Verdict{Action: Accept, Policy: v.Policy, Trace: v.Trace, Watched: v.Watched}
+	out := &Verdict{Action: Accept, Policy: v.Policy, Trace: v.Trace, Watched: v.Watched, Exceptions: v.Exceptions}
+	for _, o := range v.Others {
+		out.Exceptions = slices.Compact(slices.Sorted(slices.Values(slices.Concat(out.Exceptions, o.Exceptions))))
+		for _, w := range o.Watched {
+			if !slices.ContainsFunc(out.Watched, func(x Watched) bool { return x.Rule == w.Rule }) {
+				out.Watched = append(out.Watched, w)
+			}
+		}
+	}
 	for _, one := range append([]*Verdict{v}, v.Others...) {
 		for i := range one.Trace {
 			out.watch(&one.Trace[i])

@@ -11,6 +11,7 @@ import (
 
 	"rastel/policy"
 	"rastel/policy/engine"
+	"rastel/policy/exceptions"
 	"rastel/policy/hosts"
 	"rastel/policy/policytest"
 	"rastel/sanitize"
@@ -83,6 +84,8 @@ type built struct {
 	hosts   *hosts.Table          // nil: nobody is counted
 	samples *engine.Sampler       // nil: none are kept
 	metrics prometheus.Registerer // nil: nothing is counted
+
+	exceptions *exceptions.Book // nil: there are none
 }
 
 // build makes everything that serve, scan and explain have in common. The caller closes it.
@@ -296,6 +299,9 @@ func (b *built) engine(q engine.Quarantine) *engine.Engine {
 	opt.Host, opt.Samples = b.cfg.relays.Host, b.samples
 	if b.hosts != nil {
 		opt.Senders = b.hosts
+	}
+	if b.exceptions != nil {
+		opt.Exceptions = b.exceptions
 	}
 	if b.dkim != nil {
 		opt.Record = b.dkim.Record

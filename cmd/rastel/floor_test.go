@@ -42,15 +42,16 @@ var floor = map[string][]string{
 	"rastel/scanners/script":                  {"rastel/sanitize/eml", "rastel/scanners"},                           // what scripts and shortcuts do, in words
 	"rastel/scanners/virustotal":              {"rastel/sanitize/eml", "rastel/scanners"},                           // what VirusTotal knows of content, by its hash
 	"rastel/scanners/worker":                  {"rastel/sanitize/eml", "rastel/scanners"},                           // expanders in processes of their own
-	"rastel/policy":                           {"rastel/sanitize/eml", "rastel/scanners"},
+	"rastel/policy":                           {"rastel/sanitize/eml", "rastel/scanners", "rastel/policy/exceptions"},
+	"rastel/policy/exceptions":                {},                                                                                  // what is excepted, kept and looked up; what that means for a message is policy's to say
 	"rastel/policy/hosts":                     {},                                                                                  // counts who sends what; knows nothing of mail
 	"rastel/policy/procmail":                  {},                                                                                  // reads what another program was set to; the policy it writes is checked by who calls it
 	"rastel/policy/policytest":                {"rastel/sanitize/eml", "rastel/scanners", "rastel/policy", "rastel/policy/engine"}, // case files: what a policy is tested with, by us, by its owners, and before it is put in force
 	"rastel/policy/quarantine":                {"rastel/sanitize/eml"},
-	"rastel/policy/quarantine/sqlindex":       {"rastel/sanitize/eml", "rastel/policy/quarantine"},
+	"rastel/policy/quarantine/sqlindex":       {"rastel/sanitize/eml", "rastel/policy/quarantine", "rastel/policy/exceptions"},
 	"rastel/policy/quarantine/blob":           {"rastel/sanitize/eml", "rastel/policy/quarantine"},
 	"rastel/policy/quarantine/quarantinetest": {"rastel/sanitize/eml", "rastel/policy/quarantine"}, // the suite of Index and Blobs
-	"rastel/policy/engine":                    {"rastel/sanitize/eml", "rastel/scanners", "rastel/policy", "rastel/policy/quarantine"},
+	"rastel/policy/engine":                    {"rastel/sanitize/eml", "rastel/scanners", "rastel/policy", "rastel/policy/quarantine", "rastel/policy/exceptions"},
 	"rastel/milter":                           {"rastel/sanitize/eml", "rastel/policy"},
 	"rastel/cmd/rastel":                       {"*"},
 	"rastel/cmd/rastel/api":                   {"*"},

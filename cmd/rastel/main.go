@@ -44,7 +44,7 @@ type call struct {
 // commands are all subcommands, in the order of the help.
 func commands() []command {
 	return []command{
-		serveCommand, scanCommand, explainCommand, policyCommand, quarantineCommand, hostsCommand,
+		serveCommand, scanCommand, explainCommand, policyCommand, quarantineCommand, exceptionCommand, hostsCommand,
 		versionCommand, workerCommand,
 	}
 }

@@ -80,7 +80,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	if b.policy, err = policy.NewLive(file, b.policyOptions(), b.log); err != nil {
 		t.Fatal(err)
 	}
-	store, err := openQuarantine(cfg.Quarantine, b.log)
+	store, _, err := openQuarantine(cfg.Quarantine, b.log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func heldWorld(t *testing.T, items ...quarantine.Item) (config string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := openQuarantine(cfg.Quarantine, slog.New(slog.DiscardHandler))
+	store, _, err := openQuarantine(cfg.Quarantine, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

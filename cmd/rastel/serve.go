@@ -22,6 +22,7 @@ import (
 	"rastel/cmd/rastel/api"
 	"rastel/milter"
 	"rastel/policy/engine"
+	"rastel/policy/exceptions"
 	"rastel/policy/hosts"
 	"rastel/policy/quarantine"
 	"rastel/policy/quarantine/blob"
@@ -128,7 +129,7 @@ func newService(cfg *Config, b *built, log *slog.Logger) (_ *service, err error)
 	if err := usableDir(cfg.StateDir); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	if s.store, err = openQuarantine(cfg.Quarantine, log); err != nil {
+	if s.store, b.exceptions, err = openQuarantine(cfg.Quarantine, log); err != nil {
 		return nil, fmt.Errorf("quarantine: %w", err)
 	}
 	s.metrics.MustRegister(outboxMetrics{s.store})
@@ -155,26 +156,32 @@ func usableDir(dir string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-func openQuarantine(cfg quarantine.Config, log *slog.Logger) (*quarantine.Store, error) {
+// openQuarantine opens the quarantine, and the exceptions, which are in its database.
+func openQuarantine(cfg quarantine.Config, log *slog.Logger) (*quarantine.Store, *exceptions.Book, error) {
 	index, err := sqlindex.Open(cfg.IndexFile())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	book, err := exceptions.Open(context.Background(), index, log)
+	if err != nil {
+		return nil, nil, errors.Join(err, index.Close())
 	}
 	blobs, err := blob.Open(cfg.BlobDir())
 	if err != nil {
-		return nil, errors.Join(err, index.Close())
+		return nil, nil, errors.Join(err, index.Close())
 	}
 	s, err := quarantine.New(quarantine.Options{Config: cfg, Index: index, Blobs: blobs, Log: log})
 	if err != nil {
-		return nil, errors.Join(err, index.Close(), blobs.Close())
+		return nil, nil, errors.Join(err, index.Close(), blobs.Close())
 	}
-	return s, nil
+	return s, book, nil
 }
 
 // listenWeb opens the API's socket, for this user only, and the TCP listener, which tells
 // nothing but whether all is well.
 func (s *service) listenWeb() error {
-	opt := api.Options{Store: s.store, Hosts: s.built.hosts, Ready: s.ready, Metrics: s.metrics, Log: s.log}
+	opt := api.Options{Store: s.store, Hosts: s.built.hosts, Ready: s.ready, Metrics: s.metrics, Log: s.log,
+		Exceptions: s.built.exceptions, Policy: s.built.policy.Load}
 	unix, err := api.ListenUnix(s.cfg.API.Socket)
 	if err != nil {
 		return err
@@ -235,6 +242,7 @@ func (s *service) run(ctx context.Context) error {
 	}
 	endOutbox := s.startOutbox()
 	defer endOutbox()
+	tasks.Go(func() { s.built.exceptions.Run(ctx) })
 	tasks.Go(func() { s.reloads(ctx) })
 	if s.built.clamd != nil {
 		tasks.Go(func() { s.built.clamd.Watch(ctx) })
@@ -350,6 +358,11 @@ func (s *service) close() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		_ = s.mail.Shutdown(ctx)
+	}
+	if s.built.exceptions != nil {
+		if err := s.built.exceptions.Close(); err != nil {
+			s.log.Error("close exceptions", "error", err)
+		}
 	}
 	if s.store != nil {
 		if err := s.store.Close(); err != nil {

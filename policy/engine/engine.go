@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"rastel/policy"
+	"rastel/policy/exceptions"
 	"rastel/policy/quarantine"
 	"rastel/sanitize/eml"
 	"rastel/scanners"
@@ -34,6 +35,14 @@ type Senders interface {
 	Count(host netip.Addr, user string, infected, refused bool)
 }
 
+// Exceptions are what administrators have excepted from the policy. *exceptions.Book is one.
+type Exceptions interface {
+	// Snapshot is what is in force.
+	Snapshot() *exceptions.Snapshot
+	// Hit notes that exceptions made a difference for a message. It does not wait.
+	Hit(ids []string, at time.Time)
+}
+
 // Options of an Engine.
 type Options struct {
 	Set        *scanners.Set
@@ -50,7 +59,9 @@ type Options struct {
 	Senders Senders
 	// Samples keeps a share of what is delivered. Nil: nothing is kept.
 	Samples *Sampler
-	Logger  *slog.Logger // nil: nothing is logged
+	// Exceptions from the policy. Nil: there are none.
+	Exceptions Exceptions
+	Logger     *slog.Logger // nil: nothing is logged
 	// Metrics is where what Judge does is counted, for one engine. Nil: nowhere.
 	Metrics prometheus.Registerer
 }
@@ -75,9 +86,12 @@ type Examination struct {
 	Report  scanners.Report
 	Verdict *policy.Verdict
 	Item    string // what the message is called in quarantine if the verdict holds it
+	// Reference is what the message is called in the log and in replies; that of the item, if it is held.
+	Reference string
 
-	policy   *policy.Policy
-	released bool // an administrator wants it delivered
+	exceptions *exceptions.Snapshot
+	policy     *policy.Policy
+	released   bool // an administrator wants it delivered
 }
 
 // Examine parses and scans a message while its spool is written, and decides. It changes and
@@ -88,9 +102,12 @@ func (e *Engine) Examine(ctx context.Context, env *eml.Envelope, s *eml.Spool) (
 	if err != nil {
 		return nil, err
 	}
-	x := &Examination{Message: m, Report: report, policy: p}
+	x := &Examination{Message: m, Report: report, Reference: quarantine.NewID(), policy: p}
 	if e.opt.Quarantine != nil {
-		x.Item = quarantine.NewID()
+		x.Item = x.Reference
+	}
+	if e.opt.Exceptions != nil {
+		x.exceptions = e.opt.Exceptions.Snapshot()
 	}
 	if err := e.decide(x); err != nil {
 		m.Close()
@@ -101,7 +118,7 @@ func (e *Engine) Examine(ctx context.Context, env *eml.Envelope, s *eml.Spool) (
 
 // decide makes the verdict.
 func (e *Engine) decide(x *Examination) error {
-	x.Verdict = x.policy.DecideHeld(x.Message, x.Report, x.Item)
+	x.Verdict = x.policy.DecideGiven(x.Message, x.Report, policy.Given{Item: x.Item, Reference: x.Reference, Exceptions: x.exceptions})
 	return e.record(x)
 }
 
@@ -149,6 +166,9 @@ func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*p
 	took := time.Since(start)
 	e.metrics.count(x, took)
 	e.countSender(x)
+	if used := excepted(x.Verdict); e.opt.Exceptions != nil && len(used) > 0 {
+		e.opt.Exceptions.Hit(used, start)
+	}
 	e.log(x, took)
 	return x.Verdict, nil
 }
@@ -223,7 +243,7 @@ func (e *Engine) holdAs(ctx context.Context, x *Examination) error {
 	if err != nil || id == x.Item || x.Verdict.Patch.Empty() {
 		return err
 	}
-	x.Item = id
+	x.Item, x.Reference = id, id
 	if err := e.decide(x); err != nil {
 		return err
 	}
@@ -255,9 +275,19 @@ func (e *Engine) log(x *Examination, took time.Duration) {
 	env := x.Message.Envelope
 	parts := 0
 	x.Message.Root.Walk(func(*eml.Part) bool { parts++; return true })
-	e.opt.Logger.Info("verdict", "queue_id", env.QueueID, "session", env.Session, "action", x.Verdict.Action.String(),
+	e.opt.Logger.Info("verdict", "queue_id", env.QueueID, "session", env.Session, "reference", x.Reference, "action", x.Verdict.Action.String(),
 		"rule", x.Verdict.Rule, "rules", matched(x.Verdict.Trace), "findings", checkIDs(x.Report.Findings), "patched", !x.Verdict.Patch.Empty(), "held", x.Verdict.Hold,
-		"watched", watched(x.Verdict), "size", x.Message.Size, "parts", parts, "duration", took.Round(time.Microsecond), "policy", x.Verdict.Policy)
+		"watched", watched(x.Verdict), "exceptions", list(excepted(x.Verdict), func(id string) string { return id }), "size", x.Message.Size, "parts", parts, "duration", took.Round(time.Microsecond), "policy", x.Verdict.Policy)
+}
+
+// excepted are the exceptions that made a difference for any of the recipients.
+func excepted(v *policy.Verdict) []string {
+	out := slices.Clone(v.Exceptions)
+	for _, o := range v.Others {
+		out = append(out, o.Exceptions...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // checkIDs names what was found.

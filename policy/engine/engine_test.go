@@ -16,6 +16,7 @@ import (
 
 	"rastel/policy"
 	"rastel/policy/engine"
+	"rastel/policy/exceptions"
 	"rastel/policy/quarantine"
 	"rastel/policy/quarantine/blob"
 	"rastel/policy/quarantine/sqlindex"
@@ -346,5 +347,47 @@ func TestRecordsWhatAChangeTakesAway(t *testing.T) {
 		if _, out := w.judge(t, raw); out != want {
 			t.Errorf("%q became %q, want %q", raw, out, want)
 		}
+	}
+}
+
+// TestExceptionsAreCounted: one that made a difference is a hit; one that did not is none.
+func TestExceptionsAreCounted(t *testing.T) {
+	var book *exceptions.Book
+	w := newWorld(t, quarantine.Config{}, func(opt *engine.Options) {
+		index, err := sqlindex.Open(filepath.Join(t.TempDir(), "index.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { index.Close() })
+		if book, err = exceptions.Open(t.Context(), index, nil); err != nil {
+			t.Fatal(err)
+		}
+		opt.Exceptions = book
+	})
+	if v, _ := w.judge(t, "Subject: s\r\n\r\nbad"); v.Action != policy.Quarantine {
+		t.Fatalf("got %v", v.Action)
+	}
+	until := time.Now().AddDate(0, 0, 1).Format(time.DateOnly)
+	e, err := book.Create(t.Context(), exceptions.Exception{Scope: exceptions.Scope{Recipient: "@example.net", Rule: "bad"}, Owner: "o", Reason: "r", Until: until}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, raw := range []string{"Subject: a\r\n\r\nbad", "Subject: b\r\n\r\nbad", "Subject: c\r\n\r\ngood"} {
+		if v, _ := w.judge(t, raw); v.Action != policy.Accept {
+			t.Errorf("%q: got %v", raw, v.Action)
+		}
+	}
+	got, err := book.Get(t.Context(), e.ID)
+	if err != nil || got.Hits != 2 || got.LastHit.IsZero() {
+		t.Errorf("got %+v, %v; want 2 hits", got, err)
+	}
+	if n := strings.Count(w.log.String(), "exceptions="+e.ID); n != 2 {
+		t.Errorf("the log names it %d times:\n%s", n, &w.log)
+	}
+	if err := book.Delete(t.Context(), e.ID, "test"); err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := w.judge(t, "Subject: d\r\n\r\nbad"); v.Action != policy.Quarantine {
+		t.Errorf("after it was removed: %v", v.Action)
 	}
 }

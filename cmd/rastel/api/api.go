@@ -9,6 +9,13 @@
 //	GET    /v1/quarantine/{id}/raw       its message, byte for byte as it was held
 //	POST   /v1/quarantine/{id}/release   {"recipients": [...], "by": "..."}, both optional
 //	DELETE /v1/quarantine/{id}           removes the message, keeps the record; ?by
+//	GET    /v1/exceptions                all exceptions, with their hits
+//	POST   /v1/exceptions                makes one: {"sender", "recipient", "sha256", "rule", "check", "owner",
+//	                                     "reason", "until": "2027-03-31", "by"}
+//	GET    /v1/exceptions/{id}           one exception
+//	PUT    /v1/exceptions/{id}           puts another in its place, as POST; its hits stay
+//	DELETE /v1/exceptions/{id}           removes it; ?by
+//	GET    /v1/exceptions/log            who changed what, the latest first: ?id&limit
 //	GET    /v1/hosts                     who sends what is infected or refused: ?by (client, user)
 //	                                     &within (hour, day)&limit
 //
@@ -29,6 +36,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"rastel/policy"
+	"rastel/policy/exceptions"
 	"rastel/policy/hosts"
 	"rastel/policy/quarantine"
 )
@@ -89,6 +98,10 @@ type Options struct {
 	Ready func(context.Context) []Check
 	// Hosts are those of /v1/hosts. Without them there is no such call.
 	Hosts *hosts.Table
+	// Exceptions are those of /v1/exceptions. Without them there are no such calls.
+	Exceptions *exceptions.Book
+	// Policy is the policy in force, which exceptions are for. Nil: their rules and checks are taken as they are.
+	Policy func() *policy.Policy
 	// Metrics are those of /metrics. Without them there is no such call.
 	Metrics prometheus.Gatherer
 	Log     *slog.Logger // nil: nothing is logged
@@ -96,25 +109,39 @@ type Options struct {
 
 // New is the whole API, for callers that may do everything.
 func New(opt Options) http.Handler {
-	s := &server{store: opt.Store, hosts: opt.Hosts, log: opt.logger()}
+	s := &server{store: opt.Store, hosts: opt.Hosts, exceptions: opt.Exceptions, policy: opt.Policy, log: opt.logger()}
 	mux := publicMux(opt)
 	if s.hosts != nil {
 		mux.Handle("GET /v1/hosts", s.handler(callTime, s.top))
 	}
-	for _, r := range []struct {
-		pattern string
-		limit   time.Duration
-		call    call
-	}{
+	routes := []route{
 		{"GET /v1/quarantine", callTime, s.list},
 		{"GET /v1/quarantine/{id}", callTime, s.get},
 		{"GET /v1/quarantine/{id}/raw", rawTime, s.raw},
 		{"POST /v1/quarantine/{id}/release", releaseTime, s.release},
 		{"DELETE /v1/quarantine/{id}", callTime, s.delete},
-	} {
+	}
+	if s.exceptions != nil {
+		routes = append(routes, []route{
+			{"GET /v1/exceptions", callTime, s.listExceptions},
+			{"POST /v1/exceptions", callTime, s.createException},
+			{"GET /v1/exceptions/log", callTime, s.exceptionLog},
+			{"GET /v1/exceptions/{id}", callTime, s.getException},
+			{"PUT /v1/exceptions/{id}", callTime, s.updateException},
+			{"DELETE /v1/exceptions/{id}", callTime, s.deleteException},
+		}...)
+	}
+	for _, r := range routes {
 		mux.Handle(r.pattern, s.handler(r.limit, r.call))
 	}
 	return mux
+}
+
+// A route is a call with how long it may take.
+type route struct {
+	pattern string
+	limit   time.Duration
+	call    call
 }
 
 // NewPublic is the part of the API that everybody may see.
@@ -160,6 +187,9 @@ type server struct {
 	store *quarantine.Store
 	hosts *hosts.Table
 	log   *slog.Logger
+
+	exceptions *exceptions.Book
+	policy     func() *policy.Policy
 }
 
 // A call answers a request, or returns why it did not.
@@ -226,6 +256,12 @@ func errorOf(err error) *Error {
 		return &Error{http.StatusBadGateway, "not_sent", err.Error(), "it is still held; try again later"}
 	case errors.As(err, &send):
 		return &Error{http.StatusBadGateway, "not_sent", err.Error(), "it is still held; see the log of the mail server"}
+	case errors.Is(err, exceptions.ErrInvalid):
+		return &Error{http.StatusBadRequest, "bad_exception", err.Error(), ""}
+	case errors.Is(err, exceptions.ErrNotFound):
+		return &Error{http.StatusNotFound, "not_found", err.Error(), "rastel exception list shows what there is"}
+	case errors.Is(err, exceptions.ErrFull):
+		return &Error{http.StatusConflict, "full", err.Error(), "remove those that have ended; what is for so many belongs into the policy"}
 	case errors.Is(err, quarantine.ErrNotFound):
 		return &Error{http.StatusNotFound, "not_found", err.Error(), "rastel quarantine list -state all shows what there is"}
 	case errors.Is(err, quarantine.ErrState):

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"rastel/policy/exceptions"
 	"rastel/policy/quarantine"
 )
 
@@ -110,6 +111,53 @@ func (c *Client) Release(ctx context.Context, id string, req quarantine.ReleaseR
 func (c *Client) Delete(ctx context.Context, id string) error {
 	by := url.Values{"by": {"uid:" + strconv.Itoa(os.Getuid())}}
 	return c.call(ctx, http.MethodDelete, itemPath(id)+"?"+by.Encode(), nil, nil)
+}
+
+// Exceptions returns all exceptions.
+func (c *Client) Exceptions(ctx context.Context) ([]exceptions.Exception, error) {
+	var list ExceptionList
+	err := c.call(ctx, http.MethodGet, "/v1/exceptions", nil, &list)
+	return list.Exceptions, err
+}
+
+func exceptionPath(id string) string { return "/v1/exceptions/" + url.PathEscape(id) }
+
+// Exception returns one exception.
+func (c *Client) Exception(ctx context.Context, id string) (*exceptions.Exception, error) {
+	var e exceptions.Exception
+	if err := c.call(ctx, http.MethodGet, exceptionPath(id), nil, &e); err != nil {
+		return nil, err
+	}
+	return &e, nil
+}
+
+// SaveException makes an exception, or if there is an ID puts it in the place of that one.
+func (c *Client) SaveException(ctx context.Context, id string, req ExceptionRequest) (*exceptions.Exception, error) {
+	method, path := http.MethodPost, "/v1/exceptions"
+	if id != "" {
+		method, path = http.MethodPut, exceptionPath(id)
+	}
+	var e exceptions.Exception
+	if err := c.call(ctx, method, path, req, &e); err != nil {
+		return nil, err
+	}
+	return &e, nil
+}
+
+// RemoveException removes an exception.
+func (c *Client) RemoveException(ctx context.Context, id, by string) error {
+	return c.call(ctx, http.MethodDelete, exceptionPath(id)+"?"+url.Values{"by": {by}}.Encode(), nil, nil)
+}
+
+// ExceptionLog returns the last entries of the log, the latest first: of one exception, or if id is empty of all.
+func (c *Client) ExceptionLog(ctx context.Context, id string, limit int) ([]exceptions.Entry, error) {
+	q := url.Values{"limit": {strconv.Itoa(limit)}}
+	if id != "" {
+		q.Set("id", id)
+	}
+	var l ExceptionLog
+	err := c.call(ctx, http.MethodGet, "/v1/exceptions/log?"+q.Encode(), nil, &l)
+	return l.Entries, err
 }
 
 // Ready returns what /readyz says.

@@ -1,0 +1,171 @@
+package exceptions
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Snapshot is all exceptions at one time. It does not change, and is safe for concurrent use. Nil has none.
+type Snapshot struct {
+	bySHA256, bySender, byRecipient map[string][]entry // each exception is in one of them: the first that it has
+	size                            int
+	recipients                      int // those that are for some recipients
+}
+
+// An entry is an exception with when it ends.
+type entry struct {
+	*Exception
+	end time.Time
+}
+
+// NewSnapshot makes a snapshot of a list, which it keeps. It leaves out what is none.
+func NewSnapshot(list []Exception) *Snapshot {
+	s := &Snapshot{bySHA256: map[string][]entry{}, bySender: map[string][]entry{}, byRecipient: map[string][]entry{}}
+	for i := range list {
+		e := &list[i]
+		end, err := e.Ends()
+		if err != nil || e.checkScope() != "" || s.size == Max {
+			continue
+		}
+		s.size++
+		if e.Recipient != "" {
+			s.recipients++
+		}
+		in, key := s.byRecipient, e.Recipient
+		switch {
+		case e.SHA256 != "":
+			in, key = s.bySHA256, e.SHA256
+		case e.Sender != "":
+			in, key = s.bySender, e.Sender
+		}
+		in[key] = append(in[key], entry{e, end})
+	}
+	return s
+}
+
+// Empty reports whether there are none.
+func (s *Snapshot) Empty() bool { return s == nil || s.size == 0 }
+
+// ForRecipients reports whether any of them is for some recipients.
+func (s *Snapshot) ForRecipients() bool { return s != nil && s.recipients > 0 }
+
+// ForSome gives the exceptions that are for certain recipients and may be for some of these, and otherwise are for the
+// message.
+func (s *Snapshot) ForSome(a About) []*Exception {
+	if !s.ForRecipients() {
+		return nil
+	}
+	seen := map[*Exception]bool{}
+	take := func(list []entry) {
+		for _, e := range list {
+			if e.Recipient != "" && a.Now.Before(e.end) && e.fitsMessage(&a) {
+				seen[e.Exception] = true
+			}
+		}
+	}
+	for _, list := range s.byMessage(&a) {
+		take(list)
+	}
+	for _, r := range a.Recipients {
+		for _, key := range recipientKeys(r) {
+			take(s.byRecipient[key])
+		}
+	}
+	return slices.SortedFunc(maps.Keys(seen), func(a, b *Exception) int { return strings.Compare(a.ID, b.ID) })
+}
+
+// byMessage are the exceptions that may fit by the content, or the sender.
+func (s *Snapshot) byMessage(a *About) (lists [][]entry) {
+	for _, sum := range a.SHA256 {
+		lists = append(lists, s.bySHA256[sum])
+	}
+	for _, key := range senderKeys(a.Sender) {
+		lists = append(lists, s.bySender[key])
+	}
+	return lists
+}
+
+// ByContent reports whether any of them is for a content.
+func (s *Snapshot) ByContent() bool { return s != nil && len(s.bySHA256) > 0 }
+
+// Len is how many there are.
+func (s *Snapshot) Len() int {
+	if s == nil {
+		return 0
+	}
+	return s.size
+}
+
+// About is what is known of a message.
+type About struct {
+	Now        time.Time
+	Sender     string   // the domain in From, in lower case, if it is proved; empty if not
+	Recipients []string // those that the exceptions are to be for, all of them
+	SHA256     []string // the contents of all parts
+}
+
+// For gives the exceptions for a message, in the order of their IDs.
+func (s *Snapshot) For(a About) []*Exception {
+	if s.Empty() {
+		return nil
+	}
+	seen := map[*Exception]bool{}
+	lists := s.byMessage(&a)
+	if len(a.Recipients) > 0 { // all of them must fit, so the first tells where to look
+		for _, key := range recipientKeys(a.Recipients[0]) {
+			lists = append(lists, s.byRecipient[key])
+		}
+	}
+	for _, list := range lists {
+		for _, e := range list {
+			if a.Now.Before(e.end) && e.fitsMessage(&a) && e.isForAll(a.Recipients) {
+				seen[e.Exception] = true
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(seen), func(a, b *Exception) int { return strings.Compare(a.ID, b.ID) })
+}
+
+// fitsMessage reports whether the scope is that of a message, but for recipients, rule and check.
+func (e *Exception) fitsMessage(a *About) bool {
+	if e.Sender != "" && !slices.Contains(senderKeys(a.Sender), e.Sender) {
+		return false
+	}
+	return e.SHA256 == "" || slices.Contains(a.SHA256, e.SHA256)
+}
+
+// isForAll reports whether the exception is for all of these recipients, of which there are some if it asks for any.
+func (e *Exception) isForAll(list []string) bool {
+	return e.Recipient == "" || len(list) > 0 && !slices.ContainsFunc(list, func(r string) bool { return !e.IsFor(r) })
+}
+
+// senderKeys are the senders that a domain is one of: itself, and what is below each of those above it.
+func senderKeys(domain string) []string {
+	if domain == "" {
+		return nil
+	}
+	keys := []string{domain}
+	for i, c := range domain {
+		if c == '.' {
+			keys = append(keys, "*"+domain[i:])
+		}
+	}
+	return keys
+}
+
+// recipientKeys are the recipients that an address is one of.
+func recipientKeys(address string) []string {
+	address = strings.TrimSuffix(strings.ToLower(address), ".")
+	i := strings.LastIndexByte(address, '@')
+	if i < 0 {
+		return []string{address}
+	}
+	return []string{address, address[i:]}
+}
+
+// IsFor reports whether the exception is for a recipient.
+func (e *Exception) IsFor(address string) bool {
+	return e.Recipient == "" || slices.Contains(recipientKeys(address), e.Recipient)
+}
