@@ -282,3 +282,32 @@ func verdictText(t *testing.T, v *Verdict) string {
 	}
 	return string(b)
 }
+
+// TestTraceTellsTheClauseThatWasNotTrue: the first one, or in a rule for parts that of the part for which
+// most were true.
+func TestTraceTellsTheClauseThatWasNotTrue(t *testing.T) {
+	m := parse(t, threeParts)
+	r := report(t, m, "+html/script 1.2", "clamd/pua 1.3")
+	for _, tt := range []struct{ scope, when, part, why string }{
+		{"message", `size < 0`, "", `not true: size < 0`},
+		{"message", `size   <   0 or size == 0`, "", `not true: size < 0 or size == 0`},
+		{"message", `size < 0 and has("html/*")`, "", `not true: size < 0`},
+		{"message", `has("html/*") && (size > 10 and sender == "x") and size < 0`, "", `not true: sender == "x"`},
+		{"message", `has("html/*") and (size < 0 or not has("clamd/*") or size == 1)`, "", `not true: size < 0 or not has("clamd/*") or size == 1`},
+		{"message", `has("html/*") and not (size > 0)`, "", `not true: not (size > 0)`},
+		{"message", `has("html/*") and sender != "Ann@Example.ORG"`, "", `not true: sender != "Ann@Example.ORG"`},
+		{"message", `any(parts, .size > 3 and .member)`, "", `not true: any(parts, .size > 3 and .member)`},
+		{"part", `part.member`, "", `not true: part.member`},
+		{"part", `part.member and part.has("html/*")`, "", `not true: part.member`},
+		{"part", `part.has("html/*") and part.size > 1000`, "1.2", `not true: part.size > 1000`},
+		{"part", `part.size > 3 and part.has("clamd/*") and part.type == "pe"`, "1.3", `not true: part.type == "pe"`},
+		{"part", `part.size > 3 and part.has("mime/*")`, "1.1", `not true: part.has("mime/*")`},
+		{"part", `has("html/*") and part.text contains "nothing"`, "1", `not true: part.text contains "nothing"`},
+	} {
+		p := load(t, fmt.Sprintf("rules:\n- name: x\n  for: %s\n  then: discard\n  when: |\n    %s\n", tt.scope, tt.when))
+		v := p.Decide(m, r)
+		if s := v.Trace[0]; s.Rule != "x" || s.Matched || s.Failed || s.Part != tt.part || s.Why != tt.why {
+			t.Errorf("%s: got %q of part %q, want %q of %q", tt.when, s.Why, s.Part, tt.why, tt.part)
+		}
+	}
+}

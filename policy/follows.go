@@ -114,7 +114,7 @@ func (s *source) unreachable(rules []*rule) {
 		default:
 			s.errorf(r.at, "the rule %q is shadowed: whenever its condition is true, so is that of %q in line %d, which decides before it", r.name, deciding[i].name, deciding[i].at.line)
 		}
-		if i < 0 && r.then != Undecided && !r.watch && r.share.all() { // others decide nothing, or not always
+		if i < 0 && r.decides() {
 			deciding = append(deciding, r)
 		}
 	}
