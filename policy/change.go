@@ -11,13 +11,14 @@ import (
 // A change is one item of a rule's "do" list.
 type change struct {
 	kind     *changeKind
-	patterns []*pattern // of defang and disarm: the checks whose findings they fix; nil means those of the condition
-	text     string     // of strip, rename, mangle and mta_hold: why; of tag_subject: the tag
-	name     string     // of add_header, set_header and remove_header
-	value    string     // of add_header and set_header
-	banner   Banner     // of banner
-	notice   bool       // of rename and mangle: the reader is told
-	signed   bool       // of banner, and of that notice: also where that breaks a signature
+	patterns []*pattern   // of defang and disarm: the checks whose findings they fix; nil means those of the condition
+	text     string       // of strip, rename, mangle and mta_hold: why; of tag_subject: the tag
+	name     string       // of add_header, set_header and remove_header
+	value    string       // of add_header and set_header
+	banner   Banner       // of banner
+	notify   Notification // of notify
+	notice   bool         // of rename and mangle: the reader is told
+	signed   bool         // of banner, and of that notice: also where that breaks a signature
 
 	addresses []string // of redirect, add_recipient and remove_recipient
 }
@@ -55,6 +56,7 @@ const (
 	wordAddRecipient    = "add_recipient"
 	wordRemoveRecipient = "remove_recipient"
 	wordMTAHold         = "mta_hold"
+	wordNotify          = "notify"
 )
 
 var changeKinds = []changeKind{
@@ -124,6 +126,10 @@ var changeKinds = []changeKind{
 	{
 		word:    word{wordMTAHold, "Have the MTA keep the message, changed as it is to be delivered, in its hold queue (Postfix) or quarantine (Sendmail), from where an administrator lets it go. The reason, or else the name of the rule, is in the queue of Sendmail; Postfix does not keep it. The first one counts."},
 		example: `"to be looked at"`, parse: (*source).mtaHold,
+	},
+	{
+		word:    word{wordNotify, "Send a notice about the message, whatever becomes of it unless it is refused for now: what was found and where, what was done by which rule, the item in quarantine, the reference. It goes to an address, to a list of them, or as `{to: ..., text: ..., full: yes}`. It is plain text with the null sender (RFC 3834), in which nothing of the message can act. However many messages a rule holds for, the same recipients get only so many of its notices in an hour (`notify` in rastel.yaml); the next one tells how many were left out."},
+		example: `postmaster@example.org`, required: true, parse: (*source).notify,
 	},
 }
 
@@ -433,6 +439,8 @@ func (s *source) mtaHold(c *change, arg ast.Node, _ *vocabulary) {
 // String is the change as the trace tells it.
 func (c *change) String() string {
 	switch {
+	case len(c.notify.To) > 0:
+		return fmt.Sprintf("%s %s", c.kind.name, strings.Join(c.notify.To, ", "))
 	case len(c.addresses) > 0:
 		return fmt.Sprintf("%s %s", c.kind.name, strings.Join(c.addresses, ", "))
 	case c.name != "":

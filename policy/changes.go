@@ -36,9 +36,10 @@ type changes struct {
 	route     route
 	class     string        // of what is held
 	retention time.Duration // of what is held
-	mtaHold   string        // why the MTA is to keep it
-	failed    string        // the first rule whose changes could not be made
-	err       error         // and why
+	notices   []Notification
+	mtaHold   string // why the MTA is to keep it
+	failed    string // the first rule whose changes could not be made
+	err       error  // and why
 }
 
 // A renaming is what rename or mangle does to an entity.
@@ -97,6 +98,8 @@ func (c *changes) make(r *rule, ch *change, parts []*part) string {
 		c.route.change(ch)
 	case wordMTAHold:
 		c.mtaHold = cmp.Or(c.mtaHold, ch.text, r.name)
+	case wordNotify:
+		return c.addNotice(r, ch)
 	}
 	return ch.String()
 }

@@ -223,7 +223,7 @@ func TestChanges(t *testing.T) {
 
 func TestEveryChangeIsTested(t *testing.T) {
 	tested := []string{wordDefang, wordDisarm, wordStrip, wordRename, wordMangle, wordClean, wordText, wordHeader, wordTag, wordBanner, wordHold,
-		wordSetHeader, wordRemoveHeader, wordRedirect, wordAddRecipient, wordRemoveRecipient, wordMTAHold}
+		wordSetHeader, wordRemoveHeader, wordRedirect, wordAddRecipient, wordRemoveRecipient, wordMTAHold, wordNotify}
 	if got := changeNames(); !slices.Equal(got, tested) {
 		t.Errorf("there are %v, tested are %v", got, tested)
 	}

@@ -319,6 +319,9 @@ func (d *decision) conclude() {
 	}
 	v.Hold = d.changes.hold && v.Action != TempFail // or every attempt would leave a copy
 	d.keep()
+	if len(d.changes.notices) > 0 && v.Action != TempFail {
+		d.notify()
+	}
 }
 
 // overrule puts another action in place of the one decided.

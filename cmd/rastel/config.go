@@ -69,6 +69,7 @@ type Config struct {
 	DNS        network.Config      `yaml:"dns"`
 	Quarantine quarantine.Config   `yaml:"quarantine"`
 	Samples    engine.SampleConfig `yaml:"samples"` // of delivered mail, to try policies on
+	Notify     engine.NotifyConfig `yaml:"notify"`
 	Limits     LimitsConfig        `yaml:"limits"`
 	Log        LogConfig           `yaml:"log"`
 
@@ -165,7 +166,7 @@ func (c *Config) validate() error {
 	c.pool = eml.NewSpoolPool(c.SpoolDir, c.Limits.SpoolMemory)
 	var relaysErr error
 	c.relays, relaysErr = network.ParseRelays(c.Trusted)
-	errs := []error{err, relaysErr, c.DNS.Validate(), c.validateDMARC(), c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Samples.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Hashes.Validate(), c.validateEngines(), c.VirusTotal.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
+	errs := []error{err, relaysErr, c.DNS.Validate(), c.validateDMARC(), c.Milter.Validate(), c.API.Validate(), c.Quarantine.Validate(), c.Samples.Validate(), c.Notify.Validate(), c.Sanitize.Validate(), c.DKIM.Validate(), c.Cache.Validate(), c.Hashes.Validate(), c.validateEngines(), c.VirusTotal.Validate(), c.Log.validate(), c.validateWorkers(), scanners.ValidatePasswords(c.Passwords)}
 	if c.Clamd != nil {
 		errs = append(errs, c.Clamd.Validate())
 	}

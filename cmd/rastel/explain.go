@@ -225,6 +225,9 @@ func explainAction(w io.Writer, v *policy.Verdict) {
 	if len(v.Remove) > 0 {
 		fmt.Fprintf(w, "  not to %s\n", addresses(v.Remove))
 	}
+	for _, n := range v.Notices {
+		fmt.Fprintf(w, "  a notice to %s (%s)\n", addresses(n.To), n.Rule)
+	}
 }
 
 func explainPatch(w io.Writer, x *engine.Examination) {

@@ -166,6 +166,10 @@ func TestSanitizerExamples(t *testing.T) {
 			{raw: zipped(t, "tool.exe"), expect: "accept, patched, held", stays: "There was a program in the archive.", gone: "files.zip\""},
 		},
 		{{raw: attached("tool.exe", []byte("harmless")), expect: "reject", rule: "poisoned attachment"}},
+		{ // notices (row 39)
+			{raw: attached("tool.exe", []byte("harmless")), expect: "quarantine, notified", rule: "poisoned attachment"},
+			{raw: attached("tool.pdf", []byte("harmless")), expect: "accept, unchanged"},
+		},
 	}
 	list := examples(t)
 	if len(list) != len(trials) {
@@ -238,6 +242,10 @@ func TestImportedSettings(t *testing.T) {
 			{raw: webBug, expect: "accept, unchanged"},
 			{raw: page, expect: "accept, patched", stays: "X-Security: ", gone: ` onclick`},
 			{raw: winmail, expect: "accept, unchanged"},
+		}},
+		{"SECURITY_NOTIFY='a@example.org, b@example.org'\nSECURITY_NOTIFY_RECIPIENT=YES\nSECURITY_NOTIFY_VERBOSE=c@example.org", []trial{
+			{raw: attached("tool.exe", []byte("harmless")), expect: "quarantine, notified", rule: "poisoned attachment"},
+			{raw: attached("tool.pdf", []byte("harmless")), expect: "accept, unchanged"},
 		}},
 		{"SECURITY_STRIP_MSTNEF=YES", []trial{{raw: winmail, expect: "accept, patched", stays: "in the format of Outlook (winmail.dat)"}}},
 	} {

@@ -30,7 +30,7 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "rastel")
-	args := append([]string{"build"}, raceFlag...)
+	args := append([]string{"build", "-tags", "crashpoints"}, raceFlag...)
 	if out, err := exec.Command("go", append(args, "-o", program, "rastel/cmd/rastel")...).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build rastel: %v\n%s", err, out)
 		return 1

@@ -99,8 +99,8 @@ func writeFile(t *testing.T, name, text string) {
 	}
 }
 
-// start starts the program and waits until it is ready.
-func (r *rastel) start() {
+// start starts the program, with more in its environment, and waits until it is ready.
+func (r *rastel) start(env ...string) {
 	r.t.Helper()
 	log, err := os.OpenFile(r.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -109,7 +109,7 @@ func (r *rastel) start() {
 	defer log.Close()
 	r.cmd = exec.Command(program, "serve", "-config", r.config)
 	r.cmd.Stdout, r.cmd.Stderr = log, log
-	r.cmd.Env = environment()
+	r.cmd.Env = append(environment(), env...)
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
@@ -161,9 +161,21 @@ func get(url string) error {
 // any goroutine, but by one at a time.
 func (r *rastel) kill() {
 	_ = r.cmd.Process.Kill() // has ended already: all the better
-	err := <-r.ended
-	r.ended <- err
+	ended := r.ended
+	err := <-ended
 	r.cmd = nil
+	ended <- err // from here on dead reports it, and somebody may start it again
+}
+
+// dead reports whether it has been killed, by a test or by itself.
+func (r *rastel) dead() bool {
+	select {
+	case err := <-r.ended:
+		r.ended <- err
+		return true
+	default:
+		return false
+	}
 }
 
 // terminate sends SIGTERM and returns how it ended.

@@ -25,6 +25,8 @@ import (
 type Quarantine interface {
 	// Hold stores the message; it is durable when Hold returns nil.
 	Hold(ctx context.Context, it *quarantine.Item, r io.Reader) error
+	// Queue stores a message that is to be sent; it is durable when Queue returns nil.
+	Queue(ctx context.Context, it *quarantine.Item, r io.Reader) error
 	// Verify tells whether the token was made by Release for this message, so that it must
 	// not be held again.
 	Verify(ctx context.Context, token string, env *eml.Envelope, raw io.Reader) (*quarantine.Item, error)
@@ -47,7 +49,8 @@ type Exceptions interface {
 type Options struct {
 	Set        *scanners.Set
 	Policy     func() *policy.Policy // the policy in force; called once a message
-	Quarantine Quarantine            // nil: what would be held is refused for now
+	Quarantine Quarantine            // nil: what would be held or queued is refused for now
+	Notify     NotifyConfig
 	Limits     eml.Limits
 	// Record gives edits for a message that is changed: they tell of it what will not be found in
 	// it any more. Nil: there are none.
@@ -70,6 +73,8 @@ type Options struct {
 type Engine struct {
 	opt     Options
 	metrics *metrics
+	notify  NotifyConfig // with defaults
+	notices *noticeLimit
 }
 
 // New makes an engine.
@@ -77,7 +82,9 @@ func New(opt Options) *Engine {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{opt, newMetrics(opt.Metrics)}
+	notify := opt.Notify.withDefaults()
+	return &Engine{opt: opt, metrics: newMetrics(opt.Metrics), notify: notify,
+		notices: &noticeLimit{max: notify.PerHour, now: time.Now, keys: map[string]*noticeCount{}}}
 }
 
 // An Examination is all that is known about a message, and what is to be done with it.
@@ -91,7 +98,9 @@ type Examination struct {
 
 	exceptions *exceptions.Snapshot
 	policy     *policy.Policy
-	released   bool // an administrator wants it delivered
+	released   bool              // an administrator wants it delivered, or we have sent it
+	items      map[string]string // what it is called in quarantine, by the group of recipients
+	sum        string            // see identity
 }
 
 // Examine parses and scans a message while its spool is written, and decides. It changes and
@@ -122,10 +131,19 @@ func (e *Engine) decide(x *Examination) error {
 	return e.record(x)
 }
 
-// record adds the edits of Options.Record to a patch that changes what a signature may cover; a
-// field more does not.
+// record adds the edits of Options.Record to the patches of all verdicts.
 func (e *Engine) record(x *Examination) error {
-	changes := x.Verdict.Patch.Body() != nil || slices.ContainsFunc(x.Verdict.Patch.Fields(), func(f eml.FieldEdit) bool {
+	for _, v := range x.verdicts() {
+		if err := e.recordIn(x, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recordIn adds them to a patch that changes what a signature may cover; a field more does not.
+func (e *Engine) recordIn(x *Examination, v *policy.Verdict) error {
+	changes := v.Patch.Body() != nil || slices.ContainsFunc(v.Patch.Fields(), func(f eml.FieldEdit) bool {
 		return f.Op == eml.ChangeField || f.Op == eml.DeleteField
 	})
 	if e.opt.Record == nil || !changes {
@@ -135,16 +153,17 @@ func (e *Engine) record(x *Examination) error {
 	if len(edits) == 0 {
 		return nil
 	}
-	patch, err := x.Verdict.Patch.With(x.Message, edits...)
+	patch, err := v.Patch.With(x.Message, edits...)
 	if err != nil {
 		return fmt.Errorf("record what was found: %w", err)
 	}
-	x.Verdict.Patch = patch
+	v.Patch = patch
 	return nil
 }
 
-// Judge does all that Examine does, and holds the message if that is the verdict: a verdict
-// that it returns is one that a crash cannot undo. It implements milter.Judge.
+// Judge does all that Examine does, and all of the verdict that is not for the MTA: it holds the message,
+// and queues copies and notices. A verdict that it returns is one that a crash cannot undo. It implements
+// milter.Judge.
 func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*policy.Verdict, error) {
 	start := time.Now()
 	x, err := e.Examine(ctx, env, s)
@@ -155,12 +174,9 @@ func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*p
 	if err := e.released(ctx, x); err != nil {
 		return nil, err
 	}
-	e.refuseOthers(x)
-	if x.Verdict.Action == policy.Quarantine || x.Verdict.Hold {
-		if err := e.holdAs(ctx, x); err != nil {
-			e.opt.Logger.Error("message could not be held", "queue_id", env.QueueID, "session", env.Session, "error", err)
-			x.Verdict.Action, x.Verdict.Reply = policy.TempFail, policy.Reply{}
-		}
+	if err := e.carryOut(ctx, x); err != nil {
+		e.opt.Logger.Error("message could not be held, or what is to be sent could not be queued", "queue_id", env.QueueID, "session", env.Session, "error", err)
+		x.Verdict = refuse(x.Verdict)
 	}
 	e.opt.Samples.keep(ctx, x)
 	took := time.Since(start)
@@ -171,17 +187,6 @@ func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*p
 	}
 	e.log(x, took)
 	return x.Verdict, nil
-}
-
-// refuseOthers refuses for now what has several verdicts: a message is never carried out for some of its
-// recipients and forgotten for the others.
-func (e *Engine) refuseOthers(x *Examination) {
-	v := x.Verdict
-	if len(v.Others) == 0 {
-		return
-	}
-	e.opt.Logger.Error("message with several verdicts refused for now", "queue_id", x.Message.Envelope.QueueID, "session", x.Message.Envelope.Session, "verdicts", 1+len(v.Others))
-	x.Verdict = &policy.Verdict{Action: policy.TempFail, Rule: v.Rule, Policy: v.Policy, Trace: v.Trace}
 }
 
 // countSender counts who sent a message. What was released is not sent again by whoever sent it first.
@@ -205,67 +210,39 @@ func (e *Engine) host(m *eml.Message) netip.Addr {
 // any message that has one: it must not be seen outside.
 func (e *Engine) released(ctx context.Context, x *Examination) error {
 	m := x.Message
-	var tokens []eml.Edit
-	for f := range m.Root.Header.All(quarantine.TokenField) {
-		tokens = append(tokens, eml.Edit{Part: m.Root, Region: eml.InHeader, Start: f.Start, End: f.End})
-	}
+	tokens := tokenEdits(m)
 	if len(tokens) == 0 {
 		return nil
 	}
-	if x.released = e.verified(ctx, m); x.released {
+	if it := e.verified(ctx, m); it != nil {
+		x.released = true
 		x.Verdict = &policy.Verdict{Action: policy.Accept, Rule: "released from quarantine", Policy: x.Verdict.Policy, Trace: x.Verdict.Trace}
+		if it.Purpose != "" {
+			x.Verdict.Rule = "sent by the filter"
+		}
 	}
-	patch, err := x.Verdict.Patch.With(m, tokens...)
-	if err != nil {
-		return fmt.Errorf("remove %s: %w", quarantine.TokenField, err)
+	for _, v := range x.verdicts() {
+		patch, err := v.Patch.With(m, tokens...)
+		if err != nil {
+			return fmt.Errorf("remove %s: %w", quarantine.TokenField, err)
+		}
+		v.Patch = patch
 	}
-	x.Verdict.Patch = patch
 	return nil
 }
 
-// verified reports whether the first token of the message is genuine; others do not count.
-func (e *Engine) verified(ctx context.Context, m *eml.Message) bool {
+// verified gives the item of the first token of the message, if it is genuine; others do not count.
+func (e *Engine) verified(ctx context.Context, m *eml.Message) *quarantine.Item {
 	if e.opt.Quarantine == nil {
-		return false
+		return nil
 	}
 	token := m.Root.Header.Get(quarantine.TokenField)
-	_, err := e.opt.Quarantine.Verify(ctx, token, m.Envelope, io.NewSectionReader(m.Spool, 0, m.Size))
+	it, err := e.opt.Quarantine.Verify(ctx, token, m.Envelope, io.NewSectionReader(m.Spool, 0, m.Size))
 	if err != nil {
 		e.opt.Logger.Warn("release token not believed", "queue_id", m.Envelope.QueueID, "session", m.Envelope.Session, "error", err)
+		return nil
 	}
-	return err == nil
-}
-
-// holdAs holds the message as the item that its notices name. The retry of a message that is held
-// already is no item of its own: then it decides once more, for notices that name the first one.
-func (e *Engine) holdAs(ctx context.Context, x *Examination) error {
-	id, err := e.hold(ctx, x)
-	if err != nil || id == x.Item || x.Verdict.Patch.Empty() {
-		return err
-	}
-	x.Item, x.Reference = id, id
-	if err := e.decide(x); err != nil {
-		return err
-	}
-	return e.released(ctx, x)
-}
-
-// hold gives the ID of the item.
-func (e *Engine) hold(ctx context.Context, x *Examination) (string, error) {
-	if e.opt.Quarantine == nil {
-		return "", fmt.Errorf("there is no quarantine")
-	}
-	m, v := x.Message, x.Verdict
-	it := quarantine.NewItem(m.Envelope)
-	it.ID = x.Item
-	it.Subject, it.From, it.MessageID = m.Root.Header.Text("Subject"), m.Root.Header.Text("From"), m.Root.Header.Get("Message-ID")
-	it.Rule, it.Policy, it.Held = v.Rule, v.Policy, v.Action != policy.Quarantine
-	it.Class, it.Retention = v.Class, v.Retention
-	for _, f := range x.Report.Findings {
-		it.Findings = append(it.Findings, quarantine.Finding{Check: f.Check, Part: f.Part.ID, Detail: f.Detail})
-	}
-	err := e.opt.Quarantine.Hold(ctx, it, io.NewSectionReader(m.Spool, 0, m.Size))
-	return it.ID, err
+	return it
 }
 
 // maxLogged is how many rules and how many checks the log line names.

@@ -20,6 +20,7 @@ type metrics struct {
 	parts      *prometheus.CounterVec
 	early      *prometheus.CounterVec
 	watched    *prometheus.CounterVec
+	notices    *prometheus.CounterVec
 
 	mu    sync.Mutex
 	rules map[string]bool // that watched has a label for
@@ -77,10 +78,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		watched: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rastel_policy_watched_total", Help: "Messages (or sessions, or recipients) with which a rule would have done something, but only watches, by rule.",
 		}, []string{"rule"}),
+		notices: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rastel_notices_total", Help: "Notices about messages that were queued, or left out because there were too many.",
+		}, []string{"outcome"}),
 		rules: map[string]bool{},
 	}
 	if r != nil {
-		r.MustRegister(m.messages, m.seconds, m.bytes, m.findings, m.unexamined, m.parts, m.early, m.watched)
+		r.MustRegister(m.messages, m.seconds, m.bytes, m.findings, m.unexamined, m.parts, m.early, m.watched, m.notices)
 	}
 	return m
 }

@@ -25,7 +25,7 @@ type outcome struct {
 
 // wanting are the keys of what is expected.
 var wanting = []Key{
-	{Name: "expect", Doc: "The action (`accept`, `quarantine`, `discard`, `tempfail`, `reject`), and `patched`, `unchanged`, `held` (a copy is kept), `mta-hold`; several with commas: `accept, patched`.",
+	{Name: "expect", Doc: "The action (`accept`, `quarantine`, `discard`, `tempfail`, `reject`), and `patched`, `unchanged`, `held` (a copy is kept), `notified` (somebody gets a notice), `mta-hold`; several with commas: `accept, patched`.",
 		check: wordsOf(fateWords), got: gotExpect},
 	{Name: "rule", Doc: "The rule that decides.", check: notEmpty, got: gotRule},
 	{Name: "matched", Doc: "A rule whose condition holds, whether it decides or not. May be repeated.", check: notEmpty, got: gotMatched},
@@ -37,6 +37,7 @@ var wanting = []Key{
 	{Name: "notified", Doc: "An address that is told of the message. May be repeated.", check: notEmpty, got: gotAddress(notified)},
 	{Name: "to", Doc: "Who gets the message in the end, those included to whom it is redirected, or who get a copy: all of them, with blanks between; `nobody`.", check: notEmpty, got: gotTo},
 	{Name: "class", Doc: "The class of what is held in quarantine.", check: notEmpty, got: gotClass},
+	{Name: "notice", Doc: "An address that gets a notice; `nobody`: there is none. May be repeated.", check: notEmpty, got: gotNotice},
 	{Name: "reply", Doc: "A text in what the sender is told: `550 5.7.1 ...`.", check: notEmpty, got: gotReply},
 	{Name: "finding", Doc: "What must be found, and where: `html/script 1.2`; without a part: anywhere. May be repeated.", check: notEmpty, got: gotFinding},
 	{Name: "same", Doc: "Bytes that come out as they went in: `1.1 header`, `1.1 body`, `1.1 all`. May be repeated.", check: checkSame, got: gotSame},
@@ -52,7 +53,7 @@ func notEmpty(value string) error {
 }
 
 // fateWords are what expect may say.
-var fateWords = []string{"accept", "quarantine", "discard", "tempfail", "reject", "patched", "unchanged", "held", "mta-hold"}
+var fateWords = []string{"accept", "quarantine", "discard", "tempfail", "reject", "patched", "unchanged", "held", "notified", "mta-hold"}
 
 func wordsOf(known []string) func(string) error {
 	return func(value string) error {
@@ -75,6 +76,9 @@ func fate(v *policy.Verdict) []string {
 	}
 	if v.Hold {
 		out = append(out, "held")
+	}
+	if len(v.Notices) > 0 {
+		out = append(out, "notified")
 	}
 	if v.MTAHold != "" {
 		out = append(out, "mta-hold")
@@ -99,6 +103,23 @@ func by(v *policy.Verdict) string {
 		return ", and no rule decides"
 	}
 	return fmt.Sprintf(" by rule %q", v.Rule)
+}
+
+// gotNotice is who gets a notice instead.
+func gotNotice(o *outcome, value string) (string, error) {
+	var to []string
+	for _, v := range append([]*policy.Verdict{o.verdict}, o.verdict.Others...) {
+		for _, n := range v.Notices {
+			to = append(to, n.To...)
+		}
+	}
+	if slices.Contains(to, value) || value == "nobody" && len(to) == 0 {
+		return "", nil
+	}
+	if len(to) == 0 {
+		return "nobody", nil
+	}
+	return strings.Join(to, ", "), nil
 }
 
 func gotExpect(o *outcome, value string) (string, error) {

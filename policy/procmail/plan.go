@@ -16,6 +16,8 @@ type plan struct {
 	Poison, Strip, Zipped, Rarred, Mangle                          patternList
 	NoZip, TrustHTML, TrustStyle, WebBugs, StripTNEF, KnowsWebBugs bool
 	Warning                                                        string
+	NotifyBrief, NotifyFull                                        []string // addresses
+	NotifyRecipient                                                bool
 	Report                                                         []Entry
 	checks                                                         []string
 }
@@ -54,6 +56,35 @@ const maxLost = 200
 func (p *plan) Lost() []Entry {
 	lost := slices.DeleteFunc(slices.Clone(p.Report), func(e Entry) bool { return e.Fate != NotCarried })
 	return lost[:min(len(lost), maxLost)]
+}
+
+// Told is who gets notices of what a rule holds, as the rest of the rule.
+func (p *plan) Told() string {
+	var b strings.Builder
+	add := func(format string, args ...any) {
+		if b.Len() == 0 {
+			b.WriteString("\n    do:")
+		}
+		fmt.Fprintf(&b, "\n      - notify: "+format, args...)
+	}
+	if len(p.NotifyBrief) > 0 {
+		add("{to: [%s]}", quoted(p.NotifyBrief))
+	}
+	if len(p.NotifyFull) > 0 {
+		add("{to: [%s], full: yes}", quoted(p.NotifyFull))
+	}
+	if p.NotifyRecipient {
+		add("{to: recipients}")
+	}
+	return b.String()
+}
+
+func quoted(list []string) string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = strconv.QuoteToASCII(s)
+	}
+	return strings.Join(out, ", ")
 }
 
 // InPoison are the lists of what is poisoned, as texts of a condition.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -21,7 +22,6 @@ type setting struct {
 }
 
 const (
-	later        = "rastel does not notify yet"
 	noMacroScore = "rastel has no macro score; office/macro-suspicious and others tell what macros do (rule \"poisoned document\")"
 )
 
@@ -50,11 +50,11 @@ var settings = []setting{
 	{name: "SCORE_ONLY", why: noMacroScore},
 	{name: "SCORE_DETAILS", why: noMacroScore},
 	{name: "DISABLE_MACRO_CHECK", why: noMacroScore},
-	{name: "SECURITY_NOTIFY", why: later},
-	{name: "SECURITY_NOTIFY_VERBOSE", why: later},
+	{name: "SECURITY_NOTIFY", carry: notified(func(p *plan) *[]string { return &p.NotifyBrief })},
+	{name: "SECURITY_NOTIFY_VERBOSE", carry: notified(func(p *plan) *[]string { return &p.NotifyFull })},
 	{name: "SECURITY_NOTIFY_SENDER", why: "senders of such mail are forged: rastel never notifies them"},
 	{name: "SECURITY_NOTIFY_SENDER_POSTMASTER", why: "senders of such mail are forged: rastel never notifies their postmasters"},
-	{name: "SECURITY_NOTIFY_RECIPIENT", why: later},
+	{name: "SECURITY_NOTIFY_RECIPIENT", carry: flag(func(p *plan) *bool { return &p.NotifyRecipient }, "recipients get a notice of what is held")},
 }
 
 func isSetting(name string) bool {
@@ -178,6 +178,46 @@ func flag(of func(*plan) *bool, effect string) func(*importer, *setting, value) 
 		*of(im.plan) = true
 		im.tell(v.at, s.name, s.fate(), "%s", effect)
 	}
+}
+
+// maxNotified is how many addresses a notice goes to.
+const maxNotified = 20
+
+// notified carries over who gets a notice: names with a comma or a blank between. A policy has whole
+// addresses, because a notice is sent by SMTP.
+func notified(of func(*plan) *[]string) func(*importer, *setting, value) {
+	return func(im *importer, s *setting, v value) {
+		if len(v.open) > 0 {
+			im.tell(v.at, s.name, NotCarried, "it depends on %s, which is not known here", strings.Join(v.open, ", "))
+			return
+		}
+		list := of(im.plan)
+		for _, name := range strings.FieldsFunc(v.text, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' }) {
+			switch {
+			case !isAddress(name):
+				im.tell(v.at, s.name, NotCarried, "%.80q is no address with a domain: write \"notify\" into the policy", name)
+			case len(*list) == maxNotified:
+				im.tell(v.at, s.name, NotCarried, "more than %d addresses: %.80q", maxNotified, name)
+			case !slices.Contains(*list, name):
+				*list = append(*list, name)
+			}
+		}
+		if len(*list) > 0 {
+			im.tell(v.at, s.name, s.fate(), "%d addresses get a notice of what is held", len(*list))
+		}
+	}
+}
+
+// isAddress is narrower than what a policy takes.
+func isAddress(s string) bool {
+	local, domain, _ := strings.Cut(s, "@")
+	plain := func(s string) bool {
+		return s != "" && len(s) <= 64 && s[0] != '.' && s[0] != '-' && s[len(s)-1] != '.' && s[len(s)-1] != '-' && !strings.Contains(s, "..") &&
+			!strings.Contains(s, ".-") && !strings.Contains(s, "-.") && !strings.ContainsFunc(s, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("+-_.", r)
+		})
+	}
+	return plain(local) && plain(domain) && !strings.ContainsAny(domain, "+_")
 }
 
 // denied reports whether the value reads like a no. To the Sanitizer anything was a yes, but who

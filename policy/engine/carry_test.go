@@ -1,0 +1,285 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"rastel/policy"
+	"rastel/policy/engine"
+	"rastel/policy/quarantine"
+	"rastel/sanitize/eml"
+)
+
+// splitting has a rule for recipients of each kind: banner, hold, quarantine, notice.
+const splitting = `
+rules:
+  - {name: held, for: recipient, when: 'recipient startsWith "held"', then: quarantine, class: private, retention: 3d}
+  - {name: marked, for: recipient, when: 'recipient startsWith "marked"', do: [{add_header: {name: X-Marked, value: "yes"}}]}
+  - {name: kept, for: recipient, when: 'recipient startsWith "kept"', do: [hold, {add_header: {name: X-Kept, value: "yes"}}]}
+  - {name: told, when: 'subject contains "tell"', do: [{notify: {to: [postmaster@example.net], text: "Look at this."}}]}
+`
+
+// splitWorld is a world whose policy divides recipients.
+func splitWorld(t *testing.T, text string, change func(*engine.Options)) *world {
+	t.Helper()
+	p, err := policy.Load("test", []byte(text), policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newWorld(t, quarantine.Config{}, func(o *engine.Options) {
+		o.Policy = func() *policy.Policy { return p }
+		if change != nil {
+			change(o)
+		}
+	})
+}
+
+// judgeFor gives the verdict about a message for these recipients.
+func (w *world) judgeFor(t *testing.T, raw string, to ...string) *policy.Verdict {
+	t.Helper()
+	s := eml.NewSpool(eml.SpoolOptions{})
+	defer s.Close()
+	if _, err := io.WriteString(s, raw); err != nil {
+		t.Fatal(err)
+	}
+	s.CloseWrite(nil)
+	env := envelope()
+	env.Recipients = to
+	v, err := w.Judge(t.Context(), env, s)
+	if err != nil {
+		t.Fatalf("Judge(%.100q): %v", raw, err)
+	}
+	return v
+}
+
+// stored tells what is in the store: state, purpose, recipients, rule and class of each item, sorted.
+func (w *world) stored(t *testing.T) []string {
+	t.Helper()
+	var out []string
+	for _, it := range w.held(t) {
+		out = append(out, strings.Join(strings.Fields(fmt.Sprint(it.State, " ", it.Purpose, " ", it.Recipients, " ", it.Rule, " ", it.Class)), " "))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func identified(subject, body string) string {
+	return "Subject: " + subject + "\r\nMessage-ID: <1@x.example>\r\n\r\n" + body + "\r\n"
+}
+
+func TestEveryRecipientIsProvidedFor(t *testing.T) {
+	w := splitWorld(t, splitting, nil)
+	raw := identified("tell", "good")
+	to := []string{"plain@example.net", "held@example.net", "marked@example.net", "kept@example.net", "held2@example.net"}
+	want := []string{
+		"held [held@example.net held2@example.net] held private",
+		"held [kept@example.net]",
+		"queued copy [kept@example.net]",
+		"queued copy [marked@example.net]",
+		"queued notice [postmaster@example.net] told",
+	}
+	for n := range 3 { // the sender tries again: nothing is stored twice
+		v := w.judgeFor(t, raw, to...)
+		if v.Action != policy.Accept || !v.Patch.Empty() || !slices.Equal(v.Remove, []string{"held@example.net", "marked@example.net", "kept@example.net", "held2@example.net"}) {
+			t.Fatalf("verdict %+v", v)
+		}
+		if got := w.stored(t); !slices.Equal(got, want) {
+			t.Fatalf("after %d tries there are\n%s\nwant\n%s", n+1, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+	for _, it := range w.held(t) {
+		switch {
+		case it.State == quarantine.Held:
+			w.wantRaw(t, it.ID, raw)
+			if kept := it.Expires.Sub(it.Created).Hours(); it.Class == "private" && (kept < 72 || kept > 73) {
+				t.Errorf("kept for %v hours, want 72", kept)
+			}
+		case it.Purpose == quarantine.ForCopy && it.Recipients[0] == "marked@example.net":
+			w.wantRaw(t, it.ID, strings.Replace(raw, "\r\n\r\n", "\r\nX-Marked: yes\r\n\r\n", 1))
+		case it.Purpose == quarantine.ForCopy:
+			w.wantRaw(t, it.ID, strings.Replace(raw, "\r\n\r\n", "\r\nX-Kept: yes\r\n\r\n", 1))
+		case it.Sender != "":
+			t.Errorf("the notice has the sender %q", it.Sender)
+		}
+	}
+}
+
+// Without a Message-ID two messages may be equal to the last byte, and both are sent.
+func TestMessagesWithoutIDAreNotTakenForOne(t *testing.T) {
+	w := splitWorld(t, splitting, nil)
+	for n := range 2 {
+		w.judgeFor(t, mail("x", "good"), "plain@example.net", "marked@example.net")
+		if got := len(w.stored(t)); got != n+1 {
+			t.Errorf("after %d messages %d copies are queued", n+1, got)
+		}
+	}
+}
+
+// failingAt fails at one call, counted from 1, of those that store.
+type failingAt struct {
+	engine.Quarantine
+	at, calls int
+}
+
+func (f *failingAt) fail() error {
+	if f.calls++; f.calls == f.at {
+		return errors.New("no space left on device")
+	}
+	return nil
+}
+
+func (f *failingAt) Hold(ctx context.Context, it *quarantine.Item, r io.Reader) error {
+	if err := f.fail(); err != nil {
+		return err
+	}
+	return f.Quarantine.Hold(ctx, it, r)
+}
+
+func (f *failingAt) Queue(ctx context.Context, it *quarantine.Item, r io.Reader) error {
+	if err := f.fail(); err != nil {
+		_, _ = io.CopyN(io.Discard, r, 3) // as a disk that is full after some bytes
+		return err
+	}
+	return f.Quarantine.Queue(ctx, it, r)
+}
+
+// Wherever it fails, all recipients are refused for now, and the next try completes what is missing.
+func TestWhatCannotBeStoredRefusesAll(t *testing.T) {
+	raw := identified("tell", strings.Repeat("good\r\n", 20_000))
+	to := []string{"plain@example.net", "held@example.net", "marked@example.net", "kept@example.net"}
+	for at := 1; ; at++ {
+		f := &failingAt{at: at}
+		w := splitWorld(t, splitting, func(o *engine.Options) { f.Quarantine, o.Quarantine = o.Quarantine, f })
+		v := w.judgeFor(t, raw, to...)
+		if v.Action == policy.Accept {
+			if at != 6 {
+				t.Errorf("there are %d steps, want 5", at-1)
+			}
+			return
+		}
+		if v.Action != policy.TempFail || len(v.Others)+len(v.Remove)+len(v.Add)+len(v.Notices) > 0 || !v.Patch.Empty() {
+			t.Errorf("step %d fails: verdict %+v, want tempfail and nothing else", at, v)
+		}
+		if n := len(w.stored(t)); n != at-1 {
+			t.Errorf("step %d fails: %d items are stored, want %d", at, n, at-1)
+		}
+		if v := w.judgeFor(t, raw, to...); v.Action != policy.Accept || len(w.stored(t)) != 5 {
+			t.Errorf("step %d failed: the next try gives %s and %q", at, v.Action, w.stored(t))
+		}
+	}
+}
+
+// TestNoticeIsHarmless: whatever the sender writes, the notice is the message that we meant.
+func TestNoticeIsHarmless(t *testing.T) {
+	w := splitWorld(t, `
+rules:
+  - {name: "böse", when: 'has("words/bad")', then: quarantine, do: [{notify: {to: [a@example.net, b@example.net], full: yes, text: "First line\nSecond line"}}]}
+`, nil)
+	evil := "Subject: =?utf-8?Q?a=0D=0ABcc:_x@example.org=0D=0A=0D=0Ainjected=1B[31m=E2=80=AE?=\r\nFrom: \"x\x1b[2J\" <x@x.example>\r\n" +
+		"X-Long: " + strings.Repeat("y", 50_000) + "\r\nMessage-ID: <1@x.example>\r\n\r\nbad\r\n"
+	if v := w.judgeFor(t, evil, "bob@example.net"); v.Action != policy.Quarantine {
+		t.Fatalf("verdict %+v", v)
+	}
+	raw, held := "", ""
+	for _, it := range w.held(t) {
+		if it.Purpose != quarantine.ForNotice {
+			held = it.ID
+			continue
+		}
+		r, err := w.store.Open(t.Context(), it.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r)
+		if raw = string(b); err != nil || it.Sender != "" || !slices.Equal(it.Recipients, []string{"a@example.net", "b@example.net"}) {
+			t.Errorf("notice %+v, %v", it, err)
+		}
+		r.Close()
+	}
+	m, text := noticeOf(t, raw)
+	for name, want := range map[string]string{"To": "a@example.net, b@example.net", "Auto-Submitted": "auto-generated", "Subject": "Mail filter: quarantine, rule böse", "Bcc": ""} {
+		if got := m.Root.Header.Text(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if from := m.Root.Header.Text("From"); !strings.HasPrefix(from, "Mail filter <postmaster@") {
+		t.Errorf("From is %q", from)
+	}
+	for _, want := range []string{"First line\r\nSecond line\r\n", "Item:       " + held + "\r\n", "Action:     quarantine\r\n", "words/bad in part 1\r\n", "Recipient:  <bob@example.net>\r\n", "| Subject: =?utf-8?Q?a", "| ...\r\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the notice lacks %q:\n%.3000s", want, text)
+		}
+	}
+	for _, bad := range []string{"\x1b", "\u202e", "\r\nBcc", "\r\ninjected"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("the notice has %q", bad)
+		}
+	}
+	if len(raw) > 60_000 {
+		t.Errorf("the notice has %d bytes", len(raw))
+	}
+	for line := range strings.Lines(raw) {
+		if len(line) > 100 || !strings.HasSuffix(line, "\r\n") {
+			t.Errorf("line %.120q of %d bytes", line, len(line))
+		}
+	}
+}
+
+// noticeOf is a message, and its text.
+func noticeOf(t *testing.T, raw string) (*eml.Message, string) {
+	t.Helper()
+	s := eml.NewSpool(eml.SpoolOptions{})
+	t.Cleanup(func() { s.Close() })
+	if _, err := io.WriteString(s, raw); err != nil {
+		t.Fatal(err)
+	}
+	s.CloseWrite(nil)
+	m, findings, err := eml.Parse(t.Context(), &eml.Envelope{}, s, eml.Limits{}, nil)
+	if err != nil || len(findings) > 0 {
+		t.Fatalf("Parse: %v, %v", findings, err)
+	}
+	t.Cleanup(m.Close)
+	var text bytes.Buffer
+	if _, err := io.Copy(&text, m.Root.Content()); err != nil {
+		t.Fatal(err)
+	}
+	return m, text.String()
+}
+
+// A flood of messages makes no flood of notices, and the next notice tells of it.
+func TestNoticesAreLimited(t *testing.T) {
+	now := engine.Clock{}
+	w := splitWorld(t, splitting, func(o *engine.Options) { o.Notify.PerHour = 2 })
+	now.Set(w.Engine, 0)
+	send := func(n int) {
+		w.judgeFor(t, fmt.Sprintf("Subject: tell %d\r\nMessage-ID: <%d@x.example>\r\n\r\ngood\r\n", n, n), "plain@example.net")
+	}
+	for n := range 7 {
+		send(n)
+		send(n) // the sender tries again
+	}
+	if got := w.stored(t); len(got) != 2 {
+		t.Fatalf("%q, want two notices", got)
+	}
+	now.Set(w.Engine, 61)
+	send(10)
+	items := w.held(t)
+	if len(items) != 3 {
+		t.Fatalf("%d notices an hour later, want 3", len(items))
+	}
+	r, err := w.store.Open(t.Context(), items[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	b, _ := io.ReadAll(r)
+	if _, text := noticeOf(t, string(b)); !strings.Contains(text, "more such messages before this one") {
+		t.Errorf("the notice tells nothing of the others:\n%s", text)
+	}
+}
