@@ -71,14 +71,15 @@ func (p *Policy) decide(m *eml.Message, r scanners.Report, given Given) *Verdict
 	if p.divides() || given.Exceptions.ForRecipients() {
 		return newDivision(p, m, r, given).verdict()
 	}
-	d := newDecision(p, m, r, given)
+	d := newDecision(p, newFacts(m, r, p), given)
 	_ = d.run() // only rules about recipients stop it
 	return d.alone(m.Envelope.Recipients)
 }
 
-func newDecision(p *Policy, m *eml.Message, r scanners.Report, given Given) *decision {
+func newDecision(p *Policy, f *facts, given Given) *decision {
+	m := f.msg
 	return &decision{
-		policy: p, facts: newFacts(m, r, p),
+		policy: p, facts: f,
 		verdict: &Verdict{Policy: p.Version, Trace: make([]Step, 0, len(p.rules)+1)},
 		changes: changes{root: m.Root, editor: p.editor, langs: p.languages, texts: p.banners, route: route{own: m.Envelope.Recipients}},
 		item:    given.Item,
@@ -168,30 +169,52 @@ func (d *decision) ask(r *rule) {
 	if excluded {
 		return
 	}
+	m := d.match(r)
+	if d.stop != nil {
+		return
+	}
+	for i, p := range m.parts {
+		if s := d.apply(r, p); i < maxTraced {
+			d.trace(s)
+		}
+	}
+	if m.err != nil {
+		d.couldNot(r, m.at, m.err)
+		return
+	}
+	d.settle(r, len(m.parts), max(0, len(m.parts)-maxTraced))
+}
+
+// A match is what the condition of a rule comes to.
+type match struct {
+	parts  []*part // for which it holds; nil stands for the message
+	err    error   // why it could not be evaluated
+	at     *part   // for that one
+	failed nearest // as that of facts
+}
+
+// match evaluates the condition of a rule for the message, or for its parts until that fails.
+func (d *decision) match(r *rule) (m match) {
+	if known, ok := d.recall(r); ok {
+		return known
+	}
 	asked := []*part{nil}
 	if r.perPart {
 		asked = d.facts.parts
 	}
-	matched, untraced := 0, 0
 	for _, p := range asked {
 		d.facts.part = p
 		ok, err := d.holds(r)
-		switch {
-		case d.stop != nil:
-			return
-		case err != nil:
-			d.couldNot(r, p, err)
-			return
-		case ok:
-			matched++
-			if s := d.apply(r, p); matched <= maxTraced {
-				d.trace(s)
-			} else {
-				untraced++
-			}
+		if ok {
+			m.parts = append(m.parts, p)
+		}
+		if err != nil {
+			m.at, m.err = p, err
+			break
 		}
 	}
-	d.settle(r, matched, untraced)
+	d.remember(r, m)
+	return m
 }
 
 // settle ends a rule after it was asked for the message, or for all parts.

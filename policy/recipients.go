@@ -58,8 +58,7 @@ type recipient struct {
 // is asked before a final action counts: recipients that differ in rules behind it stay together.
 type division struct {
 	policy     *Policy
-	msg        *eml.Message
-	report     scanners.Report
+	facts      *facts
 	given      Given
 	recipients []*recipient
 
@@ -67,7 +66,7 @@ type division struct {
 	errs    map[*rule]error   // why some answer failed
 	times   int               // that one was asked for
 	apart   bool              // the groups are for exceptions too
-	spent                     // by all decisions
+	matches map[*rule]match   // of rules about the message or its parts, by facts
 }
 
 // A grouped is what a decision for some of the recipients has besides.
@@ -85,7 +84,7 @@ func (p *Policy) divides() bool {
 }
 
 func newDivision(p *Policy, m *eml.Message, r scanners.Report, given Given) *division {
-	v := &division{policy: p, msg: m, report: r, given: given, answers: map[*rule][]asked{}, errs: map[*rule]error{}}
+	v := &division{policy: p, facts: newFacts(m, r, p), given: given, answers: map[*rule][]asked{}, errs: map[*rule]error{}, matches: map[*rule]match{}}
 	known := map[string]*recipient{}
 	for _, a := range m.Envelope.Recipients {
 		box := sameMailbox(a)
@@ -106,7 +105,6 @@ func (v *division) verdict() *Verdict {
 	for len(groups) > 0 {
 		d := v.decision(groups[0])
 		err := d.run()
-		v.spent = d.facts.spent
 		switch {
 		case err == nil:
 			done, groups = append(done, d), groups[1:]
@@ -119,14 +117,13 @@ func (v *division) verdict() *Verdict {
 		}
 	}
 	slices.SortFunc(done, func(a, b *decision) int { return a.first() - b.first() })
-	return join(v.msg.Envelope.Recipients, done)
+	return join(v.facts.msg.Envelope.Recipients, done)
 }
 
 // decision begins that for a group.
 func (v *division) decision(group []*recipient) *decision {
-	d := newDecision(v.policy, v.msg, v.report, v.given)
+	d := newDecision(v.policy, v.facts, v.given)
 	d.division, d.group = v, group
-	d.facts.spent = v.spent
 	d.changes.route.own = nil
 	for _, r := range group {
 		d.changes.route.own = append(d.changes.route.own, r.all...)
@@ -140,6 +137,25 @@ func (d *decision) first() int {
 		return 0
 	}
 	return d.group[0].index
+}
+
+// recall gives what a decision about another group has found a rule to come to that is not about recipients.
+func (d *decision) recall(r *rule) (m match, ok bool) {
+	if d.division == nil || r.perRecipient || d.facts != d.division.facts {
+		return m, false
+	}
+	if m, ok = d.division.matches[r]; ok {
+		d.facts.failed = m.failed
+	}
+	return m, ok
+}
+
+// remember keeps it for recall. What exceptions leave of the facts is not the same for all groups.
+func (d *decision) remember(r *rule, m match) {
+	if d.division != nil && !r.perRecipient && d.facts == d.division.facts {
+		m.failed = d.facts.failed
+		d.division.matches[r] = m
+	}
 }
 
 // holds evaluates the condition of a rule: once, or for each recipient of the group. The error is

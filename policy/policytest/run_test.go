@@ -82,7 +82,7 @@ func TestCasesThatPass(t *testing.T) {
 		{"given: clamd/limit 1\nexpect: quarantine", good}, // by default, because it was not examined
 		{"engine: clamd\nrule: engine\nexpect: accept", "Subject: engine\n\nx\n"},
 		{"expect: accept\nunmatched: engine", "Subject: engine\n\nx\n"},
-		{"recipient: bob@example.net\nrecipient: old@example.net\nto: bob@example.net new@example.net", good},
+		{"recipient: bob@example.net\nrecipient: old@example.net\n" + "to: bob@example.net new@example.net", good},
 		{"recipient: bob@example.net\nauth_user: ann\nhelo: h\nclient: 192.0.2.1\nto: nobody", good},
 		{"recipient: bob@example.net\nrecipient: <eve@example.net>\noutcome: bob@example.net accept, unchanged\noutcome: eve@example.net reject", good},
 		{"recipient: eve@example.net\nexpect: reject\nrule: eve\nreply: 550 5.7.1 Eve is gone", good},
@@ -115,7 +115,7 @@ func TestFailuresSayWhatWasWantedAndWhatIsThere(t *testing.T) {
 		{"class: virus", good, `a.case:2: want class: virus; got nothing`},
 		{"reply: hello", good, `a.case:2: want reply: hello; got the reply that accept has by default`},
 		{"recipient: eve@example.net\nreply: bye", good, `a.case:3: want reply: bye; got 550 5.7.1 Eve is gone`},
-		{"recipient: bob@example.net\nto: nobody", good, `a.case:3: want to: nobody; got bob@example.net`},
+		{"recipient: bob@example.net\n" + "to: nobody", good, `a.case:3: want to: nobody; got bob@example.net`},
 		{"recipient: bob@example.net\ngiven: clamd/malware 1\nto: bob@example.net", good, `a.case:4: want to: bob@example.net; got nobody by rule "malware"`},
 		{"recipient: bob@example.net\noutcome: bob@example.net reject", good, `a.case:3: want outcome: bob@example.net reject; got accept, unchanged, and no rule decides`},
 	} {
