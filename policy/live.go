@@ -84,7 +84,7 @@ func (l *Live) read(always bool) (*Policy, error) {
 	if err == nil {
 		p, l.files, err = loadWithFiles(name, data, l.opt)
 	}
-	if p != nil {
+	if p != nil && l.opt.Test != nil {
 		l.tests = p.tests
 	}
 	seen := fmt.Sprint(versionOf(data, l.files), testsDigest(l.tests), err)

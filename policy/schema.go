@@ -86,6 +86,7 @@ var fileShapes = map[string]shape{
 		"authenticated": yesShape(), "networks": listOfShape(textShape()), "listeners": listOfShape(textShape()), "domains": entriesShape(),
 	}),
 	"timezone": textShape(),
+	"tests":    someTextsShape(),
 	"mode":     wordShape(modes),
 	"language": someTextsShape(),
 	"signatures": listOfShape(object(signatureKeys, map[string]shape{

@@ -48,7 +48,7 @@ func TestPoliciesAgreeWithTheSchema(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
-	for _, text := range []string{manyChanges, insidePolicy + "- {name: x, when: true, then: accept}", testLists + "rules: []", manyRules(10)} {
+	for _, text := range []string{manyChanges, insidePolicy + "- {name: x, when: true, then: accept}", testLists + "rules: []", manyRules(10), tested, "tests: a.case\nrules: []"} {
 		if err := agrees(s, []byte(text)); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
