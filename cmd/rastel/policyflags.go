@@ -10,6 +10,7 @@ import (
 
 	"rastel/cmd/rastel/api"
 	"rastel/policy"
+	"rastel/policy/exceptions"
 )
 
 // policyFlags are the options of all of its subcommands.
@@ -85,7 +86,12 @@ func (k *call) replayPolicies(ctx context.Context, f *policyFlags, old, now stri
 		if f.since > 0 {
 			since = time.Now().Add(-time.Duration(f.since))
 		}
-		source = fromQuarantine(api.NewClient(cfg.API.Socket), since, f.limit)
+		client := api.NewClient(cfg.API.Socket)
+		list, err := client.Exceptions(ctx)
+		if err != nil {
+			return k.fail(exitActed, err)
+		}
+		r.except, source = exceptions.NewSnapshot(list), fromQuarantine(client, since, f.limit)
 	}
 	return r.run(ctx, source, f.wants)
 }

@@ -15,6 +15,7 @@ import (
 
 	"rastel/policy"
 	"rastel/policy/engine"
+	"rastel/policy/exceptions"
 	"rastel/policy/quarantine"
 	"rastel/sanitize/eml"
 	"rastel/scanners"
@@ -27,7 +28,8 @@ type replay struct {
 	spool  eml.SpoolOptions
 	checks []string // of the scanners that run
 
-	old, now *policy.Policy // old is nil if what was decided then is compared with
+	old, now *policy.Policy       // old is nil if what was decided then is compared with
+	except   *exceptions.Snapshot // those in force in the filter that is asked
 	compare  []string
 	json     bool
 	progress *progress
@@ -179,7 +181,7 @@ func (r *replay) one(ctx context.Context, m *oldMessage) error {
 	if err != nil {
 		return err
 	}
-	x, err := r.engine.DecideBy(r.now, msg, report)
+	x, err := r.engine.DecideBy(r.now, msg, report, r.except)
 	if err != nil {
 		return err
 	}
@@ -194,7 +196,7 @@ func (r *replay) one(ctx context.Context, m *oldMessage) error {
 func (r *replay) before(m *oldMessage, msg *eml.Message, report scanners.Report) (replayFate, error) {
 	switch {
 	case r.old != nil:
-		x, err := r.engine.DecideBy(r.old, msg, report)
+		x, err := r.engine.DecideBy(r.old, msg, report, r.except)
 		if err != nil {
 			return nil, err
 		}

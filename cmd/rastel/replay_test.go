@@ -8,14 +8,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"rastel/cmd/rastel/api"
+	"rastel/policy"
+	"rastel/policy/exceptions"
 	"rastel/policy/quarantine"
 	"rastel/sanitize/eml"
 )
 
 // heldWorld is a real quarantine behind the real API, with a configuration that leads to its socket.
-func heldWorld(t *testing.T, items ...quarantine.Item) (config string) {
+func heldWorld(t *testing.T, items ...quarantine.Item) (config string, book *exceptions.Book) {
 	t.Helper()
 	dir := t.TempDir()
 	config = filepath.Join(dir, "rastel.yaml")
@@ -24,11 +27,11 @@ func heldWorld(t *testing.T, items ...quarantine.Item) (config string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, _, err := openQuarantine(cfg.Quarantine, slog.New(slog.DiscardHandler))
+	store, book, err := openQuarantine(cfg.Quarantine, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { store.Close() })
+	t.Cleanup(func() { book.Close(); store.Close() })
 	for i := range items {
 		env := &eml.Envelope{Sender: "ann@example.org", Recipients: []string{"bob@example.net"}}
 		it := quarantine.NewItem(env)
@@ -41,11 +44,11 @@ func heldWorld(t *testing.T, items ...quarantine.Item) (config string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := api.NewServer(api.New(api.Options{Store: store, Log: slog.New(slog.DiscardHandler)}), slog.New(slog.DiscardHandler))
+	srv := api.NewServer(api.New(api.Options{Store: store, Exceptions: book, Policy: policy.Default, Log: slog.New(slog.DiscardHandler)}), slog.New(slog.DiscardHandler))
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(l) }()
 	t.Cleanup(func() { srv.Close(); <-done })
-	return config
+	return config, book
 }
 
 func policyFileWith(t *testing.T, rules string) string {
@@ -64,7 +67,7 @@ var clamdFound = []quarantine.Finding{{Check: "clamd/malware", Part: "1", Detail
 
 // TestReplayBelievesTheRecordOfEngines: what clamd found is not asked again, and counts.
 func TestReplayBelievesTheRecordOfEngines(t *testing.T) {
-	config := heldWorld(t,
+	config, _ := heldWorld(t,
 		quarantine.Item{Rule: "malware", Findings: clamdFound},
 		quarantine.Item{Rule: "old rule", Findings: []quarantine.Finding{{Check: "clamd/limit", Part: "1.7"}, {Check: "html/script", Part: "1"}}},
 		quarantine.Item{Rule: "", Held: true},
@@ -87,7 +90,7 @@ func TestReplayBelievesTheRecordOfEngines(t *testing.T) {
 
 // TestDiffOfWhatIsHeld examines each message once and decides twice.
 func TestDiffOfWhatIsHeld(t *testing.T) {
-	config := heldWorld(t, quarantine.Item{Rule: "malware", Findings: clamdFound}, quarantine.Item{Rule: "x"})
+	config, _ := heldWorld(t, quarantine.Item{Rule: "malware", Findings: clamdFound}, quarantine.Item{Rule: "x"})
 	old, changed := policyFileWith(t, malwareRule), policyFileWith(t, "  - {name: malware, when: 'has(\"clamd/*\")', do: [{add_header: {name: X-Malware, value: \"yes\"}}, hold], then: accept}\n")
 	for _, tt := range []struct {
 		args   []string
@@ -188,5 +191,27 @@ func TestDiffTellsOfRecipients(t *testing.T) {
 	want := ": accept -> accept | quarantine; rule all -> all | desk; class none -> none | desk; recipients none -> bob@example.net -ann@desk.example | ann@desk.example (from"
 	if status != exitOK || !strings.Contains(out.String(), want) {
 		t.Errorf("status %d\n%s%s", status, &out, &errOut)
+	}
+}
+
+// TestReplayKnowsExceptions: what an administrator has excepted is not told of as a change.
+func TestReplayKnowsExceptions(t *testing.T) {
+	config, book := heldWorld(t, quarantine.Item{Rule: "", Held: true})
+	p := policyFileWith(t, "  - {name: all, when: 'true', then: reject}\n")
+	replay := func() string {
+		var out, errOut strings.Builder
+		run(t.Context(), []string{"policy", "replay", "-config", config, p}, nil, &out, &errOut)
+		return out.String() + errOut.String()
+	}
+	if got := replay(); !strings.Contains(got, "  accept -> reject: 1\n") {
+		t.Errorf("without an exception:\n%s", got)
+	}
+	until := time.Now().Add(48 * time.Hour).Format(time.DateOnly)
+	e := exceptions.Exception{Scope: exceptions.Scope{Recipient: "bob@example.net", Rule: "all"}, Owner: "ann", Reason: "a trial", Until: until}
+	if _, err := book.Create(t.Context(), e, "test"); err != nil {
+		t.Fatal(err)
+	}
+	if got := replay(); !strings.Contains(got, "  accept -> the same: 1\n") {
+		t.Errorf("with an exception:\n%s", got)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 // TestReplayTakesSamples, which lists do not show.
 func TestReplayTakesSamples(t *testing.T) {
-	config := heldWorld(t, quarantine.Item{Rule: "malware", Findings: clamdFound}, quarantine.Item{Class: quarantine.SampleClass, Held: true})
+	config, _ := heldWorld(t, quarantine.Item{Rule: "malware", Findings: clamdFound}, quarantine.Item{Class: quarantine.SampleClass, Held: true})
 	p := policyFileWith(t, malwareRule+"  - {name: all, when: 'true', then: reject}\n")
 	for _, tt := range []struct {
 		args []string

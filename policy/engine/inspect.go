@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"rastel/policy"
+	"rastel/policy/exceptions"
 	"rastel/sanitize/eml"
 	"rastel/scanners"
 )
@@ -25,9 +26,10 @@ func (e *Engine) Inspect(ctx context.Context, env *eml.Envelope, s *eml.Spool) (
 }
 
 // DecideBy gives what a policy makes of a message that was inspected, and stays the caller's. So several
-// policies may be asked about one inspection. It stores and counts nothing.
-func (e *Engine) DecideBy(p *policy.Policy, m *eml.Message, r scanners.Report) (*Examination, error) {
-	x := &Examination{Message: m, Report: r, policy: p}
+// policies may be asked about one inspection. Exceptions from the policy are those given; nil: there are none. It
+// stores and counts nothing.
+func (e *Engine) DecideBy(p *policy.Policy, m *eml.Message, r scanners.Report, except *exceptions.Snapshot) (*Examination, error) {
+	x := &Examination{Message: m, Report: r, policy: p, exceptions: except}
 	if err := e.decide(x); err != nil {
 		return nil, err
 	}

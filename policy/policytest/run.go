@@ -113,7 +113,7 @@ func (r *Runner) outcome(ctx context.Context, p *policy.Policy, c *Case) (o *out
 	if err := c.Give(m, &report); err != nil {
 		return nil, nil, err
 	}
-	x, err := r.Engine.DecideBy(p, m, report)
+	x, err := r.Engine.DecideBy(p, m, report, nil)
 	if err != nil {
 		return nil, nil, err
 	}
