@@ -38,6 +38,7 @@ type condition struct {
 	formula  *formula
 	clauses  []*formula // of the formula
 	why      []string   // what the trace says of a clause that is not true
+	memos    int        // leaves that are the same for all parts
 	patterns []*pattern // of the checks that it asks for, in order
 	wide     bool       // it may see findings of other checks, or what was not examined
 }
@@ -51,6 +52,9 @@ func (c *condition) holds(machine *vm.VM, f *facts) (ok bool, err error) {
 		}
 	}()
 	f.made = 0
+	if c.memos > 0 && f.part != nil && (f.known.by != c || f.part == f.parts[0]) {
+		f.known.begin(c)
+	}
 	for i, g := range c.clauses {
 		if ok, err := g.holds(machine, f); err != nil || !ok {
 			f.failed.note(c, i, f.part)
@@ -120,6 +124,9 @@ func (r *resolver) compile() error {
 	c := r.condition
 	c.formula = formulaOf(tree.Node)
 	c.clauses = c.formula.clauses()
+	if r.perPart {
+		c.memos = c.formula.memoize(tree.Node, 0)
+	}
 	for _, n := range sides(tree.Node, opAnd) {
 		text := r.text.text
 		if len(c.clauses) > 1 {

@@ -75,7 +75,12 @@ func (l *addresses) holds(text string) bool {
 	if _, ok := l.whole["@"+domain]; ok {
 		return true
 	}
-	for rest := "." + domain; rest != ""; {
+	rest := "." + domain
+	if len(rest) > maxEntry { // longer ones are in no list
+		rest = rest[len(rest)-maxEntry:]
+		rest = rest[max(0, strings.IndexByte(rest, '.')):] // from the beginning of a name on
+	}
+	for rest != "" {
 		if _, ok := l.whole[rest]; ok {
 			return true
 		}
@@ -95,7 +100,8 @@ func (l *addresses) holds(text string) bool {
 	})
 }
 
-// maxAddress is how many bytes of an address are looked at; it has at most 254 (RFC 5321 section 4.5.3.1).
+// maxAddress is how many bytes of an address are looked at, from the end; it has at most 254 (RFC 5321 section
+// 4.5.3.1).
 const maxAddress = 1000
 
 // addressOf is the address in a text, in lower case: what is in angle brackets, if there are any.
@@ -107,7 +113,7 @@ func addressOf(text string) string {
 		}
 	}
 	text = strings.TrimSuffix(strings.ToLower(strings.TrimSpace(text)), ".")
-	return text[:min(len(text), maxAddress)]
+	return text[max(0, len(text)-maxAddress):]
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {
@@ -271,12 +277,13 @@ func (v *vocabulary) textList(text string) (*texts, string) {
 	return listOf(v.texts, "list of texts", text)
 }
 
-// compare counts comparisons of a text with patterns, like those of names.
+// compare counts comparisons of a text with patterns, like those of names, and of each domain that it is in
+// with a list.
 func (f *facts) compare(text string, patterns int) error {
 	if f.compared += patterns * (1 + len(text)/8); f.compared > maxCompared {
 		return errCompared
 	}
-	return f.spend(len(text))
+	return f.spend(len(text) + perMatch*(1+strings.Count(text, ".")))
 }
 
 func (f *facts) addressIn(text string, lists []*addresses) (bool, error) {
@@ -304,5 +311,5 @@ func (f *facts) textIn(text string, lists []*texts) (bool, error) {
 }
 
 func (f *facts) hashIn(text string, lists []*hashes) (bool, error) {
-	return slices.ContainsFunc(lists, func(l *hashes) bool { return l.holds(text) }), nil
+	return slices.ContainsFunc(lists, func(l *hashes) bool { return l.holds(text) }), f.spend(perMatch * 20 * len(lists))
 }

@@ -51,7 +51,12 @@ func TestAddressLists(t *testing.T) {
 		{".example.org", "", false},
 		{"example.org", "x@", false},
 		{"example.org", "@", false},
-		{"example.org", strings.Repeat("x", 5000) + "@example.org", false},
+		{"example.org", strings.Repeat("x", 5000) + "@example.org", true},
+		{"example.org", strings.Repeat("x", maxAddress-len("@example.org")) + "@example.org.evil.example", false},
+		{".example.org", "x@" + strings.Repeat("a.", 400) + "example.org", true},
+		{".a.example.org", "x@" + strings.Repeat("b", 400) + ".a.example.org", true},
+		{".example.org", "x@" + strings.Repeat("b", 400) + "example.org", false},
+		{"<>", strings.Repeat("x", 5000), false},
 	} {
 		l := &addresses{}
 		if wrong := l.add(tt.entry); wrong != "" {

@@ -31,7 +31,9 @@ type facts struct {
 	textBytes int     // of texts of parts, see maxTextOfAll
 	args      [2]any  // of the function that is called
 	failed    nearest // the clause that was not true
+	known     memo
 	policy    *Policy
+	goes      string              // see direction; empty until it is needed
 	excepted  []Step              // what exceptions for signatures came to
 	index     map[*eml.Part]*part // of parts; nil until it is needed
 }
@@ -264,9 +266,17 @@ func (p *part) is(words []string) bool { return slices.ContainsFunc(words, p.Is)
 const maxPathWords = 40
 
 // pathIs reports whether its path is like one of the patterns.
-func (p *part) pathIs(patterns [][]string) bool {
+func (p *part) pathIs(patterns [][]string) (bool, error) {
 	path := p.Path()
-	return slices.ContainsFunc(patterns, func(words []string) bool { return pathMatches(words, path) })
+	for _, words := range patterns {
+		if err := p.facts.spend(perMatch * len(words) * len(path)); err != nil {
+			return false, err
+		}
+		if pathMatches(words, path) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // pathMatches compares word by word. What "**" stands for is made longer only from the last one on,

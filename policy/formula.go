@@ -28,6 +28,9 @@ type formula struct {
 	test    func(about any) bool
 	ofPart  bool // call and test are about the part, and not about the message
 	program *vm.Program
+	// memo is the place of what a leaf came to that is the same for all parts that a rule is asked
+	// about; 0: it is not.
+	memo int
 }
 
 type operator uint8
@@ -133,6 +136,37 @@ func (f *formula) asked(n *ast.CallNode) {
 		f.args = append(f.args, s.Value)
 	}
 	f.name = name
+}
+
+// memoize gives each leaf a place that does not ask about the part, behind the first n, and tells how many
+// there are then.
+func (f *formula) memoize(n ast.Node, places int) int {
+	switch {
+	case f.op == opTrue, f.op == opFalse:
+	case f.op == opNot && isNotNode(n):
+		return f.of[0].memoize(n.(*ast.UnaryNode).Node, places)
+	case f.op == opAnd, f.op == opOr:
+		for i, side := range sides(n, f.op) {
+			places = f.of[i].memoize(side, places)
+		}
+	default:
+		var about aboutPart
+		if ast.Walk(&n, &about); !about {
+			places++
+			f.memo = places
+		}
+	}
+	return places
+}
+
+// An aboutPart tells whether the word "part" is in an expression.
+type aboutPart bool
+
+// Visit implements ast.Visitor.
+func (a *aboutPart) Visit(n *ast.Node) {
+	if id, ok := (*n).(*ast.IdentifierNode); ok && id.Value == "part" {
+		*a = true
+	}
 }
 
 // clauses are what must all be true.
@@ -293,6 +327,43 @@ func ourName(name string) *fact {
 
 // holds evaluates the formula.
 func (f *formula) holds(machine *vm.VM, x *facts) (bool, error) {
+	if f.memo == 0 || x.part == nil {
+		return f.evaluate(machine, x)
+	}
+	known := &x.known.of[f.memo-1]
+	if *known == notKnown {
+		ok, err := f.evaluate(machine, x)
+		if err != nil {
+			return false, err
+		}
+		if *known = knownFalse; ok {
+			*known = knownTrue
+		}
+	}
+	return *known == knownTrue, nil
+}
+
+// A memo is what the leaves of one condition came to that do not ask about the part.
+type memo struct {
+	by *condition
+	of []known
+}
+
+type known uint8
+
+const (
+	notKnown known = iota
+	knownFalse
+	knownTrue
+)
+
+// begin forgets what other conditions came to, and this one the last time.
+func (m *memo) begin(c *condition) {
+	m.by = c
+	m.of = append(m.of[:0], make([]known, c.memos)...)
+}
+
+func (f *formula) evaluate(machine *vm.VM, x *facts) (bool, error) {
 	switch {
 	case f.test != nil:
 		if f.ofPart {

@@ -89,6 +89,9 @@ func (l *list) hasEnding(name string) bool {
 // inList reports whether a name or the declared type of the part is in one of the lists.
 func (p *part) inList(lists []*list) (bool, error) {
 	for _, l := range lists {
+		if err := p.facts.spend((perMatch + l.longest) * (1 + len(p.bases()))); err != nil {
+			return false, err
+		}
 		if p.MediaType != "" && matchesAny(l.types, p.MediaType) || slices.ContainsFunc(p.bases(), l.hasEnding) {
 			return true, nil
 		}

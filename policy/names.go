@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -109,13 +108,11 @@ var messageFacts = []fact{
 	fill("authenticated", "Whether the client has authenticated.", func(f *facts) bool { return f.msg.Envelope.AuthUser != "" }).at(eml.AtMail),
 	fill("listener", "The name of the MTA's listener by which the message came in (macro `{daemon_name}`; in Postfix `milter_macro_daemon_name`); empty if the MTA has not told it.", func(f *facts) string { return f.msg.Envelope.Listener }).at(eml.AtConnect),
 	fill("direction", "Where the message goes, by what `inside` says of the policy: `in`, `out`, or `internal` from inside to inside.", (*facts).direction).oneOf([]string{goesIn, goesOut, goesInternal}),
-	fill("spf", "What SPF says of the sender: `pass`, `fail`, `softfail`, `neutral`, `none`, `temperror` or `permerror`; empty if nobody was asked.", func(f *facts) string { return f.resultOf("spf/", spfResults) }).oneOf(spfResults).at(eml.AtMail),
-	fill("spf_domain", "The domain that was asked; empty if none was.", func(f *facts) string {
-		return cmp.Or(f.domainOf("spf/", "smtp.mailfrom="), f.domainOf("spf/", "smtp.helo="))
-	}).at(eml.AtMail),
-	fill("dkim_domains", "The domains of which the message has a good DKIM signature.", (*facts).signers),
-	fill("dmarc", "What DMARC says of the domain in From: `pass`, `none`, `fail`, or if it asks for more, `quarantine` or `reject`; `temperror`, `permerror`; empty if nobody was asked.", func(f *facts) string { return f.resultOf("dmarc/", dmarcResults) }).oneOf(dmarcResults),
-	fill("dmarc_domain", "The domain in From; empty if DMARC was not asked about one.", func(f *facts) string { return f.domainOf("dmarc/", "header.from=") }),
+	fillOrFail("spf", "What SPF says of the sender: `pass`, `fail`, `softfail`, `neutral`, `none`, `temperror` or `permerror`; empty if nobody was asked.", func(f *facts) (string, error) { return f.resultOf("spf/", spfResults) }).oneOf(spfResults).at(eml.AtMail),
+	fillOrFail("spf_domain", "The domain that was asked; empty if none was.", func(f *facts) (string, error) { return f.domainOf("spf/", "smtp.mailfrom=", "smtp.helo=") }).at(eml.AtMail),
+	fillOrFail("dkim_domains", "The domains of which the message has a good DKIM signature.", (*facts).signers),
+	fillOrFail("dmarc", "What DMARC says of the domain in From: `pass`, `none`, `fail`, or if it asks for more, `quarantine` or `reject`; `temperror`, `permerror`; empty if nobody was asked.", func(f *facts) (string, error) { return f.resultOf("dmarc/", dmarcResults) }).oneOf(dmarcResults),
+	fillOrFail("dmarc_domain", "The domain in From; empty if DMARC was not asked about one.", func(f *facts) (string, error) { return f.domainOf("dmarc/", "header.from=") }),
 	fill("date", "The day on which the policy was asked, such as `2026-11-25`, in the zone of the policy (`timezone`).", func(f *facts) string { return f.now().Format(time.DateOnly) }).at(eml.AtConnect),
 	fill("time", "The time of that day, such as `18:05`: `time >= \"18:00\"`.", func(f *facts) string { return f.now().Format("15:04") }).at(eml.AtConnect),
 	fill("hour", "Its hour, from 0 to 23.", func(f *facts) int { return f.now().Hour() }).at(eml.AtConnect),
@@ -141,7 +138,7 @@ var partFacts = []fact{
 	fill("member", "Whether it came out of an archive, or of a message that is a file.", func(p *part) bool { return p.Member() }),
 	fill("around", "The parts that it is in, the innermost first: archives, attached messages, multiparts, the message.", (*part).around),
 	fill("sha256", "Of the decoded content, in hexadecimal; empty if there is none.", (*part).sha256),
-	fill("encrypted", "Whether it can only be read with a password or a key, or what is in it (`*/encrypted`, `crypto/*-encrypted`, `*/password-*`).", (*part).isEncrypted),
+	fillOrFail("encrypted", "Whether it can only be read with a password or a key, or what is in it (`*/encrypted`, `crypto/*-encrypted`, `*/password-*`).", (*part).isEncrypted),
 	fillOrFail("text", fmt.Sprintf("The beginning of a part that is text, at most %d bytes, in UTF-8; of HTML the source. Empty if it is no text.", maxText), (*part).content),
 	fill("findings", "The findings in this part.", func(p *part) []*finding { return p.findings }),
 }
@@ -180,7 +177,13 @@ func askOrFail[S, A, V any](name, doc, args string, least, most int, arg func(v 
 	f := function{args: args, min: least, max: most}
 	f.fact = fact{
 		name: name, doc: doc, signature: new(func(S, []A) V),
-		call: func(args ...any) (any, error) { return value(args[0].(S), args[1].([]A)) },
+		call: func(args ...any) (any, error) {
+			list := args[1].([]A)
+			if err := spendFor(args[0], perMatch*len(list)); err != nil {
+				return nil, err
+			}
+			return value(args[0].(S), list)
+		},
 	}
 	f.prepare = func(v *vocabulary, texts []string) (any, []string) {
 		list, wrong := make([]A, len(texts)), make([]string, len(texts))
@@ -190,6 +193,17 @@ func askOrFail[S, A, V any](name, doc, args string, least, most int, arg func(v 
 		return list, wrong
 	}
 	return f
+}
+
+// spendFor counts what is read about a message or a part.
+func spendFor(about any, bytes int) error {
+	switch about := about.(type) {
+	case *facts:
+		return about.spend(bytes)
+	case *part:
+		return about.facts.spend(bytes)
+	}
+	return nil
 }
 
 // askOf makes a function about a text.
@@ -213,8 +227,10 @@ var messageFunctions = []function{
 		`"check", ...`, 1, maxTexts, (*vocabulary).pattern, func(f *facts, p []*pattern) (bool, error) { return f.hasAny(f.findings, p) }).at(eml.AtConnect),
 	askOrFail("count", "How many findings of that check there are.",
 		`"check"`, 1, 1, (*vocabulary).pattern, func(f *facts, p []*pattern) (int, error) { return f.countAny(f.findings, p) }).at(eml.AtConnect),
-	ask("unexamined", "Whether something could not be examined: `temporary` (a scanner is down; later it may be possible), `permanent` (encrypted, beyond a limit), or `any` of these, which it also means without an argument.",
-		`"kind"`, 0, 1, (*vocabulary).kind, func(f *facts, k []string) bool { return isUnexamined(f.unexamined, k) }),
+	askOrFail("unexamined", "Whether something could not be examined: `temporary` (a scanner is down; later it may be possible), `permanent` (encrypted, beyond a limit), or `any` of these, which it also means without an argument.",
+		`"kind"`, 0, 1, (*vocabulary).kind, func(f *facts, k []string) (bool, error) {
+			return isUnexamined(f.unexamined, k), f.spend(len(f.unexamined))
+		}),
 	ask("clientIn", "Whether the address of the SMTP client is in one of these lists of the policy (`networks`), or networks: `clientIn(\"drop\", \"192.0.2.0/24\")`.",
 		`"list", ...`, 1, maxTexts, (*vocabulary).network, func(f *facts, n []*networks) bool { return inNetworks(f.msg.Envelope.Client, n) }).at(eml.AtConnect),
 	ask("hostIn", "The same of `host`.",
@@ -243,7 +259,7 @@ var partFunctions = []function{
 		`"engine", ...`, 1, maxTexts, (*vocabulary).engine, (*part).examinedBy),
 	ask("is", "Whether the content is, by its own bytes, of one of these types or groups of types.",
 		`"type", ...`, 1, maxTexts, (*vocabulary).group, (*part).is),
-	ask("pathIs", "Whether its path is like one of these: types or groups of types, `*` for any one of them, `**` for any number: `part.pathIs(\"**/archive/**/archive/**/executable\")`.",
+	askOrFail("pathIs", "Whether its path is like one of these: types or groups of types, `*` for any one of them, `**` for any number: `part.pathIs(\"**/archive/**/archive/**/executable\")`.",
 		`"type/type/...", ...`, 1, maxTexts, (*vocabulary).path, (*part).pathIs),
 	askOrFail("named", "Whether one of its names, without directories and regardless of case, is like one of these: `part.named(\"*.exe\", \"invoice*\")`. `*` stands for any characters, `?` for one, `[a-z]` for one of these. All readings of a name count by which some desktop opens it (`a.exe::$DATA`, `a%2eexe`).",
 		`"pattern", ...`, 1, maxTexts, (*vocabulary).glob, (*part).isNamed),

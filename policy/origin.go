@@ -85,7 +85,13 @@ func (s *source) someTexts(n ast.Node, key, what string, add func(text string) (
 // from one of our networks, or by one of our listeners; and the recipients, if all of them are in our
 // domains.
 func (f *facts) direction() string {
-	in := &f.policy.inside
+	if f.goes == "" {
+		f.goes = f.policy.inside.direction(f)
+	}
+	return f.goes
+}
+
+func (in *inside) direction(f *facts) string {
 	if !in.sends(f) {
 		return goesIn
 	}
@@ -155,30 +161,33 @@ var (
 )
 
 // resultOf is the last of these results that is found as a check of an area; empty if none is.
-func (f *facts) resultOf(area string, results []string) string {
+func (f *facts) resultOf(area string, results []string) (string, error) {
 	out := ""
 	for _, x := range f.findings {
 		if r, ok := strings.CutPrefix(x.Check, area); ok && slices.Contains(results, r) {
 			out = r
 		}
 	}
-	return out
+	return out, f.spend(perMatch * len(f.findings))
 }
 
-// domainOf is the domain with which the details of these checks begin, behind that word.
-func (f *facts) domainOf(area, word string) string {
+// domainOf is the domain with which the details of these checks begin, behind one of these words.
+func (f *facts) domainOf(area string, words ...string) (string, error) {
 	for _, x := range f.findings {
-		if strings.HasPrefix(x.Check, area) {
+		if !strings.HasPrefix(x.Check, area) {
+			continue
+		}
+		for _, word := range words {
 			if d, ok := detailDomain(x.Detail, word); ok {
-				return d
+				return d, f.spend(perMatch * len(f.findings))
 			}
 		}
 	}
-	return ""
+	return "", f.spend(perMatch * len(f.findings))
 }
 
 // signers are the domains whose signatures are good, each once.
-func (f *facts) signers() []string {
+func (f *facts) signers() ([]string, error) {
 	var out []string
 	for _, x := range f.findings {
 		if x.Check != "signed/dkim-pass" {
@@ -188,7 +197,7 @@ func (f *facts) signers() []string {
 			out = append(out, d)
 		}
 	}
-	return out
+	return out, f.spend(perMatch * len(f.findings))
 }
 
 // detailDomain is the domain in a detail such as "d=example.org s=a" or "smtp.mailfrom=example.org: why".
@@ -205,11 +214,11 @@ func detailDomain(detail, word string) (string, bool) {
 
 // isEncrypted reports whether what is in the part can only be read with a key or a password, whether that
 // was found or not.
-func (p *part) isEncrypted() bool {
+func (p *part) isEncrypted() (bool, error) {
 	return slices.ContainsFunc(p.findings, func(f *finding) bool {
 		_, what, _ := strings.Cut(f.Check, "/")
 		return what == "encrypted" || strings.HasSuffix(what, "-encrypted") || strings.HasPrefix(what, "password-")
-	})
+	}), p.facts.spend(perMatch * len(p.findings))
 }
 
 const (

@@ -346,8 +346,8 @@ func writeConditions(b io.Writer) {
 		}
 	}
 	fmt.Fprintf(b, "\nLoops (`any`, `filter`, ...) go round at most %d times for one message, all together. Conditions read at most\n"+
-		"%d bytes of texts and lists for one message, each as often as it is read; what `matches` looks at counts once for\n"+
-		"each of the instructions of its pattern, some ten for a word. One condition makes at most %d bytes of new ones. A\n"+
+		"%d bytes of texts and lists for one message, each as often as it is read; what `matches` looks at counts four times for\n"+
+		"each of the instructions of its pattern, some ten for a word, and each comparison of other functions as some bytes. One condition makes at most %d bytes of new ones. A\n"+
 		"condition beyond one of these could not be evaluated; see above.\n", maxRounds, maxRead, maxMade)
 }
 
