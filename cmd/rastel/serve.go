@@ -166,7 +166,7 @@ func openQuarantine(cfg quarantine.Config, log *slog.Logger) (*quarantine.Store,
 	if err != nil {
 		return nil, nil, errors.Join(err, index.Close())
 	}
-	blobs, err := blob.Open(cfg.BlobDir())
+	blobs, err := blob.Open(cfg.BlobDir(), blob.Options{})
 	if err != nil {
 		return nil, nil, errors.Join(err, index.Close())
 	}

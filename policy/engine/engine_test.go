@@ -69,7 +69,7 @@ func newWorld(t *testing.T, cfg quarantine.Config, change func(*engine.Options))
 	if err != nil {
 		t.Fatal(err)
 	}
-	blobs, err := blob.Open(cfg.BlobDir())
+	blobs, err := blob.Open(cfg.BlobDir(), blob.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func holdUntilKilled(at, dir string) {
 	cfg := quarantine.Config{Dir: dir}
 	index, err := sqlindex.Open(cfg.IndexFile())
 	exitOn(err)
-	blobs, err := blob.Open(cfg.BlobDir())
+	blobs, err := blob.Open(cfg.BlobDir(), blob.Options{})
 	exitOn(err)
 	s, err := quarantine.New(quarantine.Options{Config: cfg, Index: &dyingIndex{Index: index, at: at}, Blobs: blobs})
 	exitOn(err)

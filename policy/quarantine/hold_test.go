@@ -43,7 +43,7 @@ func TestHoldIsAllOrNothing(t *testing.T) {
 	}
 	for _, tt := range tests {
 		s := newStore(t, quarantine.Config{})
-		blobs, err := blob.Open(s.cfg.BlobDir())
+		blobs, err := blob.Open(s.cfg.BlobDir(), blob.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

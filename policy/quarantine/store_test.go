@@ -28,7 +28,7 @@ type setup struct {
 	now   time.Time
 }
 
-func newStore(t *testing.T, cfg quarantine.Config) *setup {
+func newStore(t testing.TB, cfg quarantine.Config) *setup {
 	t.Helper()
 	if cfg.Dir == "" {
 		cfg.Dir = filepath.Join(t.TempDir(), "quarantine")
@@ -41,13 +41,13 @@ func newStore(t *testing.T, cfg quarantine.Config) *setup {
 	return s
 }
 
-func openStore(t *testing.T, cfg quarantine.Config) (*setup, error) {
+func openStore(t testing.TB, cfg quarantine.Config) (*setup, error) {
 	t.Helper()
 	index, err := sqlindex.Open(cfg.IndexFile())
 	if err != nil {
 		return nil, err
 	}
-	blobs, err := blob.Open(cfg.BlobDir())
+	blobs, err := blob.Open(cfg.BlobDir(), blob.Options{})
 	if err != nil {
 		return nil, errors.Join(err, index.Close())
 	}
@@ -104,7 +104,7 @@ func (s *setup) wantState(t *testing.T, id string, want quarantine.State) *quara
 // blobFiles are the messages on the disk.
 func (s *setup) blobFiles(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(s.cfg.BlobDir(), "*", "*"))
+	files, err := filepath.Glob(filepath.Join(s.cfg.BlobDir(), "*", "*.zst"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +333,7 @@ func TestExpireWorksThroughMoreThanOnePage(t *testing.T) {
 func TestSweepKeepsWhatMayBeNeeded(t *testing.T) {
 	s := newStore(t, quarantine.Config{Retention: 24 * time.Hour})
 	kept, gone := s.hold(t, message), s.hold(t, "A: 2\r\n\r\n")
-	blobs, err := blob.Open(s.cfg.BlobDir())
+	blobs, err := blob.Open(s.cfg.BlobDir(), blob.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -416,7 +416,7 @@ func TestHoldFailsOnAReadOnlyDisk(t *testing.T) {
 	if err := s.Close(); err != nil { // a file open for writing forbids the remount
 		t.Fatal(err)
 	}
-	blobs, err := blob.Open(s.cfg.BlobDir())
+	blobs, err := blob.Open(s.cfg.BlobDir(), blob.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

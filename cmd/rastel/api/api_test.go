@@ -47,7 +47,7 @@ func newRig(t *testing.T, smtpAddr string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blobs, err := blob.Open(r.cfg.BlobDir())
+	blobs, err := blob.Open(r.cfg.BlobDir(), blob.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
