@@ -296,7 +296,7 @@ func engineNames(cfg *Config) []string {
 // engine makes the engine; q is nil where nothing is to be held.
 func (b *built) engine(q engine.Quarantine) *engine.Engine {
 	opt := engine.Options{Set: b.set, Policy: b.policy.Load, Quarantine: q, Limits: b.cfg.mimeLimits(), Logger: b.log, Metrics: b.metrics}
-	opt.Host, opt.Samples, opt.Notify = b.cfg.relays.Host, b.samples, b.cfg.Notify
+	opt.Host, opt.Samples, opt.Notify, opt.EvidenceField = b.cfg.relays.Host, b.samples, b.cfg.Notify, b.cfg.EvidenceField
 	if b.hosts != nil {
 		opt.Senders = b.hosts
 	}

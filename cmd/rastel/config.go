@@ -55,6 +55,10 @@ type Config struct {
 	// where a message comes from is believed. Default: none.
 	Trusted []string `yaml:"trusted"`
 
+	// EvidenceField puts a field X-Rastel-Evidence into what is delivered, with the reference of the message, the
+	// verdict, its rule and what was found. Default: no.
+	EvidenceField bool `yaml:"evidence_field"`
+
 	Milter     milter.Config       `yaml:"milter"`
 	Sanitize   sanitize.Config     `yaml:"sanitize"`
 	API        api.Config          `yaml:"api"`

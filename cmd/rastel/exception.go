@@ -21,7 +21,8 @@ var exceptionCommand = command{
   list              all exceptions, and how often each made a difference
   show ID           all that is known about one
   add               make one, of what -sender, -recipient, -sha256, -rule and -check
-                    say: all that are given must fit. -reason and -until are needed
+                    say: all that are given must fit. -reason and -until are needed.
+                    -item and -part take the sha256 from an item in quarantine
   extend ID         let it hold until -until
   remove ID...      remove it
   log [ID]          who changed what, the latest first
@@ -40,6 +41,7 @@ Exit status:
 // exceptionFlags are the options of all its subcommands.
 type exceptionFlags struct {
 	config, until string
+	item, part    string
 	req           api.ExceptionRequest
 	limit         int
 	json          bool
@@ -51,6 +53,8 @@ func runException(ctx context.Context, k *call) int {
 	k.flags.StringVar(&f.req.Sender, "sender", "", "add: mail that comes provably from this `domain`, or from those below it with *.domain")
 	k.flags.StringVar(&f.req.Recipient, "recipient", "", "add: mail to this `address` or @domain")
 	k.flags.StringVar(&f.req.SHA256, "sha256", "", "add: the part whose content has this `hash`, and what is in it")
+	k.flags.StringVar(&f.item, "item", "", "add: with -part, the content of a part of the item in quarantine with this `ID`")
+	k.flags.StringVar(&f.part, "part", "", "add: the `part`, such as 1.2; 'rastel explain ID' shows them")
 	k.flags.StringVar(&f.req.Rule, "rule", "", "add: the rule with this `name` does not count")
 	k.flags.StringVar(&f.req.Check, "check", "", "add: findings of this `check`, or of several as html/*, do not count")
 	k.flags.StringVar(&f.req.Owner, "owner", "", "add: `who` answers for it; without it the user that you are")
@@ -181,12 +185,40 @@ func (x *exceptionCall) add(ctx context.Context) error {
 			req.Owner = u.Username
 		}
 	}
+	if x.flags.item != "" || x.flags.part != "" {
+		sum, err := x.hashOf(ctx, x.flags.item, x.flags.part)
+		if err != nil {
+			return err
+		}
+		req.SHA256 = sum
+	}
 	e, err := x.client.SaveException(ctx, "", req)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(x.out, "%s: until %s: %s\n", e.ID, e.Until, shown(e.Scope.String()))
 	return nil
+}
+
+// hashOf takes the hash of a part from the record of an item.
+func (x *exceptionCall) hashOf(ctx context.Context, item, part string) (string, error) {
+	if item == "" || part == "" || x.flags.req.SHA256 != "" {
+		return "", errors.New("-item and -part belong together, and take the place of -sha256")
+	}
+	e, err := x.client.Evidence(ctx, item)
+	if err != nil {
+		return "", err
+	}
+	for i := range e.Parts {
+		switch p := &e.Parts[i]; {
+		case p.ID != part:
+		case p.SHA256 == "":
+			return "", fmt.Errorf("part %s of item %s has no content of its own; 'rastel explain %s' shows which parts have", part, item, item)
+		default:
+			return p.SHA256, nil
+		}
+	}
+	return "", fmt.Errorf("item %s has no part %.80q; 'rastel explain %s' shows its parts", item, part, item)
 }
 
 // extend puts the same exception in its place, with another end.

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -14,17 +16,19 @@ import (
 
 	"github.com/rogpeppe/go-internal/diff"
 
+	"rastel/cmd/rastel/api"
 	"rastel/policy"
 	"rastel/policy/engine"
-	"rastel/sanitize/eml"
-	"rastel/scanners"
+	"rastel/policy/quarantine"
 )
 
 var explainCommand = command{
-	name: "explain", args: "FILE|-", short: "show how a verdict about a message comes about",
+	name: "explain", args: "FILE|-|ID", short: "show how a verdict about a message comes about",
 	long: `
 Prints the parts of the message, what was found in them, each rule of the policy
-with why it did or did not match, and what would be changed, as a diff.
+with why it did or did not match, and what would be changed, as a diff. With the ID of
+an item in quarantine (the reference in the log and in replies) it asks a running
+'rastel serve' how the verdict about that message came about when it was held.
 
 Exit status: as of scan.`,
 	run: runExplain,
@@ -46,6 +50,9 @@ func runExplain(ctx context.Context, k *call) int {
 	in := k.in
 	if name != "-" {
 		f, err := os.Open(name)
+		if errors.Is(err, os.ErrNotExist) && quarantine.ValidID(name) {
+			return k.explainItem(ctx, &opt, name)
+		}
 		if err != nil {
 			return k.fail(exitUsage, err)
 		}
@@ -66,68 +73,82 @@ func runExplain(ctx context.Context, k *call) int {
 	return resultOf(name, x, 0).status()
 }
 
+// explainItem explains an item in quarantine.
+func (k *call) explainItem(ctx context.Context, opt *scanOptions, id string) int {
+	cfg, err := loadConfig(opt.config)
+	if err != nil {
+		return k.fail(exitUsage, err)
+	}
+	e, err := api.NewClient(cfg.API.Socket).Evidence(ctx, id)
+	if err != nil {
+		return k.fail(exitUsage, fmt.Errorf("%s: %w", id, err))
+	}
+	explainEvidence(k.out, id, e)
+	return exitActed
+}
+
 // explain writes the whole account of a verdict. What the sender wrote is quoted.
 func explain(w io.Writer, name string, x *engine.Examination) {
-	fmt.Fprintf(w, "%s\n\nParts\n", name)
-	x.Message.Root.Walk(func(p *eml.Part) bool { explainPart(w, p); return true })
-	fmt.Fprintf(w, "\nFindings\n")
-	for _, f := range x.Report.Findings {
-		fmt.Fprintf(w, "  %-26s %-8s %.300q\n", f.Check, f.Part.ID, f.Detail)
-	}
-	if len(x.Report.Findings) == 0 {
-		fmt.Fprintf(w, "  none\n")
-	}
-	if len(x.Report.Unexamined) > 0 {
-		fmt.Fprintf(w, "\nNot examined\n")
-		for _, u := range x.Report.Unexamined {
-			fmt.Fprintf(w, "  %-8s %.300q\n", u.Part.ID, u.Why)
-		}
-	}
-	explainEngines(w, x.Report.Looks)
-	explainVerdict(w, x)
+	explainEvidence(w, name, x.Evidence())
 	explainPatch(w, x)
 }
 
-// maxGaps is how many parts are named that an engine has not examined.
-const maxGaps = 20
+// explainEvidence writes what the record of a message tells.
+func explainEvidence(w io.Writer, name string, e *engine.Evidence) {
+	fmt.Fprintf(w, "%s\n\nParts\n", name)
+	for i := range e.Parts {
+		explainPart(w, &e.Parts[i])
+	}
+	fmt.Fprintf(w, "\nFindings\n")
+	for _, f := range e.Findings {
+		fmt.Fprintf(w, "  %-26s %-8s %.300q\n", f.Check, f.Part, f.Detail)
+	}
+	if len(e.Findings) == 0 {
+		fmt.Fprintf(w, "  none\n")
+	}
+	if len(e.Unexamined) > 0 {
+		fmt.Fprintf(w, "\nNot examined\n")
+		for _, u := range e.Unexamined {
+			fmt.Fprintf(w, "  %-8s %.300q\n", u.Part, u.Why)
+		}
+	}
+	explainEngines(w, e.Engines)
+	for i := range e.Verdicts {
+		explainRules(w, e.Policy, &e.Verdicts[i])
+		explainAction(w, &e.Verdicts[i])
+	}
+	if len(e.Exceptions) > 0 {
+		fmt.Fprintf(w, "\nExceptions that made a difference: %s\n", strings.Join(e.Exceptions, ", "))
+	}
+	for _, list := range slices.Sorted(maps.Keys(e.LeftOut)) {
+		fmt.Fprintf(w, "\nOf %s, %d more are not in this record.\n", list, e.LeftOut[list])
+	}
+}
 
 // explainEngines tells of each engine how many parts it has examined, and why not the others.
-func explainEngines(w io.Writer, looks []scanners.Look) {
-	var names []string
-	done, gaps := map[string]int{}, map[string][]scanners.Look{}
-	for _, l := range looks {
-		if !slices.Contains(names, l.Engine) {
-			names = append(names, l.Engine)
-		}
-		if l.Examined {
-			done[l.Engine]++
-		} else {
-			gaps[l.Engine] = append(gaps[l.Engine], l)
-		}
-	}
-	if len(names) > 0 {
+func explainEngines(w io.Writer, engines []engine.EvidenceEngine) {
+	if len(engines) > 0 {
 		fmt.Fprintf(w, "\nEngines\n")
 	}
-	for _, n := range names {
-		fmt.Fprintf(w, "  %-26s examined %d of %d parts with content\n", n, done[n], done[n]+len(gaps[n]))
-		for i, l := range gaps[n] {
-			if i == maxGaps {
-				fmt.Fprintf(w, "    and %d more\n", len(gaps[n])-i)
-				break
-			}
-			fmt.Fprintf(w, "    not %-8s %.300q\n", l.Part.ID, l.Why)
+	for _, e := range engines {
+		fmt.Fprintf(w, "  %-26s examined %d of %d parts with content\n", e.Engine, e.Examined, e.Parts)
+		for _, g := range e.Gaps {
+			fmt.Fprintf(w, "    not %-8s %.300q\n", g.Part, g.Why)
+		}
+		if more := e.Parts - e.Examined - len(e.Gaps); more > 0 {
+			fmt.Fprintf(w, "    and %d more\n", more)
 		}
 	}
 }
 
-func explainPart(w io.Writer, p *eml.Part) {
+func explainPart(w io.Writer, p *engine.EvidencePart) {
 	depth := strings.Count(p.ID, ".") + strings.Count(p.ID, "/")
 	fmt.Fprintf(w, "  %s%-*s", strings.Repeat("  ", depth), max(10-2*depth, 1), p.ID)
-	if !p.Member() || p.MediaType != "" {
+	if p.MediaType != "" {
 		fmt.Fprintf(w, " %q", p.MediaType)
 	}
-	if p.Leaf() {
-		fmt.Fprintf(w, " is %s, %d bytes, sha256 %x", strings.Join(p.Path(), "/"), p.Size, p.SHA256[:6])
+	if p.SHA256 != "" {
+		fmt.Fprintf(w, " is %s, %d bytes, sha256 %.12s", p.Path, p.Size, p.SHA256)
 	}
 	for _, n := range p.Names {
 		fmt.Fprintf(w, " name %.100q", n)
@@ -138,21 +159,21 @@ func explainPart(w io.Writer, p *eml.Part) {
 	fmt.Fprintln(w)
 }
 
-// explainVerdict tells of the verdict, and of those for other recipients.
-func explainVerdict(w io.Writer, x *engine.Examination) {
-	for _, v := range slices.Concat([]*policy.Verdict{x.Verdict}, x.Verdict.Others) {
-		explainRules(w, v)
-		explainAction(w, v)
+// forWhom names the recipients of a verdict that is not for all.
+func forWhom(v *engine.EvidenceVerdict) string {
+	if len(v.Recipients) == 0 {
+		return ""
 	}
+	text := " for " + addresses(v.Recipients)
+	if v.More > 0 {
+		text += fmt.Sprintf(", and %d besides", v.More)
+	}
+	return text
 }
 
-func explainRules(w io.Writer, v *policy.Verdict) {
-	fmt.Fprintf(w, "\nRules (policy %s)", v.Policy)
-	if v.Recipients != nil {
-		fmt.Fprintf(w, " for %s", addresses(v.Recipients))
-	}
-	fmt.Fprintln(w)
-	for _, s := range v.Trace {
+func explainRules(w io.Writer, version string, v *engine.EvidenceVerdict) {
+	fmt.Fprintf(w, "\nRules (policy %s)%s\n", version, forWhom(v))
+	for _, s := range v.Rules {
 		mark := " "
 		switch {
 		case s.Final:
@@ -195,25 +216,22 @@ func addresses(list []string) string {
 	return b.String()
 }
 
-func explainAction(w io.Writer, v *policy.Verdict) {
-	fmt.Fprintf(w, "\nVerdict: %s", v.Action)
-	if v.Recipients != nil {
-		fmt.Fprintf(w, " for %s", addresses(v.Recipients))
-	}
+func explainAction(w io.Writer, v *engine.EvidenceVerdict) {
+	fmt.Fprintf(w, "\nVerdict: %s%s", v.Action, forWhom(v))
 	if v.Rule != "" {
 		fmt.Fprintf(w, " by rule %q", v.Rule)
 	}
-	if v.Reply.Code != 0 {
-		fmt.Fprintf(w, ", reply %d %s %s", v.Reply.Code, v.Reply.Enhanced, v.Reply.Text)
+	if v.Reply != "" {
+		fmt.Fprintf(w, ", reply %s", v.Reply)
 	}
-	if v.Hold {
+	if v.Held && v.Action != policy.Quarantine.String() {
 		fmt.Fprint(w, ", a copy is held")
 	}
 	if v.Class != "" {
 		fmt.Fprintf(w, ", class %s", v.Class)
 	}
-	if v.Retention != 0 {
-		fmt.Fprintf(w, ", kept for %v", v.Retention)
+	if v.Retention != "" {
+		fmt.Fprintf(w, ", kept for %s", v.Retention)
 	}
 	if v.MTAHold != "" {
 		fmt.Fprintf(w, ", kept by the MTA: %q", v.MTAHold)

@@ -20,7 +20,7 @@ var quarantineCommand = command{
 	name: "quarantine", args: "list|show|release|delete|export [ID]...", short: "look after held messages",
 	long: `
   list              the held messages, newest first
-  show ID           all that is known about one
+  show ID           all that is known about one; with -evidence the record of its message
   release ID...     deliver with the original envelope, or to -to
   delete ID...      remove the message; its record stays
   export ID         write the message as it was held to -out, or standard output
@@ -39,7 +39,7 @@ type quarantineFlags struct {
 	config, state, class, sender, recipient, text, out string
 	to                                                 []string
 	limit                                              int
-	json                                               bool
+	json, evidence                                     bool
 }
 
 func runQuarantine(ctx context.Context, k *call) int {
@@ -53,6 +53,7 @@ func runQuarantine(ctx context.Context, k *call) int {
 	k.flags.IntVar(&f.limit, "limit", 100, "list: at most so many")
 	k.flags.StringVar(&f.out, "out", "", "export: write to this `file`")
 	k.flags.BoolVar(&f.json, "json", false, "list, show: print JSON, one object an item")
+	k.flags.BoolVar(&f.evidence, "evidence", false, "show: the record of the message: parts, findings, rules, verdicts")
 	k.flags.Func("to", "release: to this `address` instead of the recipients; may be repeated", func(s string) error {
 		f.to = append(f.to, s)
 		return nil
@@ -157,7 +158,13 @@ func (q *quarantineCall) list(ctx context.Context) error {
 func shown(s string) string { return string(printable([]byte(strings.ReplaceAll(s, "\n", " ")))) }
 
 func (q *quarantineCall) show(ctx context.Context, id string) error {
-	it, err := q.client.Get(ctx, id)
+	var it any
+	var err error
+	if q.flags.evidence {
+		it, err = q.client.Evidence(ctx, id)
+	} else {
+		it, err = q.client.Get(ctx, id)
+	}
 	if err != nil {
 		return err
 	}

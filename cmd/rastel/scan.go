@@ -201,6 +201,8 @@ type result struct {
 
 	resultEnvelope
 	Others []resultOther `json:"others,omitempty"` // verdicts for the recipients that this one is not for
+	// Evidence is the record of the message, as it is kept with an item in quarantine.
+	Evidence *engine.Evidence `json:"evidence"`
 }
 
 // A resultEnvelope is what a verdict says about recipients and about what is held.
@@ -265,7 +267,7 @@ func resultOf(name string, x *engine.Examination, took time.Duration) *result {
 	res := &result{
 		File: name, Action: v.Action.String(), Rule: v.Rule, Patched: !v.Patch.Empty(), Held: v.Hold || v.Action == policy.Quarantine,
 		Policy: v.Policy, DurationMS: float64(took.Microseconds()) / 1000,
-		Findings: []resultFinding{}, Parts: []resultPart{}, Unexamined: []resultGap{}, Watched: []resultWatched{},
+		Findings: []resultFinding{}, Parts: []resultPart{}, Unexamined: []resultGap{}, Watched: []resultWatched{}, Evidence: x.Evidence(),
 	}
 	for _, w := range v.Watched {
 		res.Watched = append(res.Watched, resultWatched(w))

@@ -139,7 +139,7 @@ func (e *Engine) hold(ctx context.Context, x *Examination, v *policy.Verdict, id
 		return errNoQuarantine
 	}
 	it := x.newItem(v)
-	it.ID, it.Held = id, v.Action != policy.Quarantine
+	it.ID, it.Held, it.Evidence = id, v.Action != policy.Quarantine, e.evidenceFor(x)
 	if err := e.opt.Quarantine.Hold(ctx, it, x.raw()); err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func (e *Engine) queueCopy(ctx context.Context, x *Examination, v *policy.Verdic
 		return err
 	}
 	it := x.newItem(v)
-	it.Recipients, it.Purpose, it.Of = to, quarantine.ForCopy, of
+	it.Recipients, it.Purpose, it.Of, it.Evidence = to, quarantine.ForCopy, of, e.evidenceFor(x)
 	if v.Patch.Empty() {
 		return e.opt.Quarantine.Queue(ctx, it, x.raw())
 	}

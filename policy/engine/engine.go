@@ -60,6 +60,8 @@ type Options struct {
 	Host func(*eml.Message) netip.Addr
 	// Senders counts who sends what is infected or refused. Nil: nobody does.
 	Senders Senders
+	// EvidenceField puts a field into what is delivered that tells what was decided, and why.
+	EvidenceField bool
 	// Samples keeps a share of what is delivered. Nil: nothing is kept.
 	Samples *Sampler
 	// Exceptions from the policy. Nil: there are none.
@@ -97,6 +99,9 @@ type Examination struct {
 	Reference string
 
 	exceptions *exceptions.Snapshot
+	began      time.Time
+	took       time.Duration // until the verdict
+	record     []byte        // the evidence that is kept; nil until it is needed
 	policy     *policy.Policy
 	released   bool              // an administrator wants it delivered, or we have sent it
 	items      map[string]string // what it is called in quarantine, by the group of recipients
@@ -106,12 +111,13 @@ type Examination struct {
 // Examine parses and scans a message while its spool is written, and decides. It changes and
 // stores nothing. The error is that of the spool or of ctx.
 func (e *Engine) Examine(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*Examination, error) {
+	began := time.Now()
 	p := e.opt.Policy() // once, so that a reload does not change it half-way
 	m, report, err := e.Inspect(ctx, env, s)
 	if err != nil {
 		return nil, err
 	}
-	x := &Examination{Message: m, Report: report, Reference: quarantine.NewID(), policy: p}
+	x := &Examination{Message: m, Report: report, Reference: quarantine.NewID(), began: began, policy: p}
 	if e.opt.Quarantine != nil {
 		x.Item = x.Reference
 	}
@@ -122,13 +128,18 @@ func (e *Engine) Examine(ctx context.Context, env *eml.Envelope, s *eml.Spool) (
 		m.Close()
 		return nil, err
 	}
+	x.took = time.Since(began)
 	return x, nil
 }
 
 // decide makes the verdict.
 func (e *Engine) decide(x *Examination) error {
+	x.record = nil
 	x.Verdict = x.policy.DecideGiven(x.Message, x.Report, policy.Given{Item: x.Item, Reference: x.Reference, Exceptions: x.exceptions})
-	return e.record(x)
+	if err := e.record(x); err != nil {
+		return err
+	}
+	return e.tellEvidence(x)
 }
 
 // record adds the edits of Options.Record to the patches of all verdicts.
@@ -178,6 +189,7 @@ func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*p
 		e.opt.Logger.Error("message could not be held, or what is to be sent could not be queued", "queue_id", env.QueueID, "session", env.Session, "error", err)
 		x.Verdict = refuse(x.Verdict)
 	}
+	x.refer()
 	e.opt.Samples.keep(ctx, x)
 	took := time.Since(start)
 	e.metrics.count(x, took)

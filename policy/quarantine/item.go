@@ -48,6 +48,8 @@ const (
 	maxArgs       = 100
 	maxText       = 1 << 10
 	maxFindings   = 200
+	// MaxEvidence is how large the record of a message may be. Of a larger one nothing is stored.
+	MaxEvidence = 256 << 10
 )
 
 // A Finding is what a scanner saw in a held message, as text.
@@ -105,6 +107,9 @@ type Item struct {
 	// Empty: nothing does. It is not stored.
 	Of string `json:"-"`
 
+	// Evidence is the record of the message, in JSON; see MaxEvidence. Put stores it, and Index.Evidence gives it.
+	Evidence []byte `json:"-"`
+
 	ReleaseTo []string  `json:"release_to"` // recipients of the last release; with a Purpose those who have not got it
 	Lease     time.Time `json:"-"`          // until when a release may run
 	Attempt   string    `json:"-"`          // tells one release from the next
@@ -145,6 +150,9 @@ func (it *Item) cut() {
 		&it.Subject, &it.From, &it.MessageID, &it.Rule, &it.Policy, &it.Reason, &it.Class, &it.ChangedBy, &it.Note,
 	} {
 		*s = cutText(*s)
+	}
+	if len(it.Evidence) > MaxEvidence {
+		it.Evidence = nil
 	}
 	it.Findings = slices.Clone(it.Findings[:min(len(it.Findings), maxFindings)])
 	for i, f := range it.Findings {

@@ -38,6 +38,8 @@ type Index interface {
 	Put(ctx context.Context, it *Item, since time.Time) (*Item, error)
 	// Get returns one item, or ErrNotFound.
 	Get(ctx context.Context, id string) (*Item, error)
+	// Evidence returns the Evidence that an item was put with, or ErrNotFound if it had none.
+	Evidence(ctx context.Context, id string) ([]byte, error)
 	// List returns the items that match, newest first.
 	List(ctx context.Context, f Filter) ([]Item, error)
 	// Count returns how many items match, whatever Limit and Cursor say, and when the oldest of them was
@@ -146,6 +148,14 @@ const SampleClass = "sample"
 
 // AnyClass as the Class of a Filter has samples listed too.
 const AnyClass = "*"
+
+// Evidence returns the record of the message of an item, in JSON, or ErrNotFound if it has none.
+func (s *Store) Evidence(ctx context.Context, id string) ([]byte, error) {
+	if !ValidID(id) {
+		return nil, ErrNotFound
+	}
+	return s.index.Evidence(ctx, id)
+}
 
 // List returns the items that match, newest first.
 func (s *Store) List(ctx context.Context, f Filter) ([]Item, error) {

@@ -380,7 +380,7 @@ func TestHoldOnAFullDiskLeavesNothingHalf(t *testing.T) {
 	held := map[string]string{}
 	full := 0
 	for n := range 200 {
-		raw := "N: " + string(bytes.Repeat([]byte{byte('a' + n%26)}, 1+n)) + "\r\n\r\n" + randomText(20<<10)
+		raw := "N: " + string(bytes.Repeat([]byte{byte('a' + n%26)}, 1+n)) + "\r\n\r\n" + randomText(60<<10)
 		it := quarantine.NewItem(envelope())
 		switch err := s.Hold(t.Context(), it, strings.NewReader(raw)); {
 		case err == nil:

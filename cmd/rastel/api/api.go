@@ -7,6 +7,7 @@
 //	                                     &limit&cursor
 //	GET    /v1/quarantine/{id}           one item
 //	GET    /v1/quarantine/{id}/raw       its message, byte for byte as it was held
+//	GET    /v1/quarantine/{id}/evidence  the record of the message: parts, findings, rules, verdicts
 //	POST   /v1/quarantine/{id}/release   {"recipients": [...], "by": "..."}, both optional
 //	DELETE /v1/quarantine/{id}           removes the message, keeps the record; ?by
 //	GET    /v1/exceptions                all exceptions, with their hits
@@ -118,6 +119,7 @@ func New(opt Options) http.Handler {
 		{"GET /v1/quarantine", callTime, s.list},
 		{"GET /v1/quarantine/{id}", callTime, s.get},
 		{"GET /v1/quarantine/{id}/raw", rawTime, s.raw},
+		{"GET /v1/quarantine/{id}/evidence", callTime, s.evidence},
 		{"POST /v1/quarantine/{id}/release", releaseTime, s.release},
 		{"DELETE /v1/quarantine/{id}", callTime, s.delete},
 	}

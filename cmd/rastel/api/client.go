@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"rastel/policy/engine"
 	"rastel/policy/exceptions"
 	"rastel/policy/quarantine"
 )
@@ -86,6 +87,15 @@ func (c *Client) Get(ctx context.Context, id string) (*quarantine.Item, error) {
 		return nil, err
 	}
 	return &it, nil
+}
+
+// Evidence returns the record of the message of an item.
+func (c *Client) Evidence(ctx context.Context, id string) (*engine.Evidence, error) {
+	var e engine.Evidence
+	if err := c.call(ctx, http.MethodGet, itemPath(id)+"/evidence", nil, &e); err != nil {
+		return nil, err
+	}
+	return &e, nil
 }
 
 // Raw reads the message of an item as it was held. A Read that returns an error other than

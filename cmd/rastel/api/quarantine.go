@@ -118,6 +118,26 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// evidence sends the record of a message as it was stored.
+func (s *server) evidence(w http.ResponseWriter, r *http.Request) error {
+	id, err := itemID(r)
+	if err != nil {
+		return err
+	}
+	record, err := s.store.Evidence(r.Context(), id)
+	if errors.Is(err, quarantine.ErrNotFound) {
+		if _, err := s.store.Get(r.Context(), id); err != nil {
+			return err
+		}
+		return &Error{http.StatusNotFound, "no_evidence", "there is no record of the message of this item", "it was held by a version before, or is a message that the filter itself sent"}
+	}
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, json.RawMessage(record))
+	return nil
+}
+
 // raw sends the message as a file to be saved, never as one to be shown: it may be a page with
 // a script for this very origin.
 func (s *server) raw(w http.ResponseWriter, r *http.Request) error {

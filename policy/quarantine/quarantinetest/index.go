@@ -53,6 +53,7 @@ func TestIndex(t *testing.T, open func(t *testing.T, dir string) quarantine.Inde
 	tests := map[string]func(*testing.T, quarantine.Index){
 		"GivesBackWhatWasPut":       testRoundTrip,
 		"TellsWhatIsNotThere":       testNotFound,
+		"KeepsEvidence":             testEvidence,
 		"TakesRetryForTheSame":      testRetry,
 		"TakesWhatIsSentOnce":       testSentOnce,
 		"ListsWhatIsToBeTried":      testToBeTried,
@@ -430,4 +431,28 @@ func testReopen(t *testing.T, open func(t *testing.T, dir string) quarantine.Ind
 	defer closeIt(t, second)
 	put(t, second, Item(2))
 	wantItem(t, x, it)
+}
+
+// testEvidence: the record of a message comes back as it was put, and that of a retry is the first one's.
+func testEvidence(t *testing.T, x quarantine.Index) {
+	one, none := Item(1), Item(2)
+	one.Evidence = []byte(`{"rule": "it's \u0000 \"quoted\""}`)
+	for _, it := range []*quarantine.Item{one, none} {
+		if _, err := x.Put(t.Context(), it, start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := *one
+	again.ID, again.Evidence = ID(start), []byte("{}")
+	if got, err := x.Put(t.Context(), &again, start); err != nil || got.ID != one.ID {
+		t.Fatalf("Put of a retry = %v, %v", got, err)
+	}
+	if got, err := x.Evidence(t.Context(), one.ID); err != nil || string(got) != string(one.Evidence) {
+		t.Errorf("Evidence = %q, %v; want %q", got, err, one.Evidence)
+	}
+	for _, id := range []string{none.ID, again.ID, ID(start)} {
+		if got, err := x.Evidence(t.Context(), id); !errors.Is(err, quarantine.ErrNotFound) {
+			t.Errorf("Evidence of none = %q, %v; want ErrNotFound", got, err)
+		}
+	}
 }

@@ -36,8 +36,10 @@ func (x *Index) Put(ctx context.Context, it *quarantine.Item, since time.Time) (
 		}
 		copied := *it
 		stored = &copied
-		_, err = tx.ExecContext(ctx, insert, append(values(it), keys(it)...)...)
-		return err
+		if _, err = tx.ExecContext(ctx, insert, append(values(it), keys(it)...)...); err != nil {
+			return err
+		}
+		return putEvidence(ctx, tx, it)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("write index: %w", err)
