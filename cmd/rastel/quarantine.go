@@ -45,7 +45,7 @@ type quarantineFlags struct {
 func runQuarantine(ctx context.Context, k *call) int {
 	var f quarantineFlags
 	k.flags.StringVar(&f.config, "config", "", "configuration `file`, for the place of the socket")
-	k.flags.StringVar(&f.state, "state", "held", "list: only items in this `state`; \"all\" for all")
+	k.flags.StringVar(&f.state, "state", "held", "list: only items in this `state`, such as \"queued\" for what the filter is to send; \"all\" for all")
 	k.flags.StringVar(&f.class, "class", "", "list: only of this `class`; \"sample\" for samples of delivered mail, \"*\" for all with them")
 	k.flags.StringVar(&f.sender, "sender", "", "list: only from this `address` or @domain")
 	k.flags.StringVar(&f.recipient, "recipient", "", "list: only to this `address` or @domain")

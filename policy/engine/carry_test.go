@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/emersion/go-smtp"
 
 	"rastel/policy"
 	"rastel/policy/engine"
@@ -107,6 +110,91 @@ func TestEveryRecipientIsProvidedFor(t *testing.T) {
 		case it.Sender != "":
 			t.Errorf("the notice has the sender %q", it.Sender)
 		}
+	}
+}
+
+// One copy is kept for all who get the message while it is, and all their notices name it; also those of a copy
+// that is sent, and when the sender tries again.
+func TestCopiesNameTheItemThatIsKept(t *testing.T) {
+	p, err := policy.Load("test", []byte(`rules:
+- {name: strip, for: part, when: 'true', do: [strip]}
+- {name: kept, for: recipient, when: 'recipient startsWith "kept"', do: [hold]}
+- {name: marked, for: recipient, when: 'recipient startsWith "kept2"', do: [{add_header: {name: X-Marked, value: "yes"}}]}
+`), policy.Options{Editor: naming{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, quarantine.Config{}, func(o *engine.Options) { o.Policy = func() *policy.Policy { return p } })
+	for range 2 {
+		v := w.judgeFor(t, identified("x", "good"), "kept1@example.net", "kept2@example.net")
+		held, copied := "", ""
+		for _, it := range w.held(t) {
+			if it.State == quarantine.Held {
+				held = it.ID
+				if len(it.Recipients) != 2 || !it.Held {
+					t.Errorf("held %+v, want a copy for both", it)
+				}
+				w.wantRaw(t, it.ID, identified("x", "good"))
+			} else {
+				copied = it.ID
+			}
+		}
+		if n := len(w.held(t)); n != 2 {
+			t.Fatalf("%d items, want the kept one and a copy: %q", n, w.stored(t))
+		}
+		w.wantRaw(t, copied, "Subject: x\r\nMessage-ID: <1@x.example>\r\nX-Marked: yes\r\n\r\nkept as "+held+".\r\n")
+		var out strings.Builder
+		if body := v.Patch.Body(); body == nil {
+			t.Error("the message itself is not changed")
+		} else if _, err := body.WriteTo(&out); err != nil || out.String() != "kept as "+held+".\r\n" {
+			t.Errorf("delivered %q, %v; want the item %s", &out, err, held)
+		}
+	}
+}
+
+// What the filter has sent comes back to it, and goes through as it is.
+func TestSentMessagesAreNotJudgedAgain(t *testing.T) {
+	p, err := policy.Load("test", []byte(splitting+`  - {name: again, when: 'header("X-Marked") != ""', then: quarantine}
+`), policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, quarantine.Config{Release: quarantine.ReleaseConfig{SMTP: l.Addr().String()}}, func(o *engine.Options) {
+		o.Policy = func() *policy.Policy { return p }
+	})
+	verdicts := make(chan *policy.Verdict, 1)
+	bodies := make(chan string, 1)
+	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
+		return comeback{judge: func(raw string) {
+			bodies <- raw
+			verdicts <- w.judgeFor(t, raw, "marked@example.net")
+		}}, nil
+	}))
+	srv.Domain = "comeback"
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	defer func() { srv.Close(); <-served }()
+
+	raw := identified("x", "good")
+	w.judgeFor(t, raw, "plain@example.net", "marked@example.net")
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan struct{})
+	go func() { defer close(ran); w.store.RunOutbox(ctx) }()
+	defer func() { cancel(); <-ran }()
+	sent, v := <-bodies, <-verdicts
+	if _, body, ok := strings.Cut(sent, "\r\n"); !ok || body != strings.Replace(raw, "\r\n\r\n", "\r\nX-Marked: yes\r\n\r\n", 1) {
+		t.Errorf("sent %q", sent)
+	}
+	fields := v.Patch.Fields()
+	if v.Action != policy.Accept || v.Rule != "sent by the filter" || len(v.Others) > 0 || v.Patch.Body() != nil || len(fields) != 1 || fields[0].Name != quarantine.TokenField {
+		t.Errorf("verdict %+v, changes %v; want it accepted, and the token taken off", v, fields)
+	}
+	if got := w.judgeFor(t, strings.TrimPrefix(sent, sent[:strings.Index(sent, "\r\n")+2]), "marked@example.net"); got.Action != policy.Quarantine {
+		t.Errorf("without the token: %s, want quarantine", got.Action)
 	}
 }
 

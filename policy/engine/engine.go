@@ -264,9 +264,24 @@ func (e *Engine) log(x *Examination, took time.Duration) {
 	env := x.Message.Envelope
 	parts := 0
 	x.Message.Root.Walk(func(*eml.Part) bool { parts++; return true })
-	e.opt.Logger.Info("verdict", "queue_id", env.QueueID, "session", env.Session, "reference", x.Reference, "action", x.Verdict.Action.String(),
+	args := []any{"queue_id", env.QueueID, "session", env.Session, "reference", x.Reference, "action", x.Verdict.Action.String(),
 		"rule", x.Verdict.Rule, "rules", matched(x.Verdict.Trace), "findings", checkIDs(x.Report.Findings), "patched", !x.Verdict.Patch.Empty(), "held", x.Verdict.Hold,
-		"watched", watched(x.Verdict), "exceptions", list(excepted(x.Verdict), func(id string) string { return id }), "size", x.Message.Size, "parts", parts, "duration", took.Round(time.Microsecond), "policy", x.Verdict.Policy)
+		"watched", watched(x.Verdict), "exceptions", list(excepted(x.Verdict), func(id string) string { return id }), "size", x.Message.Size, "parts", parts, "duration", took.Round(time.Microsecond), "policy", x.Verdict.Policy}
+	if len(x.Verdict.Others) > 0 {
+		args = append(args, "others", others(x.Verdict))
+	}
+	e.opt.Logger.Info("verdict", args...)
+}
+
+// others tells what becomes of the other recipients.
+func others(v *policy.Verdict) string {
+	return list(v.Others, func(o *policy.Verdict) string {
+		s := fmt.Sprintf("%s for %d", o.Action, len(o.Recipients))
+		if o.Rule != "" {
+			s += " by " + o.Rule
+		}
+		return s
+	})
 }
 
 // excepted are the exceptions that made a difference for any of the recipients.

@@ -183,14 +183,19 @@ func (f *fickle) count(to string) int { f.mu.Lock(); defer f.mu.Unlock(); return
 
 func startFickle(t *testing.T) (*fickle, quarantine.Config) {
 	t.Helper()
-	f := &fickle{got: map[string]int{}, refuse: map[string]*smtp.SMTPError{}}
-	cfg := quarantine.Config{Outbox: quarantine.OutboxConfig{Retry: 5 * time.Millisecond, Parallel: 1}}
-	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &fickleSession{fickle: f}, nil }))
-	srv.Domain, srv.ErrorLog = "fickle", discardLogger{}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveFickle(t, l)
+}
+
+func serveFickle(t *testing.T, l net.Listener) (*fickle, quarantine.Config) {
+	t.Helper()
+	f := &fickle{got: map[string]int{}, refuse: map[string]*smtp.SMTPError{}}
+	cfg := quarantine.Config{Outbox: quarantine.OutboxConfig{Retry: 5 * time.Millisecond, Parallel: 1}}
+	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &fickleSession{fickle: f}, nil }))
+	srv.Domain, srv.ErrorLog = "fickle", discardLogger{}
 	cfg.Release.SMTP = l.Addr().String()
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(l) }()
@@ -219,6 +224,40 @@ func TestOutboxTriesAgain(t *testing.T) {
 	}
 	f.set(func() { f.content = nil })
 	s.await(t, it.ID, quarantine.Sent)
+	if n := f.count("bob@example.com"); n != 1 {
+		t.Errorf("delivered %d times, want once", n)
+	}
+}
+
+// While there is no server, nothing is given up; it is also tried again by the next process.
+func TestOutboxWaitsForTheServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	cfg := quarantine.Config{Release: quarantine.ReleaseConfig{SMTP: addr}, Outbox: quarantine.OutboxConfig{Retry: 5 * time.Millisecond}}
+	s := newStore(t, cfg)
+	s.SetNow(time.Now)
+	end := s.running(t)
+	it := s.queue(t, message, nil)
+	for s.mustGet(t, it.ID).Tries < 2 {
+		time.Sleep(2 * time.Millisecond)
+	}
+	end()
+	s.await(t, it.ID, quarantine.Queued)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = net.Listen("tcp", addr); err != nil {
+		t.Skipf("somebody else has the port now: %v", err)
+	}
+	f, _ := serveFickle(t, l)
+	next := newStore(t, s.cfg)
+	next.SetNow(time.Now)
+	next.running(t)
+	next.await(t, it.ID, quarantine.Sent)
 	if n := f.count("bob@example.com"); n != 1 {
 		t.Errorf("delivered %d times, want once", n)
 	}

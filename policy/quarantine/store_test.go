@@ -441,6 +441,10 @@ func TestRefusesAConfigThatCannotWork(t *testing.T) {
 	}{
 		{quarantine.Config{}, "quarantine.dir"},
 		{quarantine.Config{Dir: dir, Retention: -1}, "quarantine.retention"},
+		{quarantine.Config{Dir: dir, Outbox: quarantine.OutboxConfig{GiveUp: -1}}, "quarantine.outbox.give_up"},
+		{quarantine.Config{Dir: dir, Outbox: quarantine.OutboxConfig{GiveUp: 1000 * time.Hour}}, "quarantine.outbox.give_up"},
+		{quarantine.Config{Dir: dir, Outbox: quarantine.OutboxConfig{Retry: 2 * time.Hour}}, "quarantine.outbox.retry"},
+		{quarantine.Config{Dir: dir, Outbox: quarantine.OutboxConfig{Parallel: 101}}, "quarantine.outbox.parallel"},
 		{quarantine.Config{Dir: dir, Release: quarantine.ReleaseConfig{Timeout: -1}}, "quarantine.release.timeout"},
 		{quarantine.Config{Dir: dir, Release: quarantine.ReleaseConfig{Timeout: time.Hour}}, "quarantine.release.timeout"},
 		{quarantine.Config{Dir: dir, Release: quarantine.ReleaseConfig{SMTP: "localhost"}}, "quarantine.release.smtp"},
