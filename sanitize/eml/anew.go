@@ -455,7 +455,7 @@ func (e *anewEntity) contentFields(q *Part) []byte {
 	switch {
 	case e.leaf && !e.part.leaf:
 		mediaType = "text/plain" // a multipart entity without parts
-	case e.boundary != "" && !plain:
+	case e.boundary != "" && (!plain || kindOf(mediaType) != kindMultipart): // an edit of its header took it for a file
 		mediaType = "multipart/mixed"
 	case e.leaf && (kindOf(mediaType) != kindLeaf || !plain):
 		mediaType = "application/octet-stream"
