@@ -70,6 +70,16 @@ func (s *Store) Expire(ctx context.Context, now time.Time) (int, error) {
 	return n, nil
 }
 
+// forget removes records of what was sent, once no sender tries again any more: they are many, and nobody has
+// held anything.
+func (s *Store) forget(ctx context.Context, now time.Time) error {
+	n, err := s.index.Forget(ctx, now.Add(-retryTime))
+	if n > 0 {
+		s.log.Info("forget what was sent", "items", n)
+	}
+	return err
+}
+
 // errKeep says that an item is to stay as it is.
 var errKeep = errors.New("nothing to change")
 
@@ -175,7 +185,8 @@ func (s *Store) Run(ctx context.Context) {
 		}
 		if now := s.now(); now.Sub(swept) >= sweepEvery {
 			swept = now
-			if _, err := s.Sweep(ctx, now); err != nil && ctx.Err() == nil {
+			_, err := s.Sweep(ctx, now)
+			if err := errors.Join(err, s.forget(ctx, now)); err != nil && ctx.Err() == nil {
 				s.log.Error("quarantine", "error", err)
 			}
 		}

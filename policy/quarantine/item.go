@@ -25,7 +25,7 @@ const (
 
 	Queued  State = "queued"  // the filter is to send it, and tries until it is sent or given up; then it is held
 	Sending State = "sending" // is being sent; falls back to queued when its lease ends
-	Sent    State = "sent"    // the server has taken it; the message is gone, the record stays
+	Sent    State = "sent"    // the server has taken it; the message is gone, the record goes when nobody tries again
 )
 
 // A Purpose says what the filter itself sends a message for; empty: the item is one that is held.

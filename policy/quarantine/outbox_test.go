@@ -251,7 +251,7 @@ func TestOutboxWaitsForTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if l, err = net.Listen("tcp", addr); err != nil {
-		t.Skipf("somebody else has the port now: %v", err)
+		t.Fatalf("listen once more: %v", err)
 	}
 	f, _ := serveFickle(t, l)
 	next := newStore(t, s.cfg)
@@ -452,6 +452,41 @@ func TestOneProcessSends(t *testing.T) {
 	}
 }
 
+// What was sent is known as long as its sender may try again, and then forgotten.
+func TestRecordsOfWhatWasSentGo(t *testing.T) {
+	f, cfg := startFickle(t)
+	s := newStore(t, cfg)
+	it := s.queue(t, message, nil)
+	s.drain(t)
+	s.wantState(t, it.ID, quarantine.Sent)
+	for _, days := range []int{4, 6} {
+		after, want := time.Duration(days)*24*time.Hour, days < 5
+		s.now = it.Created.Add(after)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); s.Run(ctx) }()
+		gone := func() bool { _, err := s.Get(t.Context(), it.ID); return errors.Is(err, quarantine.ErrNotFound) }
+		for end := time.Now().Add(time.Minute); !want && !gone() && time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		}
+		cancel()
+		<-done
+		if gone() == want {
+			t.Errorf("after %v the record is there: %v, want %v", after, !want, want)
+		}
+	}
+	if n := f.count("bob@example.com"); n != 1 {
+		t.Errorf("delivered %d times", n)
+	}
+}
+
+// drain sends what is due.
+func (s *setup) drain(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.RunOutbox(ctx) // it has the lock at once
+}
+
 // What is due is sent before RunOutbox returns.
 func TestOutboxDrains(t *testing.T) {
 	f, cfg := startFickle(t)
@@ -460,9 +495,7 @@ func TestOutboxDrains(t *testing.T) {
 	for n := range 10 {
 		s.queue(t, message, func(it *quarantine.Item) { it.Of = strings.Repeat("x", n+1) })
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	s.RunOutbox(ctx) // it has the lock at once
+	s.drain(t)
 	if n := f.count("bob@example.com"); n != 10 {
 		t.Errorf("%d of 10 delivered when it ended", n)
 	}

@@ -33,20 +33,35 @@ type sums struct{ sent, failed, held atomic.Uint64 }
 // Of several processes on the same directory one does so at a time; the others wait for it to end. So what
 // was being sent from this directory when it begins was cut off by a crash, and is sent again at once.
 func (s *Store) RunOutbox(ctx context.Context) {
+	tick := time.NewTicker(outboxEvery)
+	defer tick.Stop()
+	for {
+		err := s.runOutbox(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		s.log.Error("outbox: nothing is sent", "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// runOutbox is RunOutbox, unless it cannot begin.
+func (s *Store) runOutbox(ctx context.Context) error {
 	lock, err := s.lockOutbox(ctx)
 	if err != nil {
-		if ctx.Err() == nil {
-			s.log.Error("outbox: nothing is sent", "error", err)
-		}
-		return
+		return err
 	}
 	defer lock.Close()
 	o := &outbox{Store: s, slots: make(chan struct{}, s.cfg.Outbox.Parallel)}
 	if o.owner, err = ownerOf(lock); err != nil {
-		s.log.Error("outbox: nothing is sent", "error", err)
-		return
+		return err
 	}
 	o.run(ctx)
+	return nil
 }
 
 // lockOutbox waits until no other process sends.

@@ -45,6 +45,8 @@ type Index interface {
 	// Count returns how many items match, whatever Limit and Cursor say, and when the oldest of them was
 	// created.
 	Count(ctx context.Context, f Filter) (n int, oldest time.Time, err error)
+	// Forget removes the records of what was sent (Sent) and created before, and returns how many.
+	Forget(ctx context.Context, before time.Time) (int, error)
 	// Update lets change alter an item, in one transaction: of several updates at a time one
 	// sees what the other has done. An error of change is returned, and nothing written. What
 	// change may alter: Expires, Stored, State, Changed, ChangedBy, Note, ReleaseTo, Lease,

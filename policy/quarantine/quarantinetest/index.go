@@ -58,6 +58,7 @@ func TestIndex(t *testing.T, open func(t *testing.T, dir string) quarantine.Inde
 		"TakesWhatIsSentOnce":       testSentOnce,
 		"ListsWhatIsToBeTried":      testToBeTried,
 		"Counts":                    testCount,
+		"ForgetsWhatWasSent":        testForget,
 		"ListsNewestFirst":          testOrder,
 		"ListsByFilter":             testFilter,
 		"UpdatesAll":                testUpdate,
@@ -234,6 +235,36 @@ func testCount(t *testing.T, x quarantine.Index) {
 	f.Limit, f.Cursor = 1, b.ID
 	if n, oldest, err := x.Count(t.Context(), f); err != nil || n != 2 || !oldest.Equal(b.Created) {
 		t.Errorf("Count = %d, %v, %v; want 2 since %v", n, oldest, err, b.Created)
+	}
+}
+
+func testForget(t *testing.T, x quarantine.Index) {
+	const many = 1203
+	for n := range many {
+		it := queued(n)
+		it.State, it.Stored, it.Evidence = quarantine.Sent, false, []byte("{}")
+		put(t, x, it)
+	}
+	var kept []*quarantine.Item
+	for n, state := range quarantine.States {
+		it := Item(n)
+		if it.State = state; state == quarantine.Sent {
+			it.Created = start.Add(many * time.Minute) // not before
+		}
+		kept = append(kept, it)
+	}
+	put(t, x, kept...)
+	if n, err := x.Forget(t.Context(), start.Add(many*time.Minute)); err != nil || n != many {
+		t.Errorf("Forget = %d, %v; want %d", n, err, many)
+	}
+	for _, it := range kept {
+		wantItem(t, x, it)
+	}
+	if n, _, err := x.Count(t.Context(), quarantine.Filter{}); err != nil || n != len(kept) {
+		t.Errorf("%d items are left, %v; want %d", n, err, len(kept))
+	}
+	if n, err := x.Forget(t.Context(), start.Add(many*time.Minute)); err != nil || n != 0 {
+		t.Errorf("Forget once more = %d, %v; want none", n, err)
 	}
 }
 

@@ -175,6 +175,40 @@ func (x *Index) Count(ctx context.Context, f quarantine.Filter) (n int, oldest t
 	return n, instant(created), nil
 }
 
+// forgetAtOnce is how many records one transaction removes, so that it does not keep others waiting.
+const forgetAtOnce = 500
+
+// Forget implements quarantine.Index.
+func (x *Index) Forget(ctx context.Context, before time.Time) (int, error) {
+	all := 0
+	for {
+		n, err := x.forget(ctx, before)
+		if all += n; err != nil {
+			return all, fmt.Errorf("write index: %w", err)
+		}
+		if n < forgetAtOnce {
+			return all, nil
+		}
+	}
+}
+
+func (x *Index) forget(ctx context.Context, before time.Time) (n int, err error) {
+	const old = "(SELECT id FROM items WHERE state = 'sent' AND created < ? ORDER BY id LIMIT ?)"
+	err = x.transact(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM evidence WHERE id IN "+old, millis(before), forgetAtOnce); err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, "DELETE FROM items WHERE id IN "+old, millis(before), forgetAtOnce)
+		if err != nil {
+			return err
+		}
+		count, err := res.RowsAffected()
+		n = int(count)
+		return err
+	})
+	return n, err
+}
+
 // conditions are those of a filter, as SQL.
 func conditions(f quarantine.Filter) (string, []any) {
 	where, args := []string{"1 = 1"}, []any{}
