@@ -114,8 +114,16 @@ func (s *source) condition(v scalar, of *rule, vocab *vocabulary) *condition {
 	return r.condition
 }
 
+// notCompiled begins the message about a condition in which the library stumbles.
+const notCompiled = "the condition cannot be compiled"
+
 // compile parses the expression, resolves its names, checks its types, and makes programs of it.
-func (r *resolver) compile() error {
+func (r *resolver) compile() (err error) {
+	defer func() {
+		if v := recover(); v != nil { // the library has no guard of its own in its checker
+			err = fmt.Errorf("%s: %v", notCompiled, v)
+		}
+	}()
 	config := r.vocabulary.language
 	tree, err := parser.ParseWithConfig(r.text.text, config)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"rastel/sanitize/eml"
@@ -29,12 +30,19 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("rules: [{name: x, stage: connect, when: 'any(findings, .part.sha256 == \"\" or .part.path == \"a\" or len(.part.around) > 0)', then: tempfail}]"))
 	f.Add([]byte("rules: [{name: x, for: recipient, when: 'recipient startsWith \"b\"', do: [{redirect: [a@x, b@y]}, remove_recipient, hold, {set_header: {name: X, value: y}}, {remove_header: X-List}], class: c, retention: 3d}, {name: y, for: recipient, when: 'int(recipient) > 1', then: reject}]"))
 	f.Add([]byte("rules: [{name: x, for: recipient, mode: watch, when: 'recipient_domain == \"example.com\"', do: [{add_recipient: a@x}, mta_hold], then: quarantine}]"))
+	f.Add([]byte(testLists + "timezone: UTC\ninside: {authenticated: no, domains: [example.org], listeners: [a]}\nrules:\n- name: a\n  for: part\n  then: accept\n  when: |\n    addressIn(sender, \"people\") and part.text matches \"a+\" or lower(split(replace(trim(subject), \"a\", \"b\"), \"c\")[0] + \"d\") in [\"x\"] and direction != \"in\" and hour > 3"))
+	for _, call := range []string{"len()", "lower()", "split(subject)", "join(1, 2)", "domain()", "count()", "any(parts)", "min()", "replace(1)", "int()", "[1][0:1]", "subject[0]", "map(parts, .ext + .names)", "-size in 1..2"} {
+		f.Add([]byte("rules: [{name: x, then: accept, when: '" + call + " == 1'}]"))
+	}
 	m := parse(f, threeParts)
 	r := report(f, m, "+html/script 1.2", "clamd/pua 1.3")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := Load("x.yaml", data, Options{Checks: knownChecks, Editor: fakeEditor{}})
 		if err != nil {
 			var list Errors
+			if strings.Contains(err.Error(), notCompiled) {
+				t.Errorf("%q: %v", data, err)
+			}
 			if !errors.As(err, &list) || len(list) == 0 || list[0].Line < 1 || list[0].Column < 1 {
 				t.Errorf("%q: the error is %#v", data, err)
 			}

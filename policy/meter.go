@@ -103,6 +103,7 @@ func (m meter) builtin(node *ast.Node, n *ast.BuiltinNode) {
 	switch {
 	case ownText[n.Name]:
 		replaceBy(node, textPrefix+n.Name, n.Arguments...)
+	case len(n.Arguments) == 0: // the type checker tells
 	case n.Name == "len" && isList(n.Arguments[0]):
 	case n.Name == "len", n.Name == "int", n.Name == "indexOf", n.Name == "min", n.Name == "max", len(n.Arguments) == 1:
 		for i := range n.Arguments {
