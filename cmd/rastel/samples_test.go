@@ -1,10 +1,17 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"rastel/policy/quarantine"
+	"rastel/sanitize/eml"
 )
 
 // TestReplayTakesSamples, which lists do not show.
@@ -30,6 +37,57 @@ func TestReplayTakesSamples(t *testing.T) {
 		}
 		if strings.Contains(out.String(), tt.not) {
 			t.Errorf("%q has %q\n%s", tt.args, tt.not, &out)
+		}
+	}
+}
+
+// TestServeKeepsSamples by its configuration, once it has counted what there is.
+func TestServeKeepsSamples(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "rastel.yaml")
+	writeFile(t, config, "state_dir: "+dir+"\nworkers: 0\nmilter: {listen: [\"unix:"+dir+"/milter\"]}\napi: {listen: \"127.0.0.1:0\"}\nsamples: {percent: 100, never: [\"@never.example\"]}\n")
+	cfg, err := loadConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	b, err := build(cfg, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.close()
+	s, err := newService(cfg, b, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var running sync.WaitGroup
+	running.Go(func() { _ = s.run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	b.metrics = nil // they are those of the engine of the service
+	e := b.engine(s.store)
+	for n := 0; ; n++ {
+		spool := eml.NewSpool(eml.SpoolOptions{})
+		fmt.Fprintf(spool, "Subject: number %d\r\n\r\nhello\r\n", n)
+		spool.CloseWrite(nil)
+		sender := []string{"ann@example.org", "ann@never.example"}[n%2]
+		if _, err := e.Judge(ctx, &eml.Envelope{Sender: sender, Recipients: []string{"bob@example.net"}}, spool); err != nil {
+			t.Fatal(err)
+		}
+		spool.Close()
+		items, err := s.store.List(ctx, quarantine.Filter{Class: quarantine.SampleClass})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range items {
+			if it.Sender != "ann@example.org" {
+				t.Errorf("a sample from %s", it.Sender)
+			}
+		}
+		if len(items) >= 2 {
+			return
 		}
 	}
 }

@@ -196,13 +196,9 @@ func (s *Sampler) keep(ctx context.Context, x *Examination) {
 	if !s.wants(x) || !s.room(x.Message.Size) {
 		return
 	}
-	m, it := x.Message, quarantine.NewItem(x.Message.Envelope)
-	it.Subject, it.From, it.MessageID = m.Root.Header.Text("Subject"), m.Root.Header.Text("From"), m.Root.Header.Get("Message-ID")
-	it.Rule, it.Policy, it.Class, it.Retention, it.Held = x.Verdict.Rule, x.Verdict.Policy, quarantine.SampleClass, s.cfg.Retention, true
-	for _, f := range x.Report.Findings {
-		it.Findings = append(it.Findings, quarantine.Finding{Check: f.Check, Part: f.Part.ID, Detail: f.Detail})
-	}
-	if err := s.store.Hold(ctx, it, io.NewSectionReader(x.Message.Spool, 0, x.Message.Size)); err != nil {
+	it := x.newItem(x.Verdict)
+	it.Class, it.Retention, it.Held = quarantine.SampleClass, s.cfg.Retention, true
+	if err := s.store.Hold(ctx, it, x.raw()); err != nil {
 		s.log.Warn("sample not kept", "queue_id", x.Message.Envelope.QueueID, "error", err)
 	}
 }

@@ -28,6 +28,7 @@ func (words) Scan(_ context.Context, p *eml.Part) ([]eml.Finding, error) {
 }
 
 const rules = `
+timezone: Europe/Berlin
 rules:
   - {name: neighbour, stage: connect, when: 'has("dns/listed")', then: reject}
   - {name: eve, stage: rcpt, when: 'recipient == "eve@example.net"', then: reject, reply: {text: "Eve is gone"}}
@@ -39,6 +40,7 @@ rules:
   - {name: watching, mode: watch, when: 'has("words/bad")', then: reject}
   - {name: desk, for: recipient, when: 'recipient_domain == "desk.example"', then: quarantine, class: desk}
   - {name: moved, for: recipient, when: 'recipient == "adam@example.net"', do: [{redirect: zoe@example.net}]}
+  - {name: night, when: 'subject == "night" and hour < 6 and weekday == "wednesday"', then: discard}
   - {name: engine, when: 'subject == "engine" and all(parts, .examinedBy("clamd"))', then: accept}
 `
 
@@ -81,6 +83,9 @@ func TestCasesThatPass(t *testing.T) {
 		{"unexamined: 1 it is broken\nexpect: quarantine", good},
 		{"given: clamd/limit 1\nexpect: quarantine", good}, // by default, because it was not examined
 		{"engine: clamd\nrule: engine\nexpect: accept", "Subject: engine\n\nx\n"},
+		{"time: 2026-11-25T03:00:00Z\nexpect: discard\nrule: night", "Subject: night\n\nx\n"},
+		{"time: 2026-11-25T05:30:00Z\nexpect: accept", "Subject: night\n\nx\n"}, // it is half past six in Berlin
+		{"time: 2026-11-26T03:00:00+01:00\nexpect: accept", "Subject: night\n\nx\n"},
 		{"expect: accept\nunmatched: engine", "Subject: engine\n\nx\n"},
 		{"recipient: bob@example.net\nrecipient: old@example.net\n" + "to: bob@example.net new@example.net", good},
 		{"recipient: bob@example.net\nauth_user: ann\nhelo: h\nclient: 192.0.2.1\nto: nobody", good},
