@@ -182,6 +182,9 @@ rules:
 A policy that does not pass them is not put in force: ` + "`rastel serve`" + ` runs them when it begins and when the
 policy, its lists or one of these files change, and ` + "`rastel policy check`" + ` runs them too.
 
+What is excepted from the rules for a while, for a sender, a recipient or a file, is not in the policy, and needs no change of
+it: see exceptions.md.
+
 A file that cannot be loaded never replaces the policy in force. All errors are told at once,
 with line and column. Unknown keys, names, checks and types are errors. So is a rule that can never act,
 because one before it, with a final action, decides whenever its condition is true: behind ` + "`when: true`" + `, or

@@ -134,3 +134,29 @@ func TestFromAHeldMessageToAnException(t *testing.T) {
 	}
 	g.run(t, exitUsage, "explain", "01BX5ZZKBKACTAV9WEVGEMMVRZ")
 }
+
+// TestMacrosAreExceptedByTheirHash: in documents of Office 2007 and later the macros are a part of their own.
+func TestMacrosAreExceptedByTheirHash(t *testing.T) {
+	g := newGateway(t)
+	data, err := os.ReadFile("../../testdata/cases/o-disarm-docm.case")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, raw, _ := strings.Cut(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n\n")
+	raw = strings.ReplaceAll(raw, "\n", "\r\n")
+	if v, _ := g.judge(t, raw); v.Action != policy.Quarantine {
+		t.Fatalf("got %v", v.Action)
+	}
+	var it quarantine.Item
+	if err := json.Unmarshal([]byte(g.run(t, exitOK, "quarantine", "list", "-json")), &it); err != nil {
+		t.Fatal(err)
+	}
+	text := g.run(t, exitActed, "explain", it.ID)
+	if !strings.Contains(text, `name "word/vbaProject.bin"`) {
+		t.Fatalf("no macros in it:\n%s", text)
+	}
+	g.run(t, exitOK, "exception", "add", "-item", it.ID, "-part", "1.2/6", "-check", "office/macro*", "-rule", "document that acts by itself", "-reason", "our letters", "-until", "30d")
+	if v, _ := g.judge(t, raw); v.Action != policy.Accept {
+		t.Errorf("with the exception: %v by %q", v.Action, v.Rule)
+	}
+}

@@ -23,6 +23,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"rastel/cmd/rastel/api"
+	"rastel/policy"
+	"rastel/policy/exceptions"
 	"rastel/policy/hosts"
 	"rastel/policy/quarantine"
 	"rastel/policy/quarantine/blob"
@@ -37,6 +39,8 @@ type rig struct {
 	cfg    quarantine.Config
 	socket string
 	hosts  *hosts.Table
+
+	exceptions *exceptions.Book
 }
 
 func newRig(t *testing.T, smtpAddr string) *rig {
@@ -60,7 +64,10 @@ func newRig(t *testing.T, smtpAddr string) *rig {
 		t.Fatal(err)
 	}
 	r.hosts = hosts.New(nil)
-	srv := api.NewServer(api.New(api.Options{Store: r.store, Hosts: r.hosts}), nil)
+	if r.exceptions, err = exceptions.Open(t.Context(), index, nil); err != nil {
+		t.Fatal(err)
+	}
+	srv := api.NewServer(api.New(api.Options{Store: r.store, Hosts: r.hosts, Exceptions: r.exceptions, Policy: policy.Default}), nil)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(l) }()
 	t.Cleanup(func() { srv.Close(); <-done })
@@ -224,6 +231,7 @@ func TestRefusesBadCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	const none = "01BX5ZZKBKACTAV9WEVGEMMVRZ"
+	day := time.Now().AddDate(0, 0, 1).Format(time.DateOnly)
 	tests := []struct {
 		method, path, body string
 		status             int
@@ -249,6 +257,28 @@ func TestRefusesBadCalls(t *testing.T) {
 		{"GET", "/v1/quarantine/%2e%2e%00", "", 400, "bad_id"},
 		{"GET", "/v1/quarantine/" + held.ID + "'%20OR%201=1", "", 400, "bad_id"},
 		{"GET", "/v1/quarantine/x/raw", "", 400, "bad_id"},
+		{"GET", "/v1/quarantine/x/evidence", "", 400, "bad_id"},
+		{"GET", "/v1/quarantine/" + none + "/evidence", "", 404, "not_found"},
+		{"GET", "/v1/quarantine/" + held.ID + "/evidence", "", 404, "no_evidence"},
+		{"GET", "/v1/exceptions/x", "", 400, "bad_id"},
+		{"GET", "/v1/exceptions/" + none, "", 404, "not_found"},
+		{"DELETE", "/v1/exceptions/" + none, "", 404, "not_found"},
+		{"DELETE", "/v1/exceptions/..%2flog", "", 400, "bad_id"},
+		{"PUT", "/v1/exceptions/" + none, `{"sender":"example.org","rule":"program","owner":"o","reason":"r","until":"` + day + `"}`, 404, "not_found"},
+		{"PUT", "/v1/exceptions/x", `{}`, 400, "bad_id"},
+		{"POST", "/v1/exceptions", "", 400, "bad_request"},
+		{"POST", "/v1/exceptions", `{} {}`, 400, "bad_request"},
+		{"POST", "/v1/exceptions", `{"id":"x"}`, 400, "bad_request"},
+		{"POST", "/v1/exceptions", `{"hits":5}`, 400, "bad_request"},
+		{"POST", "/v1/exceptions", `{}`, 400, "bad_exception"},
+		{"POST", "/v1/exceptions", `{"sender":"example.org","rule":"nosuch","owner":"o","reason":"r","until":"` + day + `"}`, 400, "bad_exception"},
+		{"POST", "/v1/exceptions", `{"sender":"example.org","check":"clamd/malware","owner":"o","reason":"r","until":"` + day + `"}`, 400, "bad_exception"},
+		{"POST", "/v1/exceptions", `{"sender":"` + strings.Repeat("x", 2<<20) + `"}`, 413, "too_large"},
+		{"GET", "/v1/exceptions/log?limit=0", "", 400, "bad_request"},
+		{"GET", "/v1/exceptions/log?limit=1001", "", 400, "bad_request"},
+		{"GET", "/v1/exceptions/log?id=x", "", 400, "bad_request"},
+		{"GET", "/v1/exceptions/log?by=me", "", 400, "bad_request"},
+		{"PATCH", "/v1/exceptions/" + none, "", 404, "no_such_call"},
 		{"POST", "/v1/quarantine/x/release", "", 400, "bad_id"},
 		{"DELETE", "/v1/quarantine/x", "", 400, "bad_id"},
 		{"GET", "/v1/quarantine/" + none, "", 404, "not_found"},
@@ -541,5 +571,39 @@ func TestRefusesAConfigThatCannotWork(t *testing.T) {
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("Validate(%+v) = %v, want %q", tt.cfg, err, tt.want)
 		}
+	}
+}
+
+func TestExceptionsAreMadeAndLogged(t *testing.T) {
+	r := newRig(t, "")
+	ctx := t.Context()
+	day := func(n int) string { return time.Now().AddDate(0, 0, n).Format(time.DateOnly) }
+	req := api.ExceptionRequest{Scope: exceptions.Scope{Sender: "Example.org", Rule: "program"}, Owner: "ann", Reason: "because", Until: day(1), By: "cli:ann"}
+	made, err := r.SaveException(ctx, "", req)
+	if err != nil || made.Sender != "example.org" || made.CreatedBy != "cli:ann" {
+		t.Fatalf("made %+v, %v", made, err)
+	}
+	r.exceptions.Hit([]string{made.ID}, time.Now())
+	req.Until, req.By = day(2), "cli:bob"
+	changed, err := r.SaveException(ctx, made.ID, req)
+	if err != nil || changed.Until != day(2) || changed.ChangedBy != "cli:bob" || changed.CreatedBy != "cli:ann" || changed.Hits != 1 {
+		t.Errorf("changed %+v, %v", changed, err)
+	}
+	if list, err := r.Exceptions(ctx); err != nil || len(list) != 1 || list[0].Hits != 1 || list[0].Until != day(2) {
+		t.Errorf("list %+v, %v", list, err)
+	}
+	if err := r.RemoveException(ctx, made.ID, "cli:eve"); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	entries, err := r.ExceptionLog(ctx, made.ID, 10)
+	for _, e := range entries {
+		got = append(got, e.What+" by "+e.By)
+	}
+	if want := []string{"delete by cli:eve", "update by cli:bob", "create by cli:ann"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("log %q, %v; want %q", got, err, want)
+	}
+	if _, body := r.do(t, "GET", "/v1/exceptions", ""); strings.TrimSpace(body) != `{"exceptions":[]}` {
+		t.Errorf("body = %q", body)
 	}
 }
