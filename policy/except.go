@@ -16,6 +16,10 @@ import (
 // stepExceptions is the name under which the trace tells what was excepted for all rules.
 const stepExceptions = "(exceptions)"
 
+// maxExcepted is how many exceptions hold for one message, the oldest ones: each may have to be looked at for each
+// rule and each part.
+const maxExcepted = 100
+
 // An excepting is what is excepted for one message.
 //
 // What an exception without a hash may do has a limit that no rule can be written around. In a message with anything
@@ -44,7 +48,12 @@ func (d *decision) newExcepting() *excepting {
 		return nil
 	}
 	x := &excepting{d: d, whole: d.facts, views: map[string]*facts{}, told: map[string]bool{}}
-	for _, e := range snapshot.For(d.about()) {
+	list := snapshot.For(d.about())
+	if len(list) > maxExcepted {
+		d.trace(Step{Rule: stepExceptions, Why: fmt.Sprintf("%d exceptions are for this message; only the first %d hold", len(list), maxExcepted)})
+		list = list[:maxExcepted]
+	}
+	for _, e := range list {
 		y := &excepted{Exception: e}
 		if e.SHA256 != "" {
 			y.content = d.facts.within(e.SHA256)

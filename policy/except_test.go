@@ -45,7 +45,7 @@ func exceptFrom(t testing.TB, m *eml.Message, lines ...string) *exceptions.Snaps
 	t.Helper()
 	var list []exceptions.Exception
 	for i, line := range lines {
-		e := exceptions.Exception{ID: fmt.Sprintf("E%d", i), Owner: "o", Reason: "r", Until: "2026-12-31"}
+		e := exceptions.Exception{ID: exceptID(i, len(lines)), Owner: "o", Reason: "r", Until: "2026-12-31"}
 		for f := range strings.FieldsSeq(line) {
 			name, value, _ := strings.Cut(f, "=")
 			switch name {
@@ -69,6 +69,14 @@ func exceptFrom(t testing.TB, m *eml.Message, lines ...string) *exceptions.Snaps
 		list = append(list, e)
 	}
 	return exceptions.NewSnapshot(list)
+}
+
+// exceptID is in the order of the lines.
+func exceptID(i, of int) string {
+	if of < 10 {
+		return fmt.Sprintf("E%d", i)
+	}
+	return fmt.Sprintf("E%04d", i)
 }
 
 // exceptReport is a report whose findings of who a message comes from have details.
@@ -258,6 +266,20 @@ func TestTooManyGroupsOfRecipients(t *testing.T) {
 	}
 }
 
+// TestTooManyExceptionsForAMessage: the first ones hold, and the trace tells it.
+func TestTooManyExceptionsForAMessage(t *testing.T) {
+	m := parse(t, threeParts)
+	var lines []string
+	for range maxExcepted {
+		lines = append(lines, "sender=example.org check=html/*")
+	}
+	r := exceptReport(t, m, "signed/dkim-pass 1", "html/form 1.2")
+	v := exceptPolicy(t, exceptRules).DecideGiven(m, r, Given{Exceptions: exceptFrom(t, m, append(lines, "sender=example.org rule=program")...)})
+	if v.Action != Quarantine || v.Rule != "program" || !strings.Contains(traceOf(v), "101 exceptions are for this message; only the first 100 hold") {
+		t.Errorf("got %v by %q\n%s", v.Action, v.Rule, traceOf(v))
+	}
+}
+
 // TestExceptionIsForWhatIsInAPart: a hash is for the members of an archive with it; that of a member for no more.
 func TestExceptionIsForWhatIsInAPart(t *testing.T) {
 	for _, tt := range []struct{ part, want string }{{"1.3", "accept"}, {"1.3/1", "reject"}, {"1.3/2", "quarantine"}} {
@@ -306,7 +328,7 @@ func TestExceptionsAreNamed(t *testing.T) {
 		{exceptions.Scope{Rule: "program", Check: "html/*"}, ""},
 		{exceptions.Scope{Rule: "progam"}, `unknown rule "progam"; did you mean "program"?`},
 		{exceptions.Scope{Rule: "early"}, `stage "mail"`},
-		{exceptions.Scope{Check: "html/scirpt"}, `did you mean "html/script"?`},
+		{exceptions.Scope{Check: "html/scrip"}, `did you mean "html/script"?`},
 		{exceptions.Scope{Check: "htm/*"}, `did you mean "html/*"?`},
 	} {
 		if err := p.CheckScope(tt.scope); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
