@@ -133,7 +133,7 @@ func (s *session) edit(t *transaction, v *policy.Verdict, m *milter.Modifier) er
 			return err
 		}
 	}
-	if err := editEnvelope(v, m); err != nil {
+	if err := s.editEnvelope(&t.env, v, m); err != nil {
 		return err
 	}
 	if body := v.Patch.Body(); body != nil {

@@ -52,6 +52,9 @@ func (s *session) checkEnvelope(env *eml.Envelope, v *policy.Verdict) error {
 			return fmt.Errorf("recipient %.60q is to be removed and is not there", a)
 		}
 	}
+	if len(v.Remove) > 0 && s.sendmail() && !s.c.may(milter.OptAddRcpt) {
+		return errNoAdd
+	}
 	if i := slices.IndexFunc(v.Add, func(a string) bool { return !sendable(a) }); i >= 0 {
 		return fmt.Errorf("recipient %.60q cannot be added", v.Add[i])
 	}
@@ -66,13 +69,17 @@ func sendable(addr string) bool {
 // editEnvelope sends recipients, between angle brackets as they came, and the wish that the MTA keep the
 // message. Postfix takes a recipient away wherever it stands in the envelope until then, so those that are
 // added come after.
-func editEnvelope(v *policy.Verdict, m *milter.Modifier) error {
+func (s *session) editEnvelope(env *eml.Envelope, v *policy.Verdict, m *milter.Modifier) error {
 	for _, a := range v.Remove {
 		if err := m.DeleteRecipient(a); err != nil {
 			return err
 		}
 	}
-	for _, a := range v.Add {
+	add := v.Add
+	if len(v.Remove) > 0 && s.sendmail() {
+		add = v.To(env)
+	}
+	for _, a := range add {
 		if err := m.AddRecipient(a); err != nil {
 			return err
 		}
@@ -81,6 +88,14 @@ func editEnvelope(v *policy.Verdict, m *milter.Modifier) error {
 		return nil
 	}
 	return m.Quarantine(holdReason(v.MTAHold))
+}
+
+// sendmail tells whether the MTA is a Sendmail. That knows recipients by what virtusertable makes of them: if
+// it is told to remove one, others that are the same mailbox behind it are gone too. So those who get the message are
+// added again, which does nothing to one that is still there. Postfix has the recipients as they came, and
+// would deliver twice. It tells its name; and it has no queue id at MAIL, unless it is told to.
+func (s *session) sendmail() bool {
+	return s.idAtMail && !strings.HasPrefix(s.macros.get(macroVersion), "Postfix")
 }
 
 // maxHoldReason is how much of the reason an MTA gets: Sendmail writes it into one line of its queue file.

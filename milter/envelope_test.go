@@ -74,6 +74,40 @@ func TestEnvelopeChanges(t *testing.T) {
 	}
 }
 
+// TestSendmailGetsBackWhomItMustNotLose: those who stay are added again, unless it is Postfix that has told the queue
+// id early.
+func TestSendmailGetsBackWhomItMustNotLose(t *testing.T) {
+	v := policy.Verdict{Action: policy.Accept, Remove: []string{"a@x.example"}, Add: []string{"n@x.example"}}
+	const removed, added = "- \"<a@x.example>\\x00\"\n", "+ \"<n@x.example>\\x00\"\n"
+	for _, tt := range []struct {
+		version  string
+		sendmail bool
+		want     string
+	}{
+		{"", false, removed + added},
+		{"Postfix 3.7.11", true, removed + added},
+		{"", true, removed + "+ \"<\\\"b c\\\"@x.example>\\x00\"\n+ \"<d@x.example>\\x00\"\n" + added},
+	} {
+		m := start(t, Config{}, always(v)).mta()
+		m.sendmail = tt.sendmail
+		m.negotiate()
+		m.send(rawFrame('D', "Cv\x00"+tt.version+"\x00"))
+		m.connect("192.0.2.7")
+		m.ask('H', "client.example")
+		edits, final := m.deliver(three())
+		if got := packetText(edits); got != tt.want || final.code != 'a' {
+			t.Errorf("%+v: got\n%s%q", tt, got, final.code)
+		}
+	}
+	v.Add = nil
+	m := start(t, Config{}, always(v)).mta()
+	m.sendmail = true
+	m.offer(6, offerActions&^0x04, offerProtocol)
+	if edits, final := m.deliver(three()); len(edits) > 0 || final.code != 'y' {
+		t.Errorf("without the right to add: %s%q", packetText(edits), final.code)
+	}
+}
+
 // TestEnvelopeChangesBetweenHeaderAndBody: Postfix gives up a body that anything follows.
 func TestEnvelopeChangesBetweenHeaderAndBody(t *testing.T) {
 	var want strings.Builder

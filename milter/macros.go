@@ -19,10 +19,11 @@ const (
 	macroDaemonName
 	macroDaemonAddr // of Postfix, the address that the client has connected to; of Sendmail, what the listener was told to listen on
 	macroIfAddr     // of Sendmail only: the address that the client has connected to
+	macroVersion    // of Postfix: "Postfix 3.7.11"
 	macroCount
 )
 
-var macroNames = [macroCount]string{"i", "tls_version", "auth_authen", "daemon_name", "daemon_addr", "if_addr"}
+var macroNames = [macroCount]string{"i", "tls_version", "auth_authen", "daemon_name", "daemon_addr", "if_addr", "v"}
 
 // maxMacro is the longest value that is believed; a longer one is taken for unknown.
 const maxMacro = 1 << 10

@@ -45,6 +45,7 @@ type session struct {
 
 	tx          *transaction // nil between messages
 	late        *transaction // one that was answered before its judge had returned
+	idAtMail    bool         // the MTA told the queue id of the message with MAIL
 	lastQueueID string       // of the present or last message, for the log
 }
 
@@ -116,6 +117,7 @@ func (s *session) MailFrom(string, *milter.Modifier) (resp milter.Response, err 
 	s.tx = newTransaction(s)
 	s.tx.env.Sender, s.tx.env.SenderArgs = bare(s.args[0]), s.args[1:]
 	s.lastQueueID = s.macros.get(macroQueueID)
+	s.idAtMail = s.lastQueueID != ""
 	resp = s.refused // not every MTA ends the session then
 	if resp == nil {
 		resp = s.atStage(eml.AtMail, "")

@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -48,30 +47,24 @@ func (w *world) wantOnlyTo(before int, to ...string) []rig.Delivery {
 func TestRecipientsAreRemovedRedirectedAndAdded(t *testing.T) {
 	eachMTA(t, func(t *testing.T, mta string) {
 		w := newWorld(t, setup{mta: mta, policy: routing})
-		at := func(names ...string) (out []string) {
-			for _, n := range names {
-				out = append(out, n+"@"+rig.Domain)
-			}
-			return out
-		}
 		for _, tt := range []struct {
 			subject  string
 			to, want []string
 		}{
-			{"none", at("first", "second"), at("first", "second")},
-			{"one", at("first", "gone", "second"), at("first", "second")},
-			{"one at the beginning", at("gone", "first"), at("first")},
-			{"several", at("gone1", "first", "gone2", "gone3"), at("first")},
-			{"all", at("gone1", "gone2"), nil},
+			{"none", withDomain("first second"), withDomain("first second")},
+			{"one", withDomain("first gone second"), withDomain("first second")},
+			{"one at the beginning", withDomain("gone first"), withDomain("first")},
+			{"several", withDomain("gone1 first gone2 gone3"), withDomain("first")},
+			{"all", withDomain("gone1 gone2"), nil},
 			{"quoted", []string{`"gone by"@` + rig.Domain, `"first one"@` + rig.Domain}, []string{`"first one"@` + rig.Domain}},
-			{"with a tag", at("gone+tag", "first+tag"), at("first+tag")},
-			{"one mailbox twice", at("gone", "GONE", "first"), at("first")},
-			{"redirected", at("first", "moved"), append(at("first", "new"), `"new one"@`+rig.Domain)},
-			{"all redirected to one who gets it", at("moved", "new"), append(at("new"), `"new one"@`+rig.Domain)},
-			{"archive", at("first", "second"), at("first", "second", "archive")},
-			{"archive", at("archive", "second"), at("archive", "second")},
-			{"archive", at("gone", "first"), at("first", "archive")},
-			{"fields", at("first", "second"), at("first")},
+			{"with a tag", withDomain("gone+tag first+tag"), withDomain("first+tag")},
+			{"one mailbox twice", withDomain("gone GONE first"), withDomain("first")},
+			{"redirected", withDomain("first moved"), append(withDomain("first new"), `"new one"@`+rig.Domain)},
+			{"all redirected to one who gets it", withDomain("moved new"), append(withDomain("new"), `"new one"@`+rig.Domain)},
+			{"archive", withDomain("first second"), withDomain("first second archive")},
+			{"archive", withDomain("archive second"), withDomain("archive second")},
+			{"archive", withDomain("gone first"), withDomain("first archive")},
+			{"fields", withDomain("first second"), withDomain("first")},
 		} {
 			t.Run(strings.ReplaceAll(tt.subject, " ", "-"), func(t *testing.T) {
 				w := w.in(t)
@@ -156,23 +149,72 @@ func TestRecipientsBehindAliases(t *testing.T) {
 	}
 }
 
-// TestSeveralVerdictsAreNotHalfCarriedOut: what cannot be done for some of the recipients is not done for
-// the others and forgotten.
-func TestSeveralVerdictsAreNotHalfCarriedOut(t *testing.T) {
+// TestVirtualUsersOfSendmail: it knows recipients by what they stand for, so one that is removed takes with it others
+// that stand for the same.
+func TestVirtualUsersOfSendmail(t *testing.T) {
 	needServers(t)
-	w := newWorld(t, setup{policy: `rules: [{name: r, for: recipient, when: 'recipient startsWith "bad"', then: quarantine}]`})
-	r, err := rig.Send(w.mta.SMTP(), sender, []string{"bad@example.test", "first@example.test"}, rig.Text("x", "hello\r\n"))
-	if err != nil || r.Code != 451 {
-		t.Errorf("reply %v, %v, want 451", r, err)
+	users := "gone@example.test bob@other.test\nteam@example.test bob@other.test\nsolo@example.test ann@other.test\nnew@example.test adam@other.test\n"
+	w := newWorld(t, setup{mta: rig.NeedSendmail, policy: routing, virtualUsers: users})
+	for i, tt := range []struct{ to, want []string }{
+		{[]string{"solo@example.test", "first@example.test"}, []string{"ann@other.test", "first@example.test"}},
+		{[]string{"gone@example.test", "first@example.test"}, []string{"first@example.test"}},
+		{[]string{"gone@example.test", "team@example.test"}, []string{"bob@other.test"}},
+		{[]string{"team@example.test", "gone@example.test"}, []string{"bob@other.test"}},
+		{[]string{"gone@example.test", "bob@other.test", "first@example.test"}, []string{"bob@other.test", "first@example.test"}},
+		{[]string{"moved@example.test", "first@example.test"}, []string{"adam@other.test", `"new one"@example.test`, "first@example.test"}},
+	} {
+		before := len(w.sink.Deliveries())
+		w.sendTo(rig.Text(fmt.Sprint("message ", i), "hello\r\n"), tt.to...)
+		w.wantOnlyTo(before, tt.want...)
 	}
-	if got, items := w.delivered(), w.rastel.quarantine("all"); len(got)+len(items) > 0 {
-		t.Errorf("delivered %v, held %v", got, items)
+}
+
+// apart has an outcome for each recipient.
+const apart = `rules:
+  - {name: full, for: recipient, when: 'recipient startsWith "full"', then: tempfail}
+  - {name: bad, for: recipient, when: 'recipient startsWith "bad"', then: quarantine}
+  - {name: closed, for: recipient, when: 'recipient startsWith "closed"', then: reject, reply: {text: "not here"}}
+  - {name: trap, for: recipient, when: 'recipient startsWith "trap"', then: discard}
+`
+
+func TestOutcomesOfEachRecipient(t *testing.T) {
+	eachMTA(t, func(t *testing.T, mta string) {
+		w := newWorld(t, setup{mta: mta, policy: apart})
+		for _, tt := range []struct {
+			to, want string // between blanks, without the domain
+			held     string // recipients of each item
+			code     int
+		}{
+			{"first bad closed trap second", "first second", "bad, closed", 250},
+			{"bad first", "first", "bad", 250},
+			{"bad trap closed", "", "bad, closed", 250},
+			{"bad1 bad2", "", "bad1 bad2", 250},
+			{"trap1 trap2", "", "", 250},
+			{"closed1 closed2", "", "", 550},
+			{"first bad closed full", "", "", 451},
+		} {
+			before, items := len(w.sink.Deliveries()), len(w.rastel.quarantine("all"))
+			r, err := rig.Send(w.mta.SMTP(), sender, withDomain(tt.to), rig.Text(tt.to, "hello\r\n"))
+			if err != nil || r.Code != tt.code {
+				t.Errorf("%s: reply %v, %v, want %d", tt.to, r, err, tt.code)
+			}
+			w.wantOnlyTo(before, withDomain(tt.want)...)
+			var held []string
+			for _, it := range w.rastel.quarantine("all") {
+				held = append(held, strings.ReplaceAll(strings.Join(it.Recipients, " "), "@"+rig.Domain, ""))
+			}
+			held = held[:len(held)-items] // newest first
+			if slices.Sort(held); strings.Join(held, ", ") != tt.held {
+				t.Errorf("%s: held for %q, want %q", tt.to, held, tt.held)
+			}
+		}
+	})
+}
+
+// withDomain makes addresses of words.
+func withDomain(words string) (out []string) {
+	for _, w := range strings.Fields(words) {
+		out = append(out, w+"@"+rig.Domain)
 	}
-	if log, err := os.ReadFile(w.rastel.log); err != nil || !strings.Contains(string(log), "several verdicts") {
-		t.Errorf("the log says, %v\n%s", err, log)
-	}
-	w.sendTo(rig.Text("x", "hello\r\n"), "bad@example.test", "bad2@example.test")
-	if items := w.rastel.quarantine("held"); len(items) != 1 || len(items[0].Recipients) != 2 {
-		t.Errorf("held %v", items)
-	}
+	return out
 }

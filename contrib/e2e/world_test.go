@@ -29,6 +29,7 @@ type setup struct {
 	clamd         rig.ClamdOptions
 	clamdTimeout  time.Duration // how long a scan may take; zero means rastel's default
 	postfix       []string      // lines of its main.cf
+	virtualUsers  string        // of Sendmail
 }
 
 // A world is an MTA with its filter, a clamd, and the sink that everything is delivered to.
@@ -98,7 +99,7 @@ func (w *world) startMTA(s setup, milter string) {
 	w.t.Helper()
 	var err error
 	if s.mta == rig.NeedSendmail {
-		w.mta, err = rig.StartSendmail(rig.SendmailOptions{Milter: milter, Sink: w.sink.Addr, ReplyTimeout: s.filterTimeout})
+		w.mta, err = rig.StartSendmail(rig.SendmailOptions{Milter: milter, Sink: w.sink.Addr, ReplyTimeout: s.filterTimeout, VirtualUsers: s.virtualUsers})
 	} else {
 		w.mta, err = rig.StartPostfix(rig.PostfixOptions{
 			Milter: milter, Sink: w.sink.Addr, DefaultAction: s.defaultAction, ContentTimeout: s.filterTimeout, Lines: s.postfix,

@@ -42,6 +42,8 @@ type SendmailOptions struct {
 	// ReplyTimeout is the R in the filter's T=: how long Sendmail waits for each reply. Zero
 	// means 30 seconds. ContentTimeout is E, the whole end of a message; zero means one minute.
 	ReplyTimeout, ContentTimeout time.Duration
+	// VirtualUsers are addresses of Domain and what they stand for: lines of two words, for FEATURE(virtusertable).
+	VirtualUsers string
 }
 
 // A Sendmail runs until Stop.
@@ -112,16 +114,16 @@ func (s *Sendmail) configure(o SendmailOptions) error {
 	o.setDefaults()
 	mc, err := render("sendmail.mc.tmpl", struct {
 		SendmailOptions
-		Dir, Host, Port, SinkHost, SinkPort, Socket string
-		Reply, Content                              int // seconds
+		Dir, Host, Port, SinkHost, SinkPort, Socket, Domain string
+		Reply, Content                                      int // seconds
 	}{
-		o, s.dir, host(s.Addr), port(s.Addr), host(o.Sink), port(o.Sink), sendmailSocket(o.Milter),
+		o, s.dir, host(s.Addr), port(s.Addr), host(o.Sink), port(o.Sink), sendmailSocket(o.Milter), Domain,
 		int(o.ReplyTimeout.Seconds()), int(o.ContentTimeout.Seconds()),
 	})
 	if err != nil {
 		return err
 	}
-	if err := writeFiles(s.dir, map[string]string{"sendmail.mc": mc, "names": "mx.test\n"}); err != nil {
+	if err := writeFiles(s.dir, map[string]string{"sendmail.mc": mc, "names": "mx.test\n", "virtual": o.VirtualUsers}); err != nil {
 		return err
 	}
 	return s.compile()
