@@ -84,6 +84,7 @@ var owners = map[string][]string{
 	"github.com/prometheus":              {"rastel/policy/engine", "rastel/policy/hosts", "rastel/cmd/rastel", "rastel/cmd/rastel/api"},
 	"modernc.org/sqlite":                 {"rastel/policy/quarantine/sqlindex"},
 	"github.com/pressly/goose":           {"rastel/policy/quarantine/sqlindex"},
+	"github.com/jackc/pgx":               {"rastel/policy/quarantine/sqlindex"},
 }
 
 func TestImportsFollowTheFloorPlan(t *testing.T) {

@@ -158,12 +158,12 @@ func usableDir(dir string) error {
 
 // openQuarantine opens the quarantine, and the exceptions, which are in its database.
 func openQuarantine(cfg quarantine.Config, log *slog.Logger) (*quarantine.Store, *exceptions.Book, error) {
-	index, err := sqlindex.Open(cfg.IndexFile())
+	index, err := openIndex(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
 	book, err := exceptions.Open(context.Background(), index, log)
-	if err != nil {
+	if err != nil && !errors.Is(err, sqlindex.ErrUnreachable) { // without exceptions the policy is stricter, which is safe
 		return nil, nil, errors.Join(err, index.Close())
 	}
 	blobs, err := blob.Open(cfg.BlobDir(), blob.Options{})
@@ -175,6 +175,14 @@ func openQuarantine(cfg quarantine.Config, log *slog.Logger) (*quarantine.Store,
 		return nil, nil, errors.Join(err, index.Close(), blobs.Close())
 	}
 	return s, book, nil
+}
+
+// openIndex opens the records where the configuration says.
+func openIndex(cfg quarantine.Config) (*sqlindex.Index, error) {
+	if cfg.Index.Postgres != "" {
+		return sqlindex.OpenPostgres(cfg.Index.WithDefaults())
+	}
+	return sqlindex.Open(cfg.IndexFile())
 }
 
 // listenWeb opens the API's socket, for this user only, and the TCP listener, which tells

@@ -14,6 +14,7 @@ const (
 	NeedSendmail = "sendmail"
 	NeedClamd    = "clamd"
 	NeedICAP     = "icap"
+	NeedPostgres = "postgres"
 	NeedSamples  = "samples" // no server: what Samples needs
 )
 
@@ -26,6 +27,7 @@ func Missing(needs ...string) []string {
 		check func() []string
 	}{
 		{NeedPostfix, missingPostfix}, {NeedSendmail, missingSendmail}, {NeedClamd, missingClamd}, {NeedICAP, missingICAP},
+		{NeedPostgres, missingPostgres},
 		{NeedSamples, func() []string { return missingPrograms("7zip", "7zz") }},
 	} {
 		if len(needs) == 0 || slices.Contains(needs, n.name) {

@@ -2,6 +2,7 @@ package quarantine
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -14,6 +15,8 @@ type Config struct {
 	// Dir is the directory of the index, the messages and the key that release tokens are
 	// made with. Default: "quarantine" in the state directory.
 	Dir string `yaml:"dir"`
+	// Index says where the records are kept. Default: in SQLite, in Dir.
+	Index IndexConfig `yaml:"index"`
 	// Retention is how long a message is kept. Default: 720h (30 days).
 	Retention time.Duration `yaml:"retention"`
 	// Release says how messages are released.
@@ -79,7 +82,7 @@ func (c Config) Validate() error {
 	if !sendable(c.Release.Helo) {
 		return fmt.Errorf("quarantine.release.helo: %q is no host name", c.Release.Helo)
 	}
-	if err := c.Outbox.validate(); err != nil {
+	if err := errors.Join(c.Index.validate(), c.Outbox.validate()); err != nil {
 		return err
 	}
 	if c.Release.SMTP == "" {
@@ -95,6 +98,7 @@ func (c Config) withDefaults() Config {
 	if c.Retention == 0 {
 		c.Retention = 30 * 24 * time.Hour
 	}
+	c.Index = c.Index.WithDefaults()
 	c.Outbox.GiveUp = cmp.Or(c.Outbox.GiveUp, retryTime)
 	c.Outbox.Retry = cmp.Or(c.Outbox.Retry, 30*time.Second)
 	c.Outbox.Parallel = cmp.Or(c.Outbox.Parallel, 4)

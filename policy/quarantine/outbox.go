@@ -88,6 +88,7 @@ func (s *Store) endSend(ctx context.Context, mine *Item, sent error) (*Item, err
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	return s.index.Update(ctx, mine.ID, func(it *Item) error {
+		sent := sent // so that a second call does not begin where the first has ended
 		if it.State != Sending || it.Attempt != mine.Attempt {
 			return fmt.Errorf("%w: sending took longer than its lease", ErrState)
 		}

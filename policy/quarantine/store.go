@@ -50,7 +50,8 @@ type Index interface {
 	// Update lets change alter an item, in one transaction: of several updates at a time one
 	// sees what the other has done. An error of change is returned, and nothing written. What
 	// change may alter: Expires, Stored, State, Changed, ChangedBy, Note, ReleaseTo, Lease,
-	// Attempt, Tries and Next. It must be quick and not use the Index.
+	// Attempt, Tries and Next. It must be quick and not use the Index, and it is called again, with the
+	// item as it is then, if others were in the way.
 	Update(ctx context.Context, id string, change func(*Item) error) (*Item, error)
 	Close() error
 }

@@ -20,8 +20,12 @@ func putEvidence(ctx context.Context, tx *sql.Tx, it *quarantine.Item) error {
 
 // Evidence implements quarantine.Index.
 func (x *Index) Evidence(ctx context.Context, id string) ([]byte, error) {
+	ctx, cancel := within(ctx, x.dialect.put)
+	defer cancel()
 	var record string
-	err := x.read.QueryRowContext(ctx, "SELECT record FROM evidence WHERE id = ?", id).Scan(&record)
+	err := x.again(ctx, func() error {
+		return x.read.QueryRowContext(ctx, "SELECT record FROM evidence WHERE id = ?", id).Scan(&record)
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, quarantine.ErrNotFound
 	}

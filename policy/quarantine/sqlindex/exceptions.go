@@ -15,7 +15,17 @@ var _ exceptions.Table = (*Index)(nil)
 const exceptionColumns = "id, sender, recipient, sha256, rule, check_id, owner, reason, until, created, created_by, changed, changed_by, hits, last_hit"
 
 // Exceptions implements exceptions.Table.
-func (x *Index) Exceptions(ctx context.Context) ([]exceptions.Exception, error) {
+func (x *Index) Exceptions(ctx context.Context) (list []exceptions.Exception, err error) {
+	ctx, cancel := within(ctx, x.dialect.list)
+	defer cancel()
+	err = x.again(ctx, func() error {
+		list, err = x.exceptions(ctx)
+		return err
+	})
+	return list, err
+}
+
+func (x *Index) exceptions(ctx context.Context) ([]exceptions.Exception, error) {
 	rows, err := x.read.QueryContext(ctx, "SELECT "+exceptionColumns+" FROM exceptions ORDER BY id LIMIT ?", exceptions.Max)
 	if err != nil {
 		return nil, err
@@ -106,7 +116,17 @@ func (x *Index) HitExceptions(ctx context.Context, hits []exceptions.Hit) error 
 }
 
 // ExceptionLog implements exceptions.Table.
-func (x *Index) ExceptionLog(ctx context.Context, id string, limit int) ([]exceptions.Entry, error) {
+func (x *Index) ExceptionLog(ctx context.Context, id string, limit int) (list []exceptions.Entry, err error) {
+	ctx, cancel := within(ctx, x.dialect.list)
+	defer cancel()
+	err = x.again(ctx, func() error {
+		list, err = x.exceptionLog(ctx, id, limit)
+		return err
+	})
+	return list, err
+}
+
+func (x *Index) exceptionLog(ctx context.Context, id string, limit int) ([]exceptions.Entry, error) {
 	rows, err := x.read.QueryContext(ctx, "SELECT serial, at, changed_by, what, exception FROM exception_log WHERE ? = '' OR id = ? ORDER BY serial DESC LIMIT ?", id, id, limit)
 	if err != nil {
 		return nil, err

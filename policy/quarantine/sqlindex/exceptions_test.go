@@ -35,7 +35,12 @@ func entry(what, id, by string, n int) exceptions.Entry {
 
 func TestExceptionsAreKeptAndLogged(t *testing.T) {
 	dir := t.TempDir()
-	x := openTable(t, dir)
+	testExceptions(t, func() *sqlindex.Index { return openTable(t, dir) })
+}
+
+// testExceptions is for every database.
+func testExceptions(t *testing.T, open func() *sqlindex.Index) {
+	x := open()
 	ctx := t.Context()
 	var want []exceptions.Entry
 	for i, c := range []exceptions.Entry{entry(exceptions.Created, "B", "ann", 0), entry(exceptions.Created, "A", "bob", 1), entry(exceptions.Updated, "B", "eve", 2), entry(exceptions.Deleted, "A", "eve", 3)} {
@@ -49,7 +54,7 @@ func TestExceptionsAreKeptAndLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.Close()
-	x = openTable(t, dir)
+	x = open()
 	got, err := x.ExceptionLog(ctx, "", 10)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("log: %v\n%s", err, diff)

@@ -12,10 +12,13 @@ import (
 )
 
 var insert = "INSERT INTO items (" + columns + ", sender_keys, recipient_keys, search) VALUES (" +
-	strings.Repeat("?, ", strings.Count(columns, ",")+3) + "?)"
+	strings.Repeat("?, ", strings.Count(columns, ",")+3) + "?) ON CONFLICT (id) DO NOTHING"
 
-// Put implements quarantine.Index.
+// Put implements quarantine.Index. An item whose id is there already, because the answer to the Put before got
+// lost, is that one.
 func (x *Index) Put(ctx context.Context, it *quarantine.Item, since time.Time) (*quarantine.Item, error) {
+	ctx, cancel := within(ctx, x.dialect.put)
+	defer cancel()
 	var stored *quarantine.Item
 	err := x.transact(ctx, func(tx *sql.Tx) error {
 		same := "state = 'held'"
@@ -36,10 +39,19 @@ func (x *Index) Put(ctx context.Context, it *quarantine.Item, since time.Time) (
 		}
 		copied := *it
 		stored = &copied
-		if _, err = tx.ExecContext(ctx, insert, append(values(it), keys(it)...)...); err != nil {
+		res, err := tx.ExecContext(ctx, insert, append(values(it), keys(it)...)...)
+		if err != nil {
 			return err
 		}
-		return putEvidence(ctx, tx, it)
+		n, err := res.RowsAffected()
+		switch {
+		case err != nil:
+			return err
+		case n == 1:
+			return putEvidence(ctx, tx, it)
+		}
+		stored, err = get(ctx, tx, it.ID, "")
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("write index: %w", err)
@@ -58,15 +70,30 @@ func keepLonger(ctx context.Context, tx *sql.Tx, it *quarantine.Item, expires ti
 
 // Get implements quarantine.Index.
 func (x *Index) Get(ctx context.Context, id string) (*quarantine.Item, error) {
-	return get(ctx, x.read, id)
+	ctx, cancel := within(ctx, x.dialect.put)
+	defer cancel()
+	var it *quarantine.Item
+	err := x.again(ctx, func() (err error) {
+		it, err = get(ctx, x.read, id, "")
+		return err
+	})
+	return it, err
+}
+
+// again is retry, once the database can be used.
+func (x *Index) again(ctx context.Context, do func() error) error {
+	if err := x.usable(); err != nil {
+		return err
+	}
+	return x.dialect.retry(ctx, do)
 }
 
 type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-func get(ctx context.Context, q querier, id string) (*quarantine.Item, error) {
-	it, err := scan(q.QueryRowContext(ctx, "SELECT "+columns+" FROM items WHERE id = ?", id))
+func get(ctx context.Context, q querier, id, lock string) (*quarantine.Item, error) {
+	it, err := scan(q.QueryRowContext(ctx, "SELECT "+columns+" FROM items WHERE id = ?"+lock, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, quarantine.ErrNotFound
 	}
@@ -92,7 +119,7 @@ func (x *Index) update(ctx context.Context, id string, change func(*quarantine.I
 	var it *quarantine.Item
 	err := x.transact(ctx, func(tx *sql.Tx) error {
 		var err error
-		if it, err = get(ctx, tx, id); err != nil {
+		if it, err = get(ctx, tx, id, x.dialect.lockRow); err != nil {
 			return err
 		}
 		state, attempt := it.State, it.Attempt
@@ -125,21 +152,19 @@ func save(ctx context.Context, tx *sql.Tx, it *quarantine.Item, state quarantine
 	return nil
 }
 
-// transact runs do in a transaction of the writer.
-func (x *Index) transact(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := x.write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() //nolint:errcheck // after a Commit it does nothing
-	if err := do(tx); err != nil {
-		return err
-	}
-	return tx.Commit()
-}
-
 // List implements quarantine.Index.
 func (x *Index) List(ctx context.Context, f quarantine.Filter) ([]quarantine.Item, error) {
+	ctx, cancel := within(ctx, x.dialect.list)
+	defer cancel()
+	var items []quarantine.Item
+	err := x.again(ctx, func() (err error) {
+		items, err = x.list(ctx, f)
+		return err
+	})
+	return items, err
+}
+
+func (x *Index) list(ctx context.Context, f quarantine.Filter) ([]quarantine.Item, error) {
 	where, args := conditions(f)
 	order := "id DESC"
 	if f.Oldest {
@@ -166,10 +191,15 @@ func (x *Index) List(ctx context.Context, f quarantine.Filter) ([]quarantine.Ite
 
 // Count implements quarantine.Index.
 func (x *Index) Count(ctx context.Context, f quarantine.Filter) (n int, oldest time.Time, err error) {
+	ctx, cancel := within(ctx, x.dialect.list)
+	defer cancel()
 	f.Cursor = ""
 	where, args := conditions(f)
 	var created int64
-	if err := x.read.QueryRowContext(ctx, "SELECT COUNT(*), COALESCE(MIN(created), 0) FROM items WHERE "+where, args...).Scan(&n, &created); err != nil {
+	err = x.again(ctx, func() error {
+		return x.read.QueryRowContext(ctx, "SELECT COUNT(*), COALESCE(MIN(created), 0) FROM items WHERE "+where, args...).Scan(&n, &created)
+	})
+	if err != nil {
 		return 0, time.Time{}, fmt.Errorf("read index: %w", err)
 	}
 	return n, instant(created), nil

@@ -1,5 +1,5 @@
 // Package sqlindex keeps the records of the quarantine in an SQL database: SQLite, in one
-// file, with nothing to install. The statements are those that PostgreSQL understands too.
+// file, with nothing to install, or PostgreSQL, for several nodes. The tables and the statements are the same.
 package sqlindex
 
 import (
@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -20,7 +21,7 @@ import (
 	"rastel/policy/quarantine"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations/*.sql migrations/postgres/*.sql
 var migrations embed.FS
 
 const (
@@ -32,7 +33,7 @@ const (
 	readers = 4
 )
 
-// An Index is a quarantine.Index in an SQLite database.
+// An Index is a quarantine.Index in a database.
 //
 // SQLite has one writer at a time anyhow. With one connection for it the writers queue in
 // order, here, rather than by trying again and again there: the slowest of eight takes 73 ms
@@ -40,7 +41,12 @@ const (
 type Index struct {
 	write *sql.DB
 	read  *sql.DB
-	spare reserve
+	spare reserve // of SQLite
+
+	dialect    dialect
+	slots      chan string           // rows of commit_marks; nil: none are needed
+	unprepared atomic.Pointer[error] // why PostgreSQL cannot be used yet
+	stop       func()                // ends what Open has begun; nil: nothing
 }
 
 var _ quarantine.Index = (*Index)(nil)
@@ -61,7 +67,7 @@ func Open(name string) (*Index, error) {
 	if x.read, err = open(name, readers, "deferred"); err != nil {
 		return nil, errors.Join(fmt.Errorf("open index %s: %w", name, err), x.write.Close())
 	}
-	if err := x.migrate(ctx); err != nil {
+	if err := migrate(ctx, goose.DialectSQLite3, x.write); err != nil {
 		return nil, errors.Join(fmt.Errorf("open index %s: %w", name, err), x.Close())
 	}
 	x.spare.fill()
@@ -113,12 +119,9 @@ func open(name string, conns int, lock string) (*sql.DB, error) {
 	return db, nil
 }
 
-func (x *Index) migrate(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, x.write, files)
+// migrate brings the tables up to date.
+func migrate(ctx context.Context, d goose.Dialect, db *sql.DB, opts ...goose.ProviderOption) error {
+	p, err := goose.NewProvider(d, db, migrationsOf(d), opts...)
 	if err != nil {
 		return err
 	}
@@ -127,4 +130,20 @@ func (x *Index) migrate(ctx context.Context) error {
 }
 
 // Close closes the database.
-func (x *Index) Close() error { return errors.Join(x.read.Close(), x.write.Close()) }
+func (x *Index) Close() error {
+	if x.stop != nil {
+		x.stop()
+	}
+	if x.read == x.write {
+		return x.write.Close()
+	}
+	return errors.Join(x.read.Close(), x.write.Close())
+}
+
+// usable returns why the database cannot be used yet.
+func (x *Index) usable() error {
+	if why := x.unprepared.Load(); why != nil {
+		return *why
+	}
+	return nil
+}
