@@ -301,6 +301,7 @@ func (f *facts) without(list []*excepted) *facts {
 		return f
 	}
 	g := *f
+	g.known = memo{}
 	g.parts, g.findings, g.unexamined, g.part, g.index = nil, nil, nil, nil, make(map[*eml.Part]*part, len(f.parts))
 	for _, p := range f.parts {
 		q := *p
