@@ -13,6 +13,18 @@ const maxSecret = 4096
 // ReadSecret reads a key or a password from a file of its own: text, without blanks and line breaks at
 // its ends. It is an error if everybody may read the file, or others than its owner may write it.
 func ReadSecret(name string) (string, error) {
+	secret, err := ReadSecrets(name)
+	if err != nil {
+		return "", err
+	}
+	if strings.ContainsFunc(secret, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", fmt.Errorf("%s: is not one line of text", name)
+	}
+	return secret, nil
+}
+
+// ReadSecrets is ReadSecret for a file of several lines.
+func ReadSecrets(name string) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return "", err
@@ -32,12 +44,12 @@ func ReadSecret(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
-	secret := strings.TrimSpace(string(b))
-	if len(b) > maxSecret || strings.ContainsFunc(secret, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return "", fmt.Errorf("%s: is not one line of text", name)
-	}
-	if secret == "" {
+	secrets := strings.TrimSpace(string(b))
+	switch {
+	case len(b) > maxSecret:
+		return "", fmt.Errorf("%s: has more than %d bytes", name, maxSecret)
+	case secrets == "":
 		return "", fmt.Errorf("%s: is empty", name)
 	}
-	return secret, nil
+	return secrets, nil
 }

@@ -17,15 +17,17 @@ import (
 )
 
 var quarantineCommand = command{
-	name: "quarantine", args: "list|show|release|delete|export [ID]...", short: "look after held messages",
+	name: "quarantine", args: "list|show|release|delete|export|rekey [ID]...", short: "look after held messages",
 	long: `
   list              the held messages, newest first
   show ID           all that is known about one; with -evidence the record of its message
   release ID...     deliver with the original envelope, or to -to
   delete ID...      remove the message; its record stays
   export ID         write the message as it was held to -out, or standard output
+  rekey             seal all messages with the first key of quarantine.encryption.key_file
 
-It talks to a running 'rastel serve' through the socket in its state directory.
+It talks to a running 'rastel serve' through the socket in its state directory; rekey works on the
+messages themselves, whether one runs or not, and must be run by the same user.
 
 Exit status:
   0  done
@@ -68,6 +70,9 @@ func runQuarantine(ctx context.Context, k *call) int {
 	cfg, err := loadConfig(f.config)
 	if err != nil {
 		return k.fail(exitUsage, err)
+	}
+	if args[0] == "rekey" {
+		return k.rekey(ctx, cfg.Quarantine, args[1:])
 	}
 	q := &quarantineCall{call: k, client: api.NewClient(cfg.API.Socket), flags: f}
 	return q.run(ctx, args[0], args[1:])

@@ -25,7 +25,6 @@ import (
 	"rastel/policy/exceptions"
 	"rastel/policy/hosts"
 	"rastel/policy/quarantine"
-	"rastel/policy/quarantine/blob"
 	"rastel/policy/quarantine/sqlindex"
 	"rastel/scanners/hashlist"
 	"rastel/scanners/virustotal"
@@ -166,7 +165,7 @@ func openQuarantine(cfg quarantine.Config, log *slog.Logger) (*quarantine.Store,
 	if err != nil && !errors.Is(err, sqlindex.ErrUnreachable) { // without exceptions the policy is stricter, which is safe
 		return nil, nil, errors.Join(err, index.Close())
 	}
-	blobs, err := blob.Open(cfg.BlobDir(), blob.Options{})
+	blobs, err := openBlobs(cfg)
 	if err != nil {
 		return nil, nil, errors.Join(err, index.Close())
 	}

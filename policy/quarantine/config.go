@@ -21,6 +21,8 @@ type Config struct {
 	Retention time.Duration `yaml:"retention"`
 	// Release says how messages are released.
 	Release ReleaseConfig `yaml:"release"`
+	// Encryption says whether messages are sealed.
+	Encryption EncryptionConfig `yaml:"encryption"`
 	// Outbox says how the filter sends messages of its own, to the same server.
 	Outbox OutboxConfig `yaml:"outbox"`
 }
