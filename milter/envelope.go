@@ -71,7 +71,11 @@ func sendable(addr string) bool {
 // added come after.
 func (s *session) editEnvelope(env *eml.Envelope, v *policy.Verdict, m *milter.Modifier) error {
 	for _, a := range v.Remove {
-		if err := m.DeleteRecipient(a); err != nil {
+		err := m.DeleteRecipient(a)
+		if last := withoutRoute(a); err == nil && last != a {
+			err = m.DeleteRecipient(last)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -88,6 +92,17 @@ func (s *session) editEnvelope(env *eml.Envelope, v *policy.Verdict, m *milter.M
 		return nil
 	}
 	return m.Quarantine(holdReason(v.MTAHold))
+}
+
+// withoutRoute is an address without the hosts that it was once to go by (RFC 5321 appendix C): Postfix tells us of
+// them, and knows the recipient without.
+func withoutRoute(addr string) string {
+	if strings.HasPrefix(addr, "@") {
+		if _, last, ok := strings.Cut(addr, ":"); ok {
+			return last
+		}
+	}
+	return addr
 }
 
 // sendmail tells whether the MTA is a Sendmail. That knows recipients by what virtusertable makes of them: if

@@ -10,10 +10,17 @@ import (
 	"rastel/sanitize/eml"
 )
 
+// routed is a recipient whose address names the way to it, and removed how it is removed: as it came, and as Postfix knows
+// it.
+const (
+	routed  = "@h.example,@i.example:d@x.example"
+	removed = "- \"<@h.example,@i.example:d@x.example>\\x00\"\n- \"<d@x.example>\\x00\"\n"
+)
+
 // three is first for three recipients.
 func three() mail {
 	x := first
-	x.rcpts = []string{"a@x.example", `"b c"@x.example`, "d@x.example"}
+	x.rcpts = []string{"a@x.example", `"b c"@x.example`, routed}
 	return x
 }
 
@@ -47,15 +54,15 @@ func TestEnvelopeChanges(t *testing.T) {
 		{"none", policy.Verdict{}, "", 'a'},
 		{"remove", policy.Verdict{Remove: []string{`"b c"@x.example`}}, "- \"<\\\"b c\\\"@x.example>\\x00\"\n", 'a'},
 		{"add", policy.Verdict{Add: []string{"n@x.example", "m@x.example"}}, "+ \"<n@x.example>\\x00\"\n+ \"<m@x.example>\\x00\"\n", 'a'},
-		{"removed first", policy.Verdict{Add: []string{"n@x.example"}, Remove: []string{"a@x.example", "d@x.example"}},
-			"- \"<a@x.example>\\x00\"\n- \"<d@x.example>\\x00\"\n+ \"<n@x.example>\\x00\"\n", 'a'},
+		{"removed first", policy.Verdict{Add: []string{"n@x.example"}, Remove: []string{"a@x.example", routed}},
+			"- \"<a@x.example>\\x00\"\n" + removed + "+ \"<n@x.example>\\x00\"\n", 'a'},
 		{"hold", policy.Verdict{MTAHold: "100% odd\r\nä"}, "q \"100% odd???\\x00\"\n", 'a'},
 		{"a long reason", policy.Verdict{MTAHold: strings.Repeat("x", 1000)}, fmt.Sprintf("q %q\n", strings.Repeat("x", maxHoldReason)+"\x00"), 'a'},
-		{"all of them removed", policy.Verdict{Remove: []string{"a@x.example", `"b c"@x.example`, "d@x.example"}, MTAHold: "x"}, "", 'd'},
-		{"all of them replaced", policy.Verdict{Remove: []string{"a@x.example", `"b c"@x.example`, "d@x.example"}, Add: []string{"n@x.example"}},
-			"- \"<a@x.example>\\x00\"\n- \"<\\\"b c\\\"@x.example>\\x00\"\n- \"<d@x.example>\\x00\"\n+ \"<n@x.example>\\x00\"\n", 'a'},
-		{"others", policy.Verdict{Recipients: []string{"a@x.example"}, Remove: []string{`"b c"@x.example`, "d@x.example"}, Others: []*policy.Verdict{{Action: policy.Quarantine, Recipients: []string{`"b c"@x.example`, "d@x.example"}}}},
-			"- \"<\\\"b c\\\"@x.example>\\x00\"\n- \"<d@x.example>\\x00\"\n", 'a'},
+		{"all of them removed", policy.Verdict{Remove: []string{"a@x.example", `"b c"@x.example`, routed}, MTAHold: "x"}, "", 'd'},
+		{"all of them replaced", policy.Verdict{Remove: []string{"a@x.example", `"b c"@x.example`, routed}, Add: []string{"n@x.example"}},
+			"- \"<a@x.example>\\x00\"\n- \"<\\\"b c\\\"@x.example>\\x00\"\n" + removed + "+ \"<n@x.example>\\x00\"\n", 'a'},
+		{"others", policy.Verdict{Recipients: []string{"a@x.example"}, Remove: []string{`"b c"@x.example`, routed}, Others: []*policy.Verdict{{Action: policy.Quarantine, Recipients: []string{`"b c"@x.example`, routed}}}},
+			"- \"<\\\"b c\\\"@x.example>\\x00\"\n" + removed, 'a'},
 		{"one that is not there", policy.Verdict{Remove: []string{"A@x.example"}}, "", 'y'},
 		{"one that would be two arguments", policy.Verdict{Add: []string{"a@x.example> <b@x.example"}}, "", 'y'},
 		{"one with a NUL", policy.Verdict{Add: []string{"a\x00@x.example"}}, "", 'y'},
@@ -78,15 +85,15 @@ func TestEnvelopeChanges(t *testing.T) {
 // id early.
 func TestSendmailGetsBackWhomItMustNotLose(t *testing.T) {
 	v := policy.Verdict{Action: policy.Accept, Remove: []string{"a@x.example"}, Add: []string{"n@x.example"}}
-	const removed, added = "- \"<a@x.example>\\x00\"\n", "+ \"<n@x.example>\\x00\"\n"
+	const one, added = "- \"<a@x.example>\\x00\"\n", "+ \"<n@x.example>\\x00\"\n"
 	for _, tt := range []struct {
 		version  string
 		sendmail bool
 		want     string
 	}{
-		{"", false, removed + added},
-		{"Postfix 3.7.11", true, removed + added},
-		{"", true, removed + "+ \"<\\\"b c\\\"@x.example>\\x00\"\n+ \"<d@x.example>\\x00\"\n" + added},
+		{"", false, one + added},
+		{"Postfix 3.7.11", true, one + added},
+		{"", true, one + "+ \"<\\\"b c\\\"@x.example>\\x00\"\n+ \"<@h.example,@i.example:d@x.example>\\x00\"\n" + added},
 	} {
 		m := start(t, Config{}, always(v)).mta()
 		m.sendmail = tt.sendmail

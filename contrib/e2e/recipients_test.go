@@ -102,6 +102,31 @@ func TestRecipientsAsClientsWriteThem(t *testing.T) {
 	})
 }
 
+// TestOddAddressesAreRemovedToo: the MTA may know a recipient by another spelling than it has told us.
+func TestOddAddressesAreRemovedToo(t *testing.T) {
+	eachMTA(t, func(t *testing.T, mta string) {
+		w := newWorld(t, setup{mta: mta, policy: routing})
+		for i, odd := range []string{
+			"<gone>", "<GONE@Example.TEST>", "<@a.test,@b.test:gone@example.test>", `<"gone"@example.test>`, "<gone%x@example.test>", "<gone@[127.0.0.1]>",
+			"<gone@example.test.>", `<"go\ne gone"@example.test>`, "<gone(x)@example.test>", "<gone@EXAMPLE.test >", "< gone@example.test>", "<gone!x@example.test>",
+			`<@a.test:"gone with"@example.test>`, `<"gone@a.test"@example.test>`, `<gone."with".dots@example.test>`,
+		} {
+			c, before := w.dial(), len(w.sink.Deliveries())
+			w.do(c, 250, "MAIL FROM:<"+sender+">", "RCPT TO:<first@example.test>")
+			if r, err := c.Cmd("RCPT TO:" + odd); err != nil || r.Code != 250 {
+				t.Errorf("%s: reply %v, %v", odd, r, err)
+			}
+			w.do(c, 250, "RCPT TO:<second@example.test>")
+			w.do(c, 354, "DATA")
+			if r, err := c.Content(rig.Text(fmt.Sprint("odd ", i), "hello\r\n")); err != nil || r.Code != 250 {
+				t.Fatalf("reply %v, %v, want 250", r, err)
+			}
+			w.wantOnlyTo(before, "first@example.test", "second@example.test")
+			c.Close()
+		}
+	})
+}
+
 // TestTheMTAKeepsWhatItIsToHold: "postqueue -p" shows a "!" behind its queue id, and nothing is delivered
 // until somebody lets it go.
 func TestTheMTAKeepsWhatItIsToHold(t *testing.T) {
