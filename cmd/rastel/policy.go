@@ -84,9 +84,9 @@ func runPolicy(ctx context.Context, k *call) int {
 	case verb == "replay" && len(args) >= 1:
 		return k.replayPolicies(ctx, &f, "", args[0], args[1:])
 	case verb == "import-sanitizer" && len(args) >= 1:
-		return k.importSanitizer(f.out, args[0], args[1:])
+		return k.importSanitizer(&f, args[0], args[1:])
 	}
-	return k.usagef("policy needs: check FILE..., test POLICY [CASE]..., diff OLD NEW [FILE]..., replay POLICY [FILE]..., or import-sanitizer [-out FILE] RCFILE [LIST]...")
+	return k.usagef("policy needs: check FILE..., test POLICY [CASE]..., diff OLD NEW [FILE]..., replay POLICY [FILE]..., or import-sanitizer [-out FILE] [-domain DOMAIN] RCFILE [LIST]...")
 }
 
 // first takes the first argument off; it is empty if there is none.
@@ -139,7 +139,8 @@ func passed(tests int) string {
 const maxImported = 100
 
 // importSanitizer makes a policy of the settings of the Procmail Email Sanitizer.
-func (k *call) importSanitizer(out, rcName string, listNames []string) int {
+func (k *call) importSanitizer(f *policyFlags, rcName string, listNames []string) int {
+	out := f.out
 	if len(listNames) > maxImported {
 		return k.usagef("more than %d lists", maxImported)
 	}
@@ -147,7 +148,7 @@ func (k *call) importSanitizer(out, rcName string, listNames []string) int {
 	if err != nil {
 		return k.fail(exitUsage, err)
 	}
-	r, err := procmail.Import(files[0], files[1:], procmail.Options{Checks: checkIDs(), Read: procmail.ReadFile})
+	r, err := procmail.Import(files[0], files[1:], procmail.Options{Checks: checkIDs(), Read: procmail.ReadFile, Domain: f.domain})
 	if err != nil {
 		fmt.Fprintln(k.errOut, err)
 		return exitUsage

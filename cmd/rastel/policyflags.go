@@ -15,7 +15,7 @@ import (
 
 // policyFlags are the options of all of its subcommands.
 type policyFlags struct {
-	out, compare           string
+	out, domain, compare   string
 	scan                   scanOptions // config, from, to
 	since                  days
 	limit                  int
@@ -28,6 +28,7 @@ const maxReplayed = 1_000_000
 
 func (f *policyFlags) register(k *call) {
 	k.flags.StringVar(&f.out, "out", "", "import-sanitizer: write the policy to this `file`, which must not exist")
+	k.flags.StringVar(&f.domain, "domain", "", "import-sanitizer: the `domain` of addresses that have none, such as postmaster")
 	k.flags.StringVar(&f.scan.config, "config", "", "configuration `file`, for engines, limits, notices, and the place of the socket; without it the defaults apply")
 	k.flags.BoolVar(&f.verbose, "v", false, "test: name the cases that pass too")
 	k.flags.Var(&f.since, "since", "diff, replay: only messages held since so long, such as 7d or 12h; without it all")

@@ -17,6 +17,8 @@ type Options struct {
 	// Read reads a list file that an rc file names by its full path and that was not given; nil:
 	// such files must be given.
 	Read func(name string) (File, error)
+	// Domain is that of addresses that have none, such as "postmaster"; empty: they are not carried over.
+	Domain string
 }
 
 // A Result is what an import comes to.

@@ -193,9 +193,12 @@ func notified(of func(*plan) *[]string) func(*importer, *setting, value) {
 		}
 		list := of(im.plan)
 		for _, name := range strings.FieldsFunc(v.text, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' }) {
+			if im.opt.Domain != "" && !strings.Contains(name, "@") {
+				name += "@" + im.opt.Domain
+			}
 			switch {
 			case !isAddress(name):
-				im.tell(v.at, s.name, NotCarried, "%.80q is no address with a domain: write \"notify\" into the policy", name)
+				im.tell(v.at, s.name, NotCarried, "%.80q is no address with a domain; see -domain", name)
 			case len(*list) == maxNotified:
 				im.tell(v.at, s.name, NotCarried, "more than %d addresses: %.80q", maxNotified, name)
 			case !slices.Contains(*list, name):

@@ -294,7 +294,11 @@ func TestOutboxServesEachRecipientOnce(t *testing.T) {
 			t.Errorf("%s got it %d times, want %d", to, n, want)
 		}
 	}
-	// A release is for who has not got it.
+	// A release is for who has not got it, also after one for somebody else that failed.
+	f.set(func() { f.refuse["root@example.com"] = never })
+	if _, err := s.Release(t.Context(), it.ID, quarantine.ReleaseRequest{Recipients: []string{"root@example.com"}}); err == nil {
+		t.Error("a release to a recipient who is refused succeeds")
+	}
 	f.set(func() { clear(f.refuse) })
 	if _, err := s.Release(t.Context(), it.ID, quarantine.ReleaseRequest{}); err != nil {
 		t.Fatal(err)

@@ -36,6 +36,10 @@ func (s *Store) Release(ctx context.Context, id string, req ReleaseRequest) (*It
 	if !ValidID(id) {
 		return nil, ErrNotFound
 	}
+	before, err := s.index.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
 	it, err := s.beginRelease(ctx, id, req)
 	if err != nil {
 		return nil, err
@@ -43,7 +47,7 @@ func (s *Store) Release(ctx context.Context, id string, req ReleaseRequest) (*It
 	sctx, cancel := context.WithTimeout(ctx, s.cfg.Release.Timeout)
 	defer cancel()
 	sent := s.send(sctx, it)
-	done, err := s.endRelease(ctx, it, sent)
+	done, err := s.endRelease(ctx, it, before.ReleaseTo, sent)
 	if err != nil {
 		s.log.Error("note how a release ended", "id", id, "sent", sent == nil, "error", err)
 		return done, errors.Join(sent, fmt.Errorf("note how the release ended: %w", err))
@@ -101,8 +105,9 @@ func (s *Store) settled(it *Item) error {
 	return nil
 }
 
-// endRelease notes how it ended, also when ctx has ended.
-func (s *Store) endRelease(ctx context.Context, mine *Item, sent error) (*Item, error) {
+// endRelease notes how it ended, also when ctx has ended. What was to be sent by the filter itself is still for
+// those who have not got it if it was not sent to others either.
+func (s *Store) endRelease(ctx context.Context, mine *Item, before []string, sent error) (*Item, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	return s.index.Update(ctx, mine.ID, func(it *Item) error {
@@ -110,6 +115,9 @@ func (s *Store) endRelease(ctx context.Context, mine *Item, sent error) (*Item, 
 			return fmt.Errorf("%w: the release took longer than its lease", ErrState)
 		}
 		it.Lease, it.Attempt = time.Time{}, ""
+		if sent != nil && it.Purpose != "" {
+			it.ReleaseTo = before
+		}
 		if sent == nil {
 			s.mark(it, Released, it.ChangedBy, "")
 		} else {
