@@ -40,9 +40,12 @@ type replay struct {
 type oldMessage struct {
 	name string
 	env  *eml.Envelope
-	item *quarantine.Item                           // its record; nil for a file
-	give func(*eml.Message, *scanners.Report) error // adds what is known besides; may be nil
-	open func(ctx context.Context) (io.ReadCloser, error)
+	item *quarantine.Item // its record; nil for a file
+	// record gives more of it, and evidence is what that gave; either may be nil.
+	record   func(ctx context.Context) (*engine.Evidence, error)
+	evidence *engine.Evidence
+	give     func(*eml.Message, *scanners.Report) error // adds what is known besides; may be nil
+	open     func(ctx context.Context) (io.ReadCloser, error)
 }
 
 // aspects are what outcomes are compared in.
@@ -136,19 +139,6 @@ func recipientsOf(v *policy.Verdict) string {
 	return out
 }
 
-// thenFate is what the record of an item says of what was decided then. What it does not say, it is not
-// compared in.
-func thenFate(it *quarantine.Item) replayFate {
-	f := replayFate{"action": policy.Quarantine.String(), "rule": ruleName(it.Rule)}
-	if it.Class != quarantine.SampleClass {
-		f["class"] = it.Class
-	}
-	if it.Held {
-		f["action"] = policy.Accept.String()
-	}
-	return f
-}
-
 // one replays one message. An error is about this message only, unless ctx has ended.
 func (r *replay) one(ctx context.Context, m *oldMessage) error {
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
@@ -164,13 +154,21 @@ func (r *replay) one(ctx context.Context, m *oldMessage) error {
 		return err
 	}
 	spool.CloseWrite(nil)
+	if m.record != nil {
+		if m.evidence, err = m.record(ctx); err != nil {
+			return err
+		}
+		if m.evidence != nil {
+			m.env.TLS = m.evidence.Envelope.TLS
+		}
+	}
 	msg, report, err := r.engine.Inspect(ctx, m.env, spool)
 	if err != nil {
 		return err
 	}
 	defer msg.Close()
 	if m.item != nil {
-		report.Merge(r.recorded(msg, m.item.Findings))
+		r.recall(m, msg, &report)
 	}
 	if m.give != nil {
 		if err := m.give(msg, &report); err != nil {
@@ -181,7 +179,7 @@ func (r *replay) one(ctx context.Context, m *oldMessage) error {
 	if err != nil {
 		return err
 	}
-	x, err := r.engine.DecideBy(r.now, msg, report, r.except)
+	x, err := r.engine.DecideBy(m.then(r.now), msg, report, r.except)
 	if err != nil {
 		return err
 	}
@@ -192,37 +190,27 @@ func (r *replay) one(ctx context.Context, m *oldMessage) error {
 	return r.tell(m, before, after)
 }
 
+// then is a policy as it decides at the time when the message came.
+func (m *oldMessage) then(p *policy.Policy) *policy.Policy {
+	if m.item == nil {
+		return p
+	}
+	return p.At(m.item.Created)
+}
+
 // before is the outcome to compare with; nil if there is none.
 func (r *replay) before(m *oldMessage, msg *eml.Message, report scanners.Report) (replayFate, error) {
 	switch {
 	case r.old != nil:
-		x, err := r.engine.DecideBy(r.old, msg, report, r.except)
+		x, err := r.engine.DecideBy(m.then(r.old), msg, report, r.except)
 		if err != nil {
 			return nil, err
 		}
 		return verdictFate(x.Verdict)
 	case m.item != nil:
-		return thenFate(m.item), nil
+		return m.thenFate(), nil
 	}
 	return nil, nil
-}
-
-// recorded are the findings of a record that are of scanners which do not run now: then they count as they
-// did. A part that is not there any more was a member of what is not opened now, so they are about the message.
-func (r *replay) recorded(m *eml.Message, list []quarantine.Finding) (out []eml.Finding) {
-	parts := map[string]*eml.Part{}
-	m.Root.Walk(func(p *eml.Part) bool { parts[p.ID] = p; return true })
-	for _, f := range list {
-		if slices.Contains(r.checks, f.Check) {
-			continue
-		}
-		p := parts[f.Part]
-		if p == nil {
-			p = m.Root
-		}
-		out = append(out, eml.Finding{Check: f.Check, Part: p, Detail: f.Detail, Unexamined: engine.CountsAsUnexamined(f.Check)})
-	}
-	return out
 }
 
 // differences are the aspects in which two outcomes differ.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,8 +18,14 @@ import (
 	"rastel/sanitize/eml"
 )
 
+// A filter is what a running one keeps.
+type filter struct {
+	store *quarantine.Store
+	book  *exceptions.Book
+}
+
 // heldWorld is a real quarantine behind the real API, with a configuration that leads to its socket.
-func heldWorld(t *testing.T, items ...quarantine.Item) (config string, book *exceptions.Book) {
+func heldWorld(t *testing.T, items ...quarantine.Item) (config string, in *filter) {
 	t.Helper()
 	dir := t.TempDir()
 	config = filepath.Join(dir, "rastel.yaml")
@@ -48,7 +55,7 @@ func heldWorld(t *testing.T, items ...quarantine.Item) (config string, book *exc
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(l) }()
 	t.Cleanup(func() { srv.Close(); <-done })
-	return config, book
+	return config, &filter{store, book}
 }
 
 func policyFileWith(t *testing.T, rules string) string {
@@ -196,7 +203,7 @@ func TestDiffTellsOfRecipients(t *testing.T) {
 
 // TestReplayKnowsExceptions: what an administrator has excepted is not told of as a change.
 func TestReplayKnowsExceptions(t *testing.T) {
-	config, book := heldWorld(t, quarantine.Item{Rule: "", Held: true})
+	config, in := heldWorld(t, quarantine.Item{Rule: "", Held: true})
 	p := policyFileWith(t, "  - {name: all, when: 'true', then: reject}\n")
 	replay := func() string {
 		var out, errOut strings.Builder
@@ -208,10 +215,82 @@ func TestReplayKnowsExceptions(t *testing.T) {
 	}
 	until := time.Now().Add(48 * time.Hour).Format(time.DateOnly)
 	e := exceptions.Exception{Scope: exceptions.Scope{Recipient: "bob@example.net", Rule: "all"}, Owner: "ann", Reason: "a trial", Until: until}
-	if _, err := book.Create(t.Context(), e, "test"); err != nil {
+	if _, err := in.book.Create(t.Context(), e, "test"); err != nil {
 		t.Fatal(err)
 	}
 	if got := replay(); !strings.Contains(got, "  accept -> the same: 1\n") {
 		t.Errorf("with an exception:\n%s", got)
+	}
+}
+
+// TestReplayKnowsWhatEnginesDid: what they have found, examined, and could not examine is on record, and so is the action
+// of which only a copy was kept. An engine that is not asked is not missed then.
+func TestReplayKnowsWhatEnginesDid(t *testing.T) {
+	config, in := heldWorld(t)
+	rules := "  - {name: found, when: 'has(\"command/malware\")', do: [hold], then: reject}\n" +
+		"  - {name: later, when: 'unexamined(\"temporary\")', then: quarantine}\n" +
+		"  - {name: examined, when: 'all(parts, .examinedBy(\"grep\"))', then: quarantine, class: seen}\n" +
+		"  - {name: rest, when: 'true', then: discard}\n"
+	p := policyFileWith(t, rules)
+	data, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, config, string(data)+"commands: [{name: grep, argv: [/bin/grep, bad, '{file}'], infected: [0], clean: [1]}]\n")
+	cfg, err := loadConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Policy = p
+	judge := func(text string) {
+		b, err := build(cfg, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.close()
+		spool := eml.NewSpool(eml.SpoolOptions{})
+		defer spool.Close()
+		fmt.Fprintf(spool, "Subject: %s\r\n\r\n%s\r\n", text, text)
+		spool.CloseWrite(nil)
+		if _, err := b.engine(in.store).Judge(t.Context(), &eml.Envelope{Sender: "a@example.org", Recipients: []string{"b@example.net"}, TLS: "TLSv1.3"}, spool); err != nil {
+			t.Fatal(err)
+		}
+	}
+	judge("bad")
+	judge("good")
+	cfg.Commands[0].Argv, cfg.Commands[0].Clean = []string{"/bin/false"}, []int{2} // fails, for now
+	judge("other")
+	var out, errOut strings.Builder
+	if status := run(t.Context(), []string{"policy", "replay", "-config", config, p}, nil, &out, &errOut); status != exitOK {
+		t.Errorf("status %d\n%s%s", status, &out, &errOut)
+	}
+	want := "3 messages, 0 changed\n  quarantine -> the same: 2\n  reject -> the same: 1\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", &out, want)
+	}
+}
+
+// TestReplayDecidesAtTheTimeOfTheMessage, for rules that ask for it.
+func TestReplayDecidesAtTheTimeOfTheMessage(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "policy.yaml")
+	writeFile(t, name, "timezone: UTC\nrules:\n  - {name: night, when: 'hour == 3 and date == \"2026-11-20\"', then: discard}\n")
+	loaded, err := loadPolicy(name, policyOptions(&Config{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errOut strings.Builder
+	r := &replay{
+		call: &call{out: &out, errOut: &errOut}, engine: defaultEngine(t), now: loaded,
+		compare: aspects, progress: newProgress(&errOut), tally: tally{moves: map[string]int{}},
+	}
+	source := func(_ context.Context, each func(*oldMessage) error) error {
+		open := func(context.Context) (io.ReadCloser, error) {
+			return io.NopCloser(strings.NewReader("Subject: x\r\n\r\nx\r\n")), nil
+		}
+		it := &quarantine.Item{Created: time.Date(2026, 11, 20, 3, 30, 0, 0, time.UTC), Held: true}
+		return each(&oldMessage{name: "m", env: &eml.Envelope{}, item: it, open: open})
+	}
+	if r.run(t.Context(), source, nil); !strings.Contains(out.String(), "  accept -> discard: 1\n") {
+		t.Errorf("%s%s", &out, &errOut)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"rastel/cmd/rastel/api"
+	"rastel/policy/engine"
 	"rastel/policy/policytest"
 	"rastel/policy/quarantine"
 	"rastel/sanitize/eml"
@@ -54,7 +55,8 @@ func fromQuarantine(client *api.Client, since time.Time, limit int) func(context
 func heldMessage(client *api.Client, it *quarantine.Item) *oldMessage {
 	return &oldMessage{
 		name: it.ID, item: it, env: envelopeOf(it),
-		open: func(ctx context.Context) (io.ReadCloser, error) { return client.Raw(ctx, it.ID) },
+		open:   func(ctx context.Context) (io.ReadCloser, error) { return client.Raw(ctx, it.ID) },
+		record: func(ctx context.Context) (*engine.Evidence, error) { return evidenceOf(ctx, client, it.ID) },
 	}
 }
 

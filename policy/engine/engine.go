@@ -190,7 +190,7 @@ func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*p
 		x.Verdict = refuse(x.Verdict)
 	}
 	x.refer()
-	e.opt.Samples.keep(ctx, x)
+	e.opt.Samples.keep(ctx, x, e.evidenceFor)
 	took := time.Since(start)
 	e.metrics.count(x, took)
 	e.countSender(x)

@@ -192,12 +192,12 @@ func (s *Sampler) chosen(m *eml.Message) bool {
 }
 
 // keep keeps a message if it is to be kept. What goes wrong is logged: the message is delivered all the same.
-func (s *Sampler) keep(ctx context.Context, x *Examination) {
+func (s *Sampler) keep(ctx context.Context, x *Examination, evidence func(*Examination) []byte) {
 	if !s.wants(x) || !s.room(x.Message.Size) {
 		return
 	}
 	it := x.newItem(x.Verdict)
-	it.Class, it.Retention, it.Held = quarantine.SampleClass, s.cfg.Retention, true
+	it.Class, it.Retention, it.Held, it.Evidence = quarantine.SampleClass, s.cfg.Retention, true, evidence(x)
 	if err := s.store.Hold(ctx, it, x.raw()); err != nil {
 		s.log.Warn("sample not kept", "queue_id", x.Message.Envelope.QueueID, "error", err)
 	}
