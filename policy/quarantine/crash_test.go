@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	if at := os.Getenv(crashEnv); at != "" {
 		holdUntilKilled(at, os.Getenv(crashDirEnv))
 	}
+	if env := os.Getenv(nodeEnv); env != "" {
+		runNode(env)
+	}
 	os.Exit(m.Run())
 }
 

@@ -100,6 +100,9 @@ func (s *Store) record(ctx context.Context, item *Item) (*Item, error) {
 	wctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	stored, err := s.index.Put(wctx, item, item.Created.Add(-retryTime))
+	if errors.Is(err, ErrUnsure) {
+		return nil, err // so the message must stay
+	}
 	if err != nil {
 		s.unput(ctx, item.ID)
 		return nil, err

@@ -139,7 +139,7 @@ func (s *Store) giveUp(it *Item, why error) {
 // requeue takes an item back that nobody sends any more.
 func (s *Store) requeue(it *Item) {
 	it.Lease, it.Attempt, it.Next = time.Time{}, "", millis(s.now())
-	s.mark(it, Queued, outboxActor, "sending was cut off; the message may have been delivered")
+	s.mark(it, Queued, outboxActor, "sending was cut off; "+mayBeDelivered)
 }
 
 // backoff is how long to wait after so many tries: twice as long each time, less a part by chance so that

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -56,7 +57,7 @@ func (s *Store) Release(ctx context.Context, id string, req ReleaseRequest) (*It
 		s.log.Warn("release", "id", id, "by", done.ChangedBy, "state", done.State, "error", sent)
 		return done, sent
 	}
-	s.log.Info("release", "id", id, "by", done.ChangedBy, "recipients", len(it.ReleaseTo), "state", done.State)
+	s.log.Info("release", "id", id, "by", done.ChangedBy, "recipients", len(it.ReleaseTo), "state", done.State, "note", done.Note)
 	return done, nil
 }
 
@@ -82,9 +83,29 @@ func (s *Store) beginRelease(ctx context.Context, id string, req ReleaseRequest)
 		}
 		it.ReleaseTo, it.Attempt = to, rand.Text()
 		it.Lease = millis(s.now().Add(s.cfg.Release.Timeout + leaseMargin))
-		s.mark(it, Releasing, req.By, "")
+		s.mark(it, Releasing, req.By, unanswered(it.Note))
 		return nil
 	})
+}
+
+// mayBeDelivered ends the note of an item whose release ended without an answer.
+const mayBeDelivered = "the message may have been delivered"
+
+// unanswered is the note of an item if it says that a release before ended without an answer, else nothing. It
+// stays through the next release, whose note then tells that there may be two deliveries.
+func unanswered(note string) string {
+	if strings.HasSuffix(note, mayBeDelivered) {
+		return note
+	}
+	return ""
+}
+
+// releasedNote is that of an item that was released, by the note that it had meanwhile.
+func releasedNote(note string) string {
+	if unanswered(note) == "" {
+		return ""
+	}
+	return "delivered, perhaps twice, with the same Message-ID: before, " + note
 }
 
 // settled takes an item back whose release was cut off by a crash, and refuses one that is
@@ -100,7 +121,7 @@ func (s *Store) settled(it *Item) error {
 		s.requeue(it)
 		return nil
 	}
-	s.mark(it, Held, it.ChangedBy, "the release was cut off; the message may have been delivered")
+	s.mark(it, Held, it.ChangedBy, "the release was cut off; "+mayBeDelivered)
 	it.Lease, it.Attempt = time.Time{}, ""
 	return nil
 }
@@ -119,7 +140,7 @@ func (s *Store) endRelease(ctx context.Context, mine *Item, before []string, sen
 			it.ReleaseTo = before
 		}
 		if sent == nil {
-			s.mark(it, Released, it.ChangedBy, "")
+			s.mark(it, Released, it.ChangedBy, releasedNote(it.Note))
 		} else {
 			s.mark(it, Held, it.ChangedBy, sent.Error())
 		}

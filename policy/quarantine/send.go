@@ -25,7 +25,7 @@ type SendError struct {
 
 func (e *SendError) Error() string {
 	if e.Unsure {
-		return fmt.Sprintf("send to %s: %v; the message may have been delivered", e.Server, e.Err)
+		return fmt.Sprintf("send to %s: %v; %s", e.Server, e.Err, mayBeDelivered)
 	}
 	return fmt.Sprintf("send to %s: %v", e.Server, e.Err)
 }

@@ -27,6 +27,7 @@ var (
 	ErrNotFound = errors.New("no such item")
 	ErrState    = errors.New("not possible in the state of the item")
 	ErrCorrupt  = errors.New("the stored message is not what was held")
+	ErrUnsure   = errors.New("it may have been written all the same") // what an Index was asked to write
 )
 
 // An Index has the records of items. It is safe for concurrent use, and what it has written is

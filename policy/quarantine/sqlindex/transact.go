@@ -6,13 +6,16 @@ import (
 	"database/sql"
 	"fmt"
 	"time"
+
+	"rastel/policy/quarantine"
 )
 
 // markTime is how long the rows of a program that has ended stay.
 const markTime = 24 * time.Hour
 
 // transact runs do in a transaction of the writer: as if no other ran at the same time. Where others do, or the
-// connection may get lost, it runs do again until it came about, once.
+// connection may get lost, it runs do again until it came about, once. It returns quarantine.ErrUnsure if the time
+// is over before that is known.
 func (x *Index) transact(ctx context.Context, do func(*sql.Tx) error) error {
 	ctx, cancel := within(ctx, x.dialect.update)
 	defer cancel()
@@ -22,7 +25,10 @@ func (x *Index) transact(ctx context.Context, do func(*sql.Tx) error) error {
 	}
 	defer free()
 	t := &transaction{Index: x, slot: slot}
-	return x.again(ctx, func() error { return t.try(ctx, do) })
+	if err = x.again(ctx, func() error { return t.try(ctx, do) }); t.mark != "" && err != nil {
+		return fmt.Errorf("%w: %w", quarantine.ErrUnsure, err)
+	}
+	return err
 }
 
 // slot is a row of commit_marks that nobody else uses, or empty where none is needed.
