@@ -132,18 +132,38 @@ func (w *Watched) add(did []string) {
 	}
 }
 
+// AllWatched is what rules that only watch would have done for any of the recipients, each rule once.
+func (v *Verdict) AllWatched() []Watched {
+	if len(v.Others) == 0 {
+		return v.Watched
+	}
+	var out []Watched
+	for _, one := range append([]*Verdict{v}, v.Others...) {
+		for _, w := range one.Watched {
+			i := slices.IndexFunc(out, func(x Watched) bool { return x.Rule == w.Rule })
+			if i < 0 {
+				i, out = len(out), append(out, Watched{Rule: w.Rule})
+			}
+			out[i].add(w.Did)
+		}
+	}
+	return out
+}
+
+// AllExceptions are those that made a difference for any of the recipients, sorted.
+func (v *Verdict) AllExceptions() []string {
+	out := slices.Clone(v.Exceptions)
+	for _, o := range v.Others {
+		out = append(out, o.Exceptions...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // onlyWatched is the verdict of a policy that only watches, made of the one that it would have given: the message is
 // accepted as it is, whatever it is and whatever could not be examined.
 func onlyWatched(v *Verdict) *Verdict {
-	out := &Verdict{Action: Accept, Policy: v.Policy, Trace: v.Trace, Watched: v.Watched, Exceptions: v.Exceptions}
-	for _, o := range v.Others {
-		out.Exceptions = slices.Compact(slices.Sorted(slices.Values(slices.Concat(out.Exceptions, o.Exceptions))))
-		for _, w := range o.Watched {
-			if !slices.ContainsFunc(out.Watched, func(x Watched) bool { return x.Rule == w.Rule }) {
-				out.Watched = append(out.Watched, w)
-			}
-		}
-	}
+	out := &Verdict{Action: Accept, Policy: v.Policy, Trace: v.Trace, Watched: slices.Clone(v.AllWatched()), Exceptions: v.AllExceptions()}
 	for _, one := range append([]*Verdict{v}, v.Others...) {
 		for i := range one.Trace {
 			out.watch(&one.Trace[i])

@@ -101,6 +101,25 @@ func TestWatchingAtStages(t *testing.T) {
 	}
 }
 
+// TestWatchingPolicyTellsOfAllRecipients: also of those that would have fared otherwise.
+func TestWatchingPolicyTellsOfAllRecipients(t *testing.T) {
+	m := parse(t, threeParts)
+	v := load(t, `mode: watch
+rules:
+- {name: w, mode: watch, for: recipient, when: 'recipient startsWith "eve"', then: reject}
+- {name: bob, for: recipient, when: 'recipient startsWith "bob"', then: quarantine}
+- {name: rest, when: size > 1, do: [hold], then: accept}
+`).Decide(m, scanners.Report{})
+	var got []string
+	for _, w := range v.Watched {
+		got = append(got, w.Rule+" "+strings.Join(w.Did, " "))
+	}
+	slices.Sort(got)
+	if want := []string{"bob quarantine", "rest hold accept", "w reject"}; v.Action != Accept || v.Recipients != nil || len(v.Others) > 0 || v.Hold || !slices.Equal(got, want) {
+		t.Errorf("got %v for %q, %d others, watched %q; want %q\n%s", v.Action, v.Recipients, len(v.Others), got, want, traceOf(v))
+	}
+}
+
 // TestManyPartsAreWatchedOnce: one that watches a thousand parts does not make the verdict huge.
 func TestManyPartsAreWatchedOnce(t *testing.T) {
 	m := parse(t, "Content-Type: multipart/mixed; boundary=b\n\n"+strings.Repeat("--b\n\nx\n", 500)+"--b--\n")

@@ -269,7 +269,7 @@ func resultOf(name string, x *engine.Examination, took time.Duration) *result {
 		Policy: v.Policy, DurationMS: float64(took.Microseconds()) / 1000,
 		Findings: []resultFinding{}, Parts: []resultPart{}, Unexamined: []resultGap{}, Watched: []resultWatched{}, Evidence: x.Evidence(),
 	}
-	for _, w := range v.Watched {
+	for _, w := range v.AllWatched() {
 		res.Watched = append(res.Watched, resultWatched(w))
 	}
 	res.resultEnvelope = routeOf(v)

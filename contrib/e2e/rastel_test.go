@@ -75,7 +75,7 @@ func newRastel(w *world, milter address, s setup) *rastel {
 		text += fmt.Sprintf("policy: %q\n", name)
 		writeFile(t, name, s.policy)
 	}
-	writeFile(t, r.config, text)
+	writeFile(t, r.config, text+s.config)
 	t.Cleanup(r.finish)
 	return r
 }

@@ -29,6 +29,7 @@ type setup struct {
 	clamd         rig.ClamdOptions
 	clamdTimeout  time.Duration // how long a scan may take; zero means rastel's default
 	postfix       []string      // lines of its main.cf
+	config        string        // lines of rastel.yaml
 	virtualUsers  string        // of Sendmail
 }
 

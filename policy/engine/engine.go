@@ -194,7 +194,7 @@ func (e *Engine) Judge(ctx context.Context, env *eml.Envelope, s *eml.Spool) (*p
 	took := time.Since(start)
 	e.metrics.count(x, took)
 	e.countSender(x)
-	if used := excepted(x.Verdict); e.opt.Exceptions != nil && len(used) > 0 {
+	if used := x.Verdict.AllExceptions(); e.opt.Exceptions != nil && len(used) > 0 {
 		e.opt.Exceptions.Hit(used, start)
 	}
 	e.log(x, took)
@@ -266,7 +266,7 @@ func (e *Engine) log(x *Examination, took time.Duration) {
 	x.Message.Root.Walk(func(*eml.Part) bool { parts++; return true })
 	args := []any{"queue_id", env.QueueID, "session", env.Session, "reference", x.Reference, "action", x.Verdict.Action.String(),
 		"rule", x.Verdict.Rule, "rules", matched(x.Verdict.Trace), "findings", checkIDs(x.Report.Findings), "patched", !x.Verdict.Patch.Empty(), "held", x.Verdict.Hold,
-		"watched", watched(x.Verdict), "exceptions", list(excepted(x.Verdict), func(id string) string { return id }), "size", x.Message.Size, "parts", parts, "duration", took.Round(time.Microsecond), "policy", x.Verdict.Policy}
+		"watched", watched(x.Verdict), "exceptions", list(x.Verdict.AllExceptions(), func(id string) string { return id }), "size", x.Message.Size, "parts", parts, "duration", took.Round(time.Microsecond), "policy", x.Verdict.Policy}
 	if len(x.Verdict.Others) > 0 {
 		args = append(args, "others", others(x.Verdict))
 	}
@@ -282,16 +282,6 @@ func others(v *policy.Verdict) string {
 		}
 		return s
 	})
-}
-
-// excepted are the exceptions that made a difference for any of the recipients.
-func excepted(v *policy.Verdict) []string {
-	out := slices.Clone(v.Exceptions)
-	for _, o := range v.Others {
-		out = append(out, o.Exceptions...)
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
 }
 
 // checkIDs names what was found.
@@ -311,7 +301,7 @@ func matched(trace []policy.Step) string {
 
 // watched names the rules that would have done something and only watch.
 func watched(v *policy.Verdict) string {
-	return list(v.Watched, func(w policy.Watched) string { return w.Rule })
+	return list(v.AllWatched(), func(w policy.Watched) string { return w.Rule })
 }
 
 // list gives the first names for the log, each once, without the empty ones.

@@ -171,7 +171,7 @@ func (x *Examination) evidence(most int) *Evidence {
 	v, env := x.Verdict, x.Message.Envelope
 	e := &Evidence{
 		Version: EvidenceVersion, Reference: x.Reference, Policy: v.Policy, Watching: x.policy.Watches(), At: x.began.UTC(), Released: x.released,
-		DurationMS: float64(x.took.Microseconds()) / 1000, Size: x.Message.Size, Exceptions: orEmpty(excepted(v)),
+		DurationMS: float64(x.took.Microseconds()) / 1000, Size: x.Message.Size, Exceptions: orEmpty(v.AllExceptions()),
 	}
 	c := &cutter{most: most, left: map[string]int{}}
 	e.Envelope = EvidenceEnvelope{
@@ -192,7 +192,7 @@ func (x *Examination) evidence(most int) *Evidence {
 		w.Rules = cutList(c, "rules", one.Trace, evidenceStep)
 		e.Verdicts = append(e.Verdicts, w)
 	}
-	e.Watched = cutList(c, "watched", v.Watched, func(w policy.Watched) EvidenceWatched { return EvidenceWatched{w.Rule, w.Did} })
+	e.Watched = cutList(c, "watched", v.AllWatched(), func(w policy.Watched) EvidenceWatched { return EvidenceWatched{w.Rule, w.Did} })
 	if len(c.left) > 0 {
 		e.LeftOut = c.left
 	}

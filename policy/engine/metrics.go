@@ -35,7 +35,7 @@ const otherRules = "(others)"
 
 // countWatched counts the rules that would have done something and only watch.
 func (m *metrics) countWatched(v *policy.Verdict) {
-	for _, w := range v.Watched {
+	for _, w := range v.AllWatched() {
 		m.watched.WithLabelValues(m.ruleLabel(w.Rule)).Inc()
 	}
 }

@@ -58,7 +58,7 @@ type Exception struct {
 	CreatedBy string    `json:"created_by"`
 	Changed   time.Time `json:"changed"`
 	ChangedBy string    `json:"changed_by"`
-	Hits      int64     `json:"hits"` // messages for which it made a difference
+	Hits      int64     `json:"hits"` // messages of which it took something away
 	LastHit   time.Time `json:"last_hit,omitzero"`
 }
 
