@@ -18,7 +18,7 @@ const (
 	macroAuth
 	macroDaemonName
 	macroDaemonAddr // of Postfix, the address that the client has connected to; of Sendmail, what the listener was told to listen on
-	macroIfAddr     // of Sendmail only: the address that the client has connected to
+	macroIfAddr     // of Sendmail only: the address that the client has connected to, unless it is one of the loopback net
 	macroVersion    // of Postfix: "Postfix 3.7.11"
 	macroCount
 )

@@ -70,6 +70,9 @@ func bySubject(t *testing.T, want *bytes.Buffer) Judge {
 		if env.QueueID == "" || env.Session == "" || !env.Client.IsLoopback() || env.Helo != "client.example.test" {
 			t.Errorf("the envelope is not complete: %+v", env)
 		}
+		if env.Listener == "" || env.ListenerAddr != "127.0.0.1" && env.Listener != "MTA" { // of Sendmail, which tells no address of the machine itself
+			t.Errorf("the listener is %q at %q, want a name, and 127.0.0.1", env.Listener, env.ListenerAddr)
+		}
 		switch raw := want.String(); {
 		case strings.Contains(raw, "Subject: reject\r\n"):
 			return &policy.Verdict{Action: policy.Reject, Reply: policy.Reply{Text: "100% sure\nsecond line"}}, nil

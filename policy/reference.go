@@ -149,7 +149,8 @@ rules:
 
 Who sends a message is inside by any of the first three; then it is ` + "`internal`" + ` if all recipients are in our
 ` + "`domains`" + `, and ` + "`out`" + ` if not. All else is ` + "`in`" + `. Postfix tells a listener's name if it has
-` + "`-o milter_macro_daemon_name=submission`" + ` in master.cf, Sendmail the ` + "`Name`" + ` in DaemonPortOptions. What a From
+` + "`-o milter_macro_daemon_name=submission`" + ` in master.cf, Sendmail the ` + "`Name`" + ` in DaemonPortOptions, and
+both the address, Sendmail not that of the machine itself (127.0.0.1). What a From
 field or a HELO says is no part of it: anyone can write anything there.
 
 A policy may take what engines find by certain signatures for something else:
