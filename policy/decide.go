@@ -26,7 +26,7 @@ const (
 )
 
 // Decide gives the verdict about a message of which r is all that is known. It depends on
-// nothing else, and is safe for concurrent use. Neither argument is changed; the patch reads
+// nothing else but the time, if rules or exceptions ask for it, and is safe for concurrent use. Neither argument is changed; the patch reads
 // from the spool of the message.
 //
 // The first rule with a final action decides. If there is none, the message is accepted if

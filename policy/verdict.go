@@ -1,5 +1,5 @@
 // Package policy turns what scanners found into a verdict, by rules that an administrator
-// wrote. It is pure: the same policy, message and report always give the same verdict, and
+// wrote. It is pure: the same policy, message, report and time always give the same verdict, and
 // nothing is changed, stored or sent here.
 package policy
 
