@@ -34,7 +34,6 @@ var wanting = []Key{
 	{Name: "outcome", Doc: "What one recipient gets: `bob@example.net quarantine`, with the words of `expect`. May be repeated.", check: checkOutcome, got: gotOutcome},
 	{Name: "added", Doc: "A recipient that the message gets besides. May be repeated.", check: notEmpty, got: gotAddress(func(v *policy.Verdict) []string { return v.Add })},
 	{Name: "removed", Doc: "A recipient that does not get it by this transaction. May be repeated.", check: notEmpty, got: gotAddress(func(v *policy.Verdict) []string { return v.Remove })},
-	{Name: "notified", Doc: "An address that is told of the message. May be repeated.", check: notEmpty, got: gotAddress(notified)},
 	{Name: "to", Doc: "Who gets the message in the end, those included to whom it is redirected, or who get a copy: all of them, with blanks between; `nobody`.", check: notEmpty, got: gotTo},
 	{Name: "class", Doc: "The class of what is held in quarantine.", check: notEmpty, got: gotClass},
 	{Name: "notice", Doc: "An address that gets a notice; `nobody`: there is none. May be repeated.", check: notEmpty, got: gotNotice},
@@ -239,13 +238,6 @@ func gotAddress(of func(*policy.Verdict) []string) func(*outcome, string) (strin
 		}
 		return orNothing(strings.Join(all, ", ")), nil
 	}
-}
-
-func notified(v *policy.Verdict) (out []string) {
-	for _, n := range v.Notices {
-		out = append(out, n.To...)
-	}
-	return out
 }
 
 func gotTo(o *outcome, value string) (string, error) {
