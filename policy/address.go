@@ -29,6 +29,10 @@ func isLocalPart(s string) bool {
 	if inner, quoted := strings.CutPrefix(s, `"`); quoted {
 		return isQuoted(inner)
 	}
+	return isDotString(s)
+}
+
+func isDotString(s string) bool {
 	for atom := range strings.SplitSeq(s, ".") {
 		if atom == "" || strings.ContainsFunc(atom, func(r rune) bool { return !isAtext(r) }) {
 			return false
@@ -84,39 +88,9 @@ func isAddressLiteral(s string) bool {
 	return err == nil && a.Is6() == is6 && a.Zone() == ""
 }
 
-// sameMailbox is an address as others are compared with it: what differs in case, in quotes, or in a
-// route that nobody follows any more (RFC 5321 appendix C) is one mailbox wherever mail is delivered, and
-// some MTAs cannot tell one from the other in an envelope.
-func sameMailbox(address string) string {
-	if strings.HasPrefix(address, "@") {
-		if _, rest, ok := strings.Cut(address, ":"); ok {
-			address = rest
-		}
-	}
-	local, domain := address, ""
-	if i := strings.LastIndexByte(address, '@'); i >= 0 {
-		local, domain = address[:i], address[i:]
-	}
-	if len(local) > 1 && local[0] == '"' && local[len(local)-1] == '"' {
-		local = unquoted(local[1 : len(local)-1])
-	}
-	return strings.ToLower(local + strings.TrimSuffix(domain, "."))
-}
-
-// unquoted takes the backslashes away.
-func unquoted(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+1 < len(s) {
-			i++
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}
+// sameMailbox is an address as others are compared with it: what differs in case, or in what plainAddress leaves out, is
+// one mailbox wherever mail is delivered, and some MTAs cannot tell one from the other in an envelope.
+func sameMailbox(address string) string { return strings.ToLower(plainAddress(address)) }
 
 // maxAddresses is how many addresses one change has.
 const maxAddresses = 20

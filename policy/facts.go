@@ -18,7 +18,8 @@ type facts struct {
 	msg        *eml.Message
 	findings   []*finding
 	unexamined []eml.Unexamined
-	recipient  string // at stage rcpt
+	recipient  string   // that a rule is asked for
+	plain      []string // see plainRecipients; nil until it is needed
 	parts      []*part
 	part       *part // the part that a condition is asked for
 	texts      map[string][]string

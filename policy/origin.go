@@ -95,7 +95,7 @@ func (in *inside) direction(f *facts) string {
 	if !in.sends(f) {
 		return goesIn
 	}
-	recipients := f.msg.Envelope.Recipients
+	recipients := f.plainRecipients()
 	outside := func(r string) bool { return !in.domains.holds(r) }
 	if len(recipients) == 0 || slices.ContainsFunc(recipients, outside) {
 		return goesOut

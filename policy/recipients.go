@@ -49,9 +49,9 @@ type asked struct {
 
 // A recipient is one mailbox of the envelope. It has one outcome, however it is spelled there.
 type recipient struct {
-	index   int // among the recipients
-	address string
-	all     []string // all that the envelope has of it, address first
+	index   int      // among the recipients
+	address string   // plainly
+	all     []string // all that the envelope has of it
 }
 
 // A division is the recipients of one message, in groups for which the rules come to the same. Only what
@@ -89,7 +89,7 @@ func newDivision(p *Policy, m *eml.Message, r scanners.Report, given Given) *div
 	for _, a := range m.Envelope.Recipients {
 		box := sameMailbox(a)
 		if known[box] == nil {
-			known[box] = &recipient{index: len(v.recipients), address: a}
+			known[box] = &recipient{index: len(v.recipients), address: plainAddress(a)}
 			v.recipients = append(v.recipients, known[box])
 		}
 		known[box].all = append(known[box].all, a)

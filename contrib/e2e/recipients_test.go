@@ -127,6 +127,42 @@ func TestOddAddressesAreRemovedToo(t *testing.T) {
 	})
 }
 
+// TestSpellingsOfOneRecipient: the MTAs deliver all of these to one mailbox, so a rule about it holds for all of them.
+func TestSpellingsOfOneRecipient(t *testing.T) {
+	eachMTA(t, func(t *testing.T, mta string) {
+		w := newWorld(t, setup{mta: mta, policy: `rules:
+  - {name: gone, for: recipient, when: 'recipient == "gone@example.test" and recipient_domain == "example.test" and subject == "remove"', do: [remove_recipient]}
+`})
+		for _, s := range []string{
+			"<gone@example.test>", "<@a.test,@b.test:gone@example.test>", `<"gone"@example.test>`, "<gone@example.test.>", `<"go\ne"@example.test>`,
+			"<gone(x)@example.test>", "<(x)gone@example.test>", "<gone@example.test(x)>", "< gone@example.test >", "<gone%example.test>", "<example.test!gone>", "gone@example.test",
+		} {
+			for _, subject := range []string{"keep", "remove"} {
+				c, before := w.dial(), len(w.sink.Deliveries())
+				w.do(c, 250, "MAIL FROM:<"+sender+">", "RCPT TO:<first@example.test>")
+				r, err := c.Cmd("RCPT TO:" + s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.do(c, 354, "DATA")
+				if r, err := c.Content(rig.Text(subject, "hello\r\n")); err != nil || r.Code != 250 {
+					t.Fatalf("reply %v, %v, want 250", r, err)
+				}
+				c.Close()
+				want := []string{"first@example.test"}
+				switch {
+				case subject == "remove" || r.Code != 250:
+				case mta == rig.NeedSendmail && strings.Contains(s, `"`): // it leaves the quotes to the next host
+					want = append(want, strings.Trim(s, "<>"))
+				default:
+					want = append(want, "gone@example.test")
+				}
+				w.wantOnlyTo(before, want...)
+			}
+		}
+	})
+}
+
 // TestTheMTAKeepsWhatItIsToHold: "postqueue -p" shows a "!" behind its queue id, and nothing is delivered
 // until somebody lets it go.
 func TestTheMTAKeepsWhatItIsToHold(t *testing.T) {
