@@ -102,6 +102,7 @@ type Examination struct {
 	began      time.Time
 	took       time.Duration // until the verdict
 	record     []byte        // the evidence that is kept; nil until it is needed
+	told       string        // the reference that the policy was given
 	policy     *policy.Policy
 	released   bool              // an administrator wants it delivered, or we have sent it
 	items      map[string]string // what it is called in quarantine, by the group of recipients
@@ -134,7 +135,7 @@ func (e *Engine) Examine(ctx context.Context, env *eml.Envelope, s *eml.Spool) (
 
 // decide makes the verdict.
 func (e *Engine) decide(x *Examination) error {
-	x.record = nil
+	x.record, x.told = nil, x.Reference
 	x.Verdict = x.policy.DecideGiven(x.Message, x.Report, policy.Given{Item: x.Item, Reference: x.Reference, Exceptions: x.exceptions})
 	if err := e.record(x); err != nil {
 		return err

@@ -157,3 +157,23 @@ func TestRefusalsHaveAReference(t *testing.T) {
 		t.Errorf("got %v %q", v.Action, v.Reply.Text)
 	}
 }
+
+// TestRetriesHaveTheReferenceOfTheItem: of a message that is refused, and of which a copy is held, each try has the
+// same reference, because there is one item.
+func TestRetriesHaveTheReferenceOfTheItem(t *testing.T) {
+	p, err := policy.Load("test", []byte(`rules: [{name: one, when: true, do: [hold], then: reject, reply: {text: "Ask for {reference}"}}]`), policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, quarantine.Config{}, func(opt *engine.Options) { opt.Policy = func() *policy.Policy { return p } })
+	for range 2 {
+		v, _ := w.judge(t, "Subject: s\r\nMessage-ID: <1@example.org>\r\n\r\nx")
+		held := w.held(t)
+		if len(held) != 1 || v.Action != policy.Reject || v.Reply.Text != "Ask for "+held[0].ID {
+			t.Errorf("%d items, %v %q", len(held), v.Action, v.Reply.Text)
+		}
+	}
+	if id := w.held(t)[0].ID; strings.Count(w.log.String(), "reference="+id) != 2 {
+		t.Errorf("the log names others than %s:\n%s", id, &w.log)
+	}
+}

@@ -86,8 +86,8 @@ func (x *Examination) refer() {
 	if !refused || x.released {
 		return
 	}
-	if v.Reply.Text != "" {
-		text = v.Reply.Text
+	if v.Reply.Text != "" { // where the item turned out to be that of a try before, the policy did not know
+		text = strings.ReplaceAll(v.Reply.Text, x.told, x.Reference)
 	}
 	if !strings.Contains(text, x.Reference) {
 		text += fmt.Sprintf(" (reference %s)", x.Reference)
