@@ -25,6 +25,7 @@ import (
 	"rastel/policy/exceptions"
 	"rastel/policy/hosts"
 	"rastel/policy/quarantine"
+	"rastel/policy/quarantine/journal"
 	"rastel/policy/quarantine/sqlindex"
 	"rastel/scanners/hashlist"
 	"rastel/scanners/virustotal"
@@ -100,8 +101,10 @@ type service struct {
 	built *built
 	log   *slog.Logger
 	store *quarantine.Store
-	mail  *milter.Server
-	web   []*webServer
+
+	journal *journal.Journal // nil: nothing of the quarantine is shared
+	mail    *milter.Server
+	web     []*webServer
 
 	metrics *prometheus.Registry
 }
@@ -128,8 +131,11 @@ func newService(cfg *Config, b *built, log *slog.Logger) (_ *service, err error)
 	if err := usableDir(cfg.StateDir); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	if s.store, b.exceptions, err = openQuarantine(cfg.Quarantine, log); err != nil {
+	if s.store, b.exceptions, s.journal, err = openStore(cfg.Quarantine, log); err != nil {
 		return nil, fmt.Errorf("quarantine: %w", err)
+	}
+	if s.journal != nil {
+		s.metrics.MustRegister(journalMetrics{s.journal})
 	}
 	s.metrics.MustRegister(outboxMetrics{s.store})
 	b.samples = engine.NewSampler(cfg.Samples, s.store, log)
@@ -157,23 +163,34 @@ func usableDir(dir string) error {
 
 // openQuarantine opens the quarantine, and the exceptions, which are in its database.
 func openQuarantine(cfg quarantine.Config, log *slog.Logger) (*quarantine.Store, *exceptions.Book, error) {
+	store, book, _, err := openStore(cfg, log)
+	return store, book, err
+}
+
+// openStore opens the quarantine, the exceptions, and the journal, which is nil where nothing is shared.
+func openStore(cfg quarantine.Config, log *slog.Logger) (*quarantine.Store, *exceptions.Book, *journal.Journal, error) {
 	index, err := openIndex(cfg)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	book, err := exceptions.Open(context.Background(), index, log)
 	if err != nil && !errors.Is(err, sqlindex.ErrUnreachable) { // without exceptions the policy is stricter, which is safe
-		return nil, nil, errors.Join(err, index.Close())
+		return nil, nil, nil, errors.Join(err, index.Close())
 	}
 	blobs, err := openBlobs(cfg)
 	if err != nil {
-		return nil, nil, errors.Join(err, index.Close())
+		return nil, nil, nil, errors.Join(err, index.Close())
 	}
-	s, err := quarantine.New(quarantine.Options{Config: cfg, Index: index, Blobs: blobs, Log: log})
+	opt := quarantine.Options{Config: cfg, Index: index, Blobs: blobs, Log: log}
+	j, err := openJournal(cfg, &opt)
 	if err != nil {
-		return nil, nil, errors.Join(err, index.Close(), blobs.Close())
+		return nil, nil, nil, errors.Join(err, index.Close(), blobs.Close())
 	}
-	return s, book, nil
+	s, err := quarantine.New(opt)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, opt.Index.Close(), opt.Blobs.Close())
+	}
+	return s, book, j, nil
 }
 
 // openIndex opens the records where the configuration says.
@@ -205,6 +222,9 @@ func (s *service) listenWeb() error {
 // ready tells whether the service can do all of its work.
 func (s *service) ready(ctx context.Context) []api.Check {
 	checks := []api.Check{{Name: "policy", OK: true, Detail: s.built.policy.Load().Version}}
+	if s.journal != nil {
+		checks = append(checks, journalReady(s.journal))
+	}
 	if s.built.cache != nil {
 		checks = append(checks, api.Check{Name: "cache", OK: true, Detail: s.built.cache.Stats().String()}) // mail does not depend on it
 	}
@@ -244,6 +264,9 @@ func (s *service) run(ctx context.Context) error {
 	defer tasks.Wait()
 	defer cancel()
 	tasks.Go(func() { s.store.Run(ctx) })
+	if s.journal != nil {
+		tasks.Go(func() { s.journal.Run(ctx) })
+	}
 	if s.built.samples != nil {
 		tasks.Go(func() { s.built.samples.Run(ctx) })
 	}

@@ -17,6 +17,9 @@ type Config struct {
 	Dir string `yaml:"dir"`
 	// Index says where the records are kept. Default: in SQLite, in Dir.
 	Index IndexConfig `yaml:"index"`
+	// Journal says what is kept on the local disk while the index or the messages cannot be reached, where they
+	// are shared.
+	Journal JournalConfig `yaml:"journal"`
 	// Retention is how long a message is kept. Default: 720h (30 days).
 	Retention time.Duration `yaml:"retention"`
 	// Release says how messages are released.
@@ -84,7 +87,7 @@ func (c Config) Validate() error {
 	if !sendable(c.Release.Helo) {
 		return fmt.Errorf("quarantine.release.helo: %q is no host name", c.Release.Helo)
 	}
-	if err := errors.Join(c.Index.validate(), c.Outbox.validate()); err != nil {
+	if err := errors.Join(c.Index.validate(), c.Journal.validate(), c.Outbox.validate()); err != nil {
 		return err
 	}
 	if c.Release.SMTP == "" {
@@ -121,5 +124,8 @@ func (c Config) IndexFile() string { return filepath.Join(c.Dir, "index.db") }
 
 // BlobDir is where the messages belong.
 func (c Config) BlobDir() string { return filepath.Join(c.Dir, "messages") }
+
+// JournalDir is where the journal belongs.
+func (c Config) JournalDir() string { return filepath.Join(c.Dir, "journal") }
 
 func (c Config) keyFile() string { return filepath.Join(c.Dir, "release.key") }

@@ -110,6 +110,9 @@ type Item struct {
 	// Evidence is the record of the message, in JSON; see MaxEvidence. Put stores it, and Index.Evidence gives it.
 	Evidence []byte `json:"-"`
 
+	// Journal says that the item waits in the local journal of this node. It is not stored.
+	Journal bool `json:"journal,omitempty"`
+
 	ReleaseTo []string  `json:"release_to"` // recipients of the last release; with a Purpose those who have not got it
 	Lease     time.Time `json:"-"`          // until when a release may run
 	Attempt   string    `json:"-"`          // tells one release from the next
@@ -177,6 +180,15 @@ func cutText(s string) string {
 func ValidID(s string) bool {
 	id, err := ulid.ParseStrict(s)
 	return err == nil && id.String() == s
+}
+
+// TimeOf is when the id of an item was made; zero if it is none.
+func TimeOf(id string) time.Time {
+	u, err := ulid.ParseStrict(id)
+	if err != nil {
+		return time.Time{}
+	}
+	return u.Timestamp().UTC()
 }
 
 // millis is t as it is stored.
