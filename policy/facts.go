@@ -58,6 +58,9 @@ type part struct {
 	named      bool     // short is known
 	text       string   // see content
 	textKnown  bool
+	exts       []string // see extensions
+	extsKnown  bool
+	path       []string // see types; nil until it is needed
 }
 
 // A finding is what conditions see of a finding.
@@ -229,14 +232,25 @@ func (p *part) bases() []string {
 
 // extensions are what follows the last dot of each name.
 func (p *part) extensions() []string {
-	var out []string
+	if p.extsKnown {
+		return p.exts
+	}
+	p.extsKnown = true
 	for _, n := range p.Names {
 		n = base(n)
 		if e := path.Ext(n); len(e) > 1 {
-			out = append(out, e[1:])
+			p.exts = append(p.exts, e[1:])
 		}
 	}
-	return out
+	return p.exts
+}
+
+// types is the path of the part.
+func (p *part) types() []string {
+	if p.path == nil {
+		p.path = p.Path()
+	}
+	return p.path
 }
 
 // around are the parts that the part is in, the innermost first.
@@ -268,7 +282,7 @@ const maxPathWords = 40
 
 // pathIs reports whether its path is like one of the patterns.
 func (p *part) pathIs(patterns [][]string) (bool, error) {
-	path := p.Path()
+	path := p.types()
 	for _, words := range patterns {
 		if err := p.facts.spend(perMatch * len(words) * len(path)); err != nil {
 			return false, err

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
@@ -25,7 +26,7 @@ type formula struct {
 	// A leaf is a call of one of our names, a comparison of what one gives, or a program of the machine.
 	call    func(args ...any) (any, error)
 	arg     any // the second argument; nil if there is none
-	test    func(about any) bool
+	test    func(about any) (bool, error)
 	ofPart  bool // call and test are about the part, and not about the message
 	program *vm.Program
 	// memo is the place of what a leaf came to that is the same for all parts that a rule is asked
@@ -245,6 +246,9 @@ func (f *formula) comparison(n ast.Node) bool {
 	if !ok {
 		return false
 	}
+	if item, ok := b.Left.(*ast.StringNode); ok && b.Operator == "in" {
+		return f.isIn(item.Value, b.Right)
+	}
 	of, ofPart, arg := asks(b.Left)
 	if of == nil || arg != nil {
 		return false
@@ -261,39 +265,56 @@ func (f *formula) comparison(n ast.Node) bool {
 	return f.test != nil
 }
 
-func compareText(value func(any) string, op, with string) func(any) bool {
+// isIn takes a text that is looked for in a list that one of our names gives.
+func (f *formula) isIn(item string, n ast.Node) bool {
+	if c, ok := n.(*ast.CallNode); ok && called(n) == textPrefix+"read" { // by the meter
+		n = c.Arguments[1]
+	}
+	of, ofPart, arg := asks(n)
+	if of == nil || arg != nil || of.list == nil {
+		return false
+	}
+	f.ofPart = ofPart
+	f.test = func(about any) (bool, error) {
+		list := of.list(about)
+		return slices.Contains(list, item), spendFor(about, perItem*len(list))
+	}
+	return true
+}
+
+func compareText(value func(any) string, op, with string) func(any) (bool, error) {
 	switch {
 	case value == nil:
 	case op == "==":
-		return func(about any) bool { return value(about) == with }
+		return func(about any) (bool, error) { return value(about) == with, nil }
 	case op == "!=":
-		return func(about any) bool { return value(about) != with }
+		return func(about any) (bool, error) { return value(about) != with, nil }
 	}
 	return nil
 }
 
-func compareNumber(value func(any) int, op string, with int) func(any) bool {
+func compareNumber(value func(any) int, op string, with int) func(any) (bool, error) {
 	if value == nil {
 		return nil
 	}
 	switch op {
 	case "==":
-		return func(about any) bool { return value(about) == with }
+		return func(about any) (bool, error) { return value(about) == with, nil }
 	case "!=":
-		return func(about any) bool { return value(about) != with }
+		return func(about any) (bool, error) { return value(about) != with, nil }
 	case "<":
-		return func(about any) bool { return value(about) < with }
+		return func(about any) (bool, error) { return value(about) < with, nil }
 	case "<=":
-		return func(about any) bool { return value(about) <= with }
+		return func(about any) (bool, error) { return value(about) <= with, nil }
 	case ">":
-		return func(about any) bool { return value(about) > with }
+		return func(about any) (bool, error) { return value(about) > with, nil }
 	case ">=":
-		return func(about any) bool { return value(about) >= with }
+		return func(about any) (bool, error) { return value(about) >= with, nil }
 	}
 	return nil
 }
 
-func isAmong(value func(any) string, op string, list []ast.Node) func(any) bool {
+func isAmong(value func(any) string, op string, list []ast.Node) func(any) (bool, error) {
 	if value == nil || op != "in" {
 		return nil
 	}
@@ -305,7 +326,7 @@ func isAmong(value func(any) string, op string, list []ast.Node) func(any) bool 
 		}
 		among[s.Value] = true
 	}
-	return func(about any) bool { return among[value(about)] }
+	return func(about any) (bool, error) { return among[value(about)], nil }
 }
 
 // ourName is the fact or function that the compiler knows by that name.
@@ -367,9 +388,9 @@ func (f *formula) evaluate(machine *vm.VM, x *facts) (bool, error) {
 	switch {
 	case f.test != nil:
 		if f.ofPart {
-			return f.test(x.part), nil
+			return f.test(x.part)
 		}
-		return f.test(x), nil
+		return f.test(x)
 	case f.call != nil || f.program != nil:
 		return f.leafHolds(machine, x)
 	case f.op == opTrue:

@@ -22,6 +22,7 @@ type fact struct {
 	// The same as call without an argument, of facts of that type; nil of others.
 	text   func(about any) string
 	number func(about any) int
+	list   func(about any) []string
 }
 
 // fill makes a fact from the function that gives its value.
@@ -35,6 +36,8 @@ func fill[S, V any](name, doc string, value func(S) V) fact {
 		f.text = func(about any) string { return value(about.(S)) }
 	case func(S) int:
 		f.number = func(about any) int { return value(about.(S)) }
+	case func(S) []string:
+		f.list = func(about any) []string { return value(about.(S)) }
 	}
 	return f
 }
@@ -134,7 +137,7 @@ var partFacts = []fact{
 	fill("ext", "What follows the last dot of each name, in lower case.", (*part).extensions),
 	fill("size", "Bytes of the decoded content.", func(p *part) int { return int(p.Size) }),
 	fill("depth", "How many archives and attached messages are around it; 0 for the message's own entities.", func(p *part) int { return p.Depth }),
-	fill("path", "The types of what it is in, the outermost first, and its own: `zip/iso/pe` is a program in an image of a disk in an archive. Multiparts are not in it; an attached message is `mail`.", func(p *part) string { return strings.Join(p.Path(), "/") }),
+	fill("path", "The types of what it is in, the outermost first, and its own: `zip/iso/pe` is a program in an image of a disk in an archive. Multiparts are not in it; an attached message is `mail`.", func(p *part) string { return strings.Join(p.types(), "/") }),
 	fill("member", "Whether it came out of an archive, or of a message that is a file.", func(p *part) bool { return p.Member() }),
 	fill("around", "The parts that it is in, the innermost first: archives, attached messages, multiparts, the message.", (*part).around),
 	fill("sha256", "Of the decoded content, in hexadecimal; empty if there is none.", (*part).sha256),
