@@ -271,6 +271,12 @@ func (e *Engine) log(x *Examination, took time.Duration) {
 	if len(x.Verdict.Others) > 0 {
 		args = append(args, "others", others(x.Verdict))
 	}
+	if v := x.Verdict; len(v.Add)+len(v.Remove) > 0 {
+		args = append(args, "added", len(v.Add), "removed", len(v.Remove))
+	}
+	if x.Verdict.MTAHold != "" {
+		args = append(args, "mta_hold", true)
+	}
 	e.opt.Logger.Info("verdict", args...)
 }
 
