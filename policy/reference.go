@@ -127,7 +127,8 @@ rules:
     then: reject
 ` + "```" + `
 
-A file of these has one entry on a line, and "#" begins a comment.
+A file of these has one entry on a line, and "#" begins a comment. A million addresses take about 100 MB of
+memory, a million hashes 31, and while they are loaded anew twice that.
 
 In which direction a message goes is said once, for all rules:
 
