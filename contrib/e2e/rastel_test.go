@@ -253,6 +253,7 @@ type held struct {
 	Subject    string   `json:"subject"`
 	Rule       string   `json:"rule"`
 	State      string   `json:"state"`
+	Note       string   `json:"note"`
 }
 
 // quarantine lists the items in a state, "all" for all, newest first.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
@@ -164,6 +165,14 @@ func (w *world) wantSplit(i int, raw []byte) {
 	}
 }
 
+// tellsTwice reports whether the note of an item for a recipient says that it was delivered twice, perhaps.
+func (r *rastel) tellsTwice(to string) bool {
+	r.t.Helper()
+	return slices.ContainsFunc(r.quarantine("sent"), func(h held) bool {
+		return slices.Contains(h.Recipients, to) && strings.HasPrefix(h.Note, "delivered, perhaps twice")
+	})
+}
+
 // outbox is how many messages the filter itself has to send.
 func (r *rastel) outbox() (int, error) {
 	resp, err := http.Get("http://" + r.api + "/metrics")
@@ -178,4 +187,40 @@ func (r *rastel) outbox() (int, error) {
 	_, rest, _ := strings.Cut(string(text), "\nrastel_outbox_messages ")
 	n, _, _ := strings.Cut(rest, "\n")
 	return strconv.Atoi(n)
+}
+
+// Killed at any moment, the filter loses nothing either. Then what it sends itself may be sent twice: once
+// more for each time that it dies between the answer of the MTA and its own note of it.
+func TestSplitRecipientsUnderRandomKillsLoseNothing(t *testing.T) {
+	const messages, most = 12, 60 * time.Millisecond
+	eachMTA(t, func(t *testing.T, mta string) {
+		w := newWorld(t, setup{mta: mta, filterTimeout: 10 * time.Second, policy: splitting})
+		twice := 0
+		for i := range messages {
+			raw := rig.Text(fmt.Sprint("split ", i), "good\r\n")
+			dead := make(chan struct{})
+			time.AfterFunc(rand.N(most), func() { defer close(dead); w.rastel.kill() })
+			w.sendSplit(i, raw)
+			<-dead
+			if w.rastel.dead() { // after all was sent
+				w.rastel.start()
+				w.drained()
+			}
+			plain, marked, kept := splitTo(i)
+			w.wantBody(plain, raw)
+			w.wantNothing(kept)
+			n := len(w.deliveredTo(marked))
+			if n < 1 || n > 2 {
+				t.Errorf("%d messages delivered to %s, want 1, or 2 for one death", n, marked)
+			}
+			if n == 2 && !w.rastel.tellsTwice(marked) {
+				t.Errorf("no item tells that %s may have got it twice", marked)
+			}
+			twice += n - 1
+		}
+		if items := w.rastel.quarantine("held"); len(items) != messages {
+			t.Errorf("%d messages are held, want %d: %+v", len(items), messages, items)
+		}
+		t.Logf("%d messages, %d kills, %d copies sent twice", messages, messages, twice)
+	})
 }

@@ -31,7 +31,13 @@ func (e *Engine) carryOut(ctx context.Context, x *Examination) error {
 	if err := e.queueCopies(ctx, x); err != nil {
 		return err
 	}
-	return e.queueNotices(ctx, x)
+	if err := e.queueNotices(ctx, x); err != nil {
+		return err
+	}
+	if x.queued {
+		e.opt.Quarantine.Send()
+	}
+	return nil
 }
 
 // verdicts are the first one and the others.
@@ -202,6 +208,7 @@ func (e *Engine) queueCopy(ctx context.Context, x *Examination, v *policy.Verdic
 	}
 	it := x.newItem(v)
 	it.Recipients, it.Purpose, it.Of, it.Evidence = to, quarantine.ForCopy, of, e.evidenceFor(x)
+	x.queued = true
 	if v.Patch.Empty() {
 		return e.opt.Quarantine.Queue(ctx, it, x.raw())
 	}

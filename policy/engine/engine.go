@@ -27,6 +27,8 @@ type Quarantine interface {
 	Hold(ctx context.Context, it *quarantine.Item, r io.Reader) error
 	// Queue stores a message that is to be sent; it is durable when Queue returns nil.
 	Queue(ctx context.Context, it *quarantine.Item, r io.Reader) error
+	// Send begins to send what is queued.
+	Send()
 	// Verify tells whether the token was made by Release for this message, so that it must
 	// not be held again.
 	Verify(ctx context.Context, token string, env *eml.Envelope, raw io.Reader) (*quarantine.Item, error)
@@ -107,6 +109,7 @@ type Examination struct {
 	released   bool              // an administrator wants it delivered, or we have sent it
 	items      map[string]string // what it is called in quarantine, by the group of recipients
 	sum        string            // see identity
+	queued     bool              // something was, for it
 }
 
 // Examine parses and scans a message while its spool is written, and decides. It changes and

@@ -118,6 +118,7 @@ func (e *Engine) queueNotice(ctx context.Context, x *Examination, n *notice) err
 	if of != "" {
 		it.Of = strings.Join([]string{n.Rule, n.Text, x.Message.Envelope.Sender, x.group(n.verdicts[0]), of}, "\n")
 	}
+	x.queued = true
 	if err := e.opt.Quarantine.Queue(ctx, it, bytes.NewReader(e.write(x, n, id, left))); err != nil {
 		e.notices.giveBack(key, left)
 		return err

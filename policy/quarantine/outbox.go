@@ -20,8 +20,8 @@ const outboxActor = "outbox"
 var errNoPurpose = errors.New("it has no purpose, or no recipients")
 
 // Queue stores a message that the filter itself is to send, and its record. When it returns nil both are
-// durable, and *it is the item as stored; RunOutbox sends it, to all recipients of the item. On an error
-// nothing that counts is stored.
+// durable, and *it is the item as stored; RunOutbox sends it to all recipients of the item, at the latest when
+// it looks next, or at once when Send is called. On an error nothing that counts is stored.
 //
 // The item has a Purpose. One with the same Purpose, sender and recipients that was made of the same (Of)
 // within the time that MTAs try to deliver is the same message, whether it is still queued, was sent, or is
@@ -33,12 +33,12 @@ func (s *Store) Queue(ctx context.Context, it *Item, r io.Reader) error {
 	if err := s.put(ctx, it, r); err != nil {
 		return fmt.Errorf("queue message: %w", err)
 	}
-	s.wake()
 	return nil
 }
 
-// wake tells RunOutbox that there is something to send.
-func (s *Store) wake() {
+// Send has RunOutbox send what is queued. It does not wait for that. Whoever queues several messages calls it when
+// all of them are, so that none is sent while it is open whether the others can be.
+func (s *Store) Send() {
 	select {
 	case s.woken <- struct{}{}:
 	default: // it knows already
@@ -95,7 +95,7 @@ func (s *Store) endSend(ctx context.Context, mine *Item, sent error) (*Item, err
 		it.Lease, it.Attempt = time.Time{}, ""
 		if sent == nil {
 			it.Stored, it.ReleaseTo, it.Next = false, nil, time.Time{}
-			s.mark(it, Sent, outboxActor, "")
+			s.mark(it, Sent, outboxActor, releasedNote(it.Note))
 			return nil
 		}
 		again := s.keepRefused(it, sent)

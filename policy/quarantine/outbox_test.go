@@ -28,6 +28,7 @@ func (s *setup) queue(t *testing.T, raw string, change func(*quarantine.Item)) *
 	if err := s.Queue(t.Context(), it, strings.NewReader(raw)); err != nil {
 		t.Fatalf("Queue(%.100q): %v", raw, err)
 	}
+	s.Send()
 	return it
 }
 
@@ -373,7 +374,9 @@ func TestOutboxTakesBackWhatWasCutOff(t *testing.T) {
 		t.Errorf("Release while it is being sent = %v, want ErrState", err)
 	}
 	s.running(t)
-	s.await(t, it.ID, quarantine.Sent)
+	if got := s.await(t, it.ID, quarantine.Sent); got.Note != "delivered, perhaps twice, with the same Message-ID: before, sending was cut off; the message may have been delivered" {
+		t.Errorf("the note is %q", got.Note)
+	}
 	if f.count("bob@example.com") != 1 {
 		t.Errorf("delivered %d times, want once", f.count("bob@example.com"))
 	}
