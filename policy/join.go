@@ -26,6 +26,7 @@ type outcome struct {
 //   - Those for which the same is done are one.
 //   - The transaction goes on with one that is accepted. The others are for whoever holds messages, or sends
 //     them on their own.
+//   - What the MTA is to keep is the transaction. What cannot be that is kept in quarantine.
 func join(envelope []string, done []*decision) *Verdict {
 	if len(done) == 1 {
 		return done[0].alone(envelope)
@@ -182,6 +183,9 @@ func (o *outcome) take(p *outcome) {
 func spread(envelope []string, list []*outcome) *Verdict {
 	first := goesOn(list)
 	for i, o := range list {
+		if i != first && o.held() {
+			o.become(Quarantine, "the MTA can keep nothing that is sent as a message of its own")
+		}
 		if own := envelope; o.Action == Accept {
 			if i != first {
 				own = o.own
@@ -203,10 +207,20 @@ func spread(envelope []string, list []*outcome) *Verdict {
 	return v
 }
 
-// goesOn is the first one that is accepted for somebody; otherwise the first.
+// goesOn is the first one that the MTA is to keep, because it can keep only the transaction; otherwise the first that is
+// accepted for somebody, and if none is the first.
 func goesOn(list []*outcome) int {
-	return max(0, slices.IndexFunc(list, func(o *outcome) bool { return o.Action == Accept && len(o.to) > 0 }))
+	if i := slices.IndexFunc(list, (*outcome).held); i >= 0 {
+		return i
+	}
+	return max(0, slices.IndexFunc(list, (*outcome).delivered))
 }
+
+// delivered reports whether somebody gets the message.
+func (o *outcome) delivered() bool { return o.Action == Accept && len(o.to) > 0 }
+
+// held reports whether the MTA is to keep it before.
+func (o *outcome) held() bool { return o.delivered() && o.MTAHold != "" }
 
 // To gives the recipients that an accepted message goes to by this verdict, and not by one of the Others.
 func (v *Verdict) To(env *eml.Envelope) []string {

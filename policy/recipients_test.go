@@ -97,7 +97,10 @@ func TestRulesForRecipients(t *testing.T) {
 		{"remove one of which the copy would differ", `{name: r, ` + eve + `, do: [remove_recipient, {tag_subject: "[X]"}]}`, "accept for bob@x.test,zoe@x.test remove eve@x.test\ndiscard for eve@x.test\n"},
 		{"no change of the envelope where it is not accepted", `{name: r, ` + eve + `, do: [{add_recipient: a@x.test}, {redirect: b@x.test}, mta_hold], then: quarantine}`, "accept for bob@x.test,zoe@x.test remove eve@x.test\nquarantine for eve@x.test by r\n"},
 		{"MTA hold", `{name: r, when: true, do: [mta_hold, {mta_hold: again}]}`, "accept, MTA: r\n"},
-		{"MTA hold for one", `{name: r, ` + eve + `, do: [{mta_hold: look}]}`, "accept for bob@x.test,zoe@x.test remove eve@x.test\naccept for eve@x.test, MTA: look\n"},
+		{"MTA hold for one", `{name: r, ` + eve + `, do: [{mta_hold: look}]}`, "accept for eve@x.test remove bob@x.test,zoe@x.test, MTA: look\naccept for bob@x.test,zoe@x.test\n"},
+		{"MTA hold for two in two ways", `{name: r, ` + eve + `, do: [{mta_hold: look}]}, {name: z, for: recipient, when: 'recipient == "zoe@x.test"', do: [{mta_hold: look}, {tag_subject: "[X]"}]}`,
+			"accept for eve@x.test remove bob@x.test,zoe@x.test, MTA: look\naccept for bob@x.test\nquarantine for zoe@x.test\n"},
+		{"MTA hold for one who is removed", `{name: r, ` + eve + `, do: [{mta_hold: look}, remove_recipient]}`, "accept for bob@x.test,zoe@x.test remove eve@x.test\ndiscard for eve@x.test\n"},
 	} {
 		m := messageTo(t, "bob@x.test", "eve@x.test", "zoe@x.test")
 		v := load(t, "rules: ["+tt.rules+"]").Decide(m, scanners.Report{})

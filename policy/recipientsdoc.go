@@ -38,7 +38,9 @@ them. If all recipients come to the same, nothing else happens. Otherwise
   message to the sender would go to whoever is named there;
 - recipients whose copy is quarantined or discarded get nothing, while the others get theirs;
 - if it is delivered changed in several ways, the first one goes on, and of each of the others a copy is sent to its
-  recipients.
+  recipients;
+- what the MTA is to keep (` + "`mta_hold`" + `) is the one that goes on, because a copy would be delivered; if there are
+  several such, the others are quarantined.
 
 Addresses that differ only in case, or in quotes, are one recipient: the rules are asked about the one that the
 envelope has first. Beyond %d evaluations of conditions for recipients, or %d groups of recipients that rules tell
