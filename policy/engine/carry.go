@@ -53,8 +53,10 @@ func (x *Examination) recipients(v *policy.Verdict) []string {
 	return v.Recipients
 }
 
-// group names the recipients of a verdict.
-func (x *Examination) group(v *policy.Verdict) string { return strings.Join(x.recipients(v), "\n") }
+// group names the recipients of a verdict, in whatever order the envelope has them.
+func (x *Examination) group(v *policy.Verdict) string {
+	return strings.Join(slices.Sorted(slices.Values(x.recipients(v))), "\n")
+}
 
 var errNoQuarantine = errors.New("there is no quarantine")
 
@@ -205,6 +207,9 @@ func (e *Engine) queueCopy(ctx context.Context, x *Examination, v *policy.Verdic
 	of, err := x.identity()
 	if err != nil {
 		return err
+	}
+	if of != "" { // two groups may be redirected to the same address, each with its own rewriting
+		of += "\n" + x.group(v)
 	}
 	it := x.newItem(v)
 	it.Recipients, it.Purpose, it.Of, it.Evidence = to, quarantine.ForCopy, of, e.evidenceFor(x)

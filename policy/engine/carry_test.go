@@ -113,6 +113,27 @@ func TestEveryRecipientIsProvidedFor(t *testing.T) {
 	}
 }
 
+// TestCopiesForOneAddressAreTwo: recipients that are redirected to the same address, with different changes, are two
+// messages for it, also when the sender tries again and names them in another order.
+func TestCopiesForOneAddressAreTwo(t *testing.T) {
+	w := splitWorld(t, `
+rules:
+  - {name: a, for: recipient, when: 'recipient startsWith "ann"', do: [{redirect: boss@example.net}, {add_header: {name: X-For, value: ann}}]}
+  - {name: b, for: recipient, when: 'recipient startsWith "bob"', do: [{redirect: boss@example.net}, {add_header: {name: X-For, value: bob}}]}
+`, nil)
+	raw := identified("hello", "good")
+	for _, to := range [][]string{{"zoe@example.net", "ann@example.net", "ann2@example.net", "bob@example.net"}, {"zoe@example.net", "bob@example.net", "ann2@example.net", "ann@example.net"}} {
+		v := w.judgeFor(t, raw, to...)
+		if v.Action != policy.Accept {
+			t.Fatalf("verdict %+v", v)
+		}
+	}
+	got := w.stored(t)
+	if want := []string{"queued copy [boss@example.net]", "queued copy [boss@example.net]"}; !slices.Equal(got, want) {
+		t.Errorf("there are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 // One copy is kept for all who get the message while it is, and all their notices name it; also those of a copy
 // that is sent, and when the sender tries again.
 func TestCopiesNameTheItemThatIsKept(t *testing.T) {
