@@ -172,6 +172,9 @@ func (x *Examination) itemOf(v *policy.Verdict) string {
 // raw is the message as it came.
 func (x *Examination) raw() io.Reader { return io.NewSectionReader(x.Message.Spool, 0, x.Message.Size) }
 
+// maxItemNames is about how many names of parts an item is found by. The store has the last word.
+const maxItemNames = 200
+
 // newItem is the message for the recipients of a verdict, and what is known of it.
 func (x *Examination) newItem(v *policy.Verdict) *quarantine.Item {
 	m := x.Message
@@ -179,6 +182,10 @@ func (x *Examination) newItem(v *policy.Verdict) *quarantine.Item {
 	it.Recipients = slices.Clone(x.recipients(v))
 	it.Subject, it.From, it.MessageID = m.Root.Header.Text("Subject"), m.Root.Header.Text("From"), m.Root.Header.Get("Message-ID")
 	it.Rule, it.Policy, it.Class, it.Retention = v.Rule, v.Policy, v.Class, v.Retention
+	x.Message.Root.Walk(func(p *eml.Part) bool {
+		it.Names = append(it.Names, p.Names...)
+		return len(it.Names) < maxItemNames
+	})
 	for _, f := range x.Report.Findings {
 		it.Findings = append(it.Findings, quarantine.Finding{Check: f.Check, Part: f.Part.ID, Detail: f.Detail})
 	}

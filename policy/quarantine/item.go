@@ -48,6 +48,7 @@ const (
 	maxArgs       = 100
 	maxText       = 1 << 10
 	maxFindings   = 200
+	maxNames      = 200
 	// MaxEvidence is how large the record of a message may be. Of a larger one nothing is stored.
 	MaxEvidence = 256 << 10
 )
@@ -89,7 +90,8 @@ type Item struct {
 	Reason   string    `json:"reason"`
 	Class    string    `json:"class"` // what the policy calls such messages; empty: nothing
 	Findings []Finding `json:"findings"`
-	Held     bool      `json:"held"` // a copy: the message itself was delivered
+	Names    []string  `json:"names,omitempty"` // of attachments and what is in them
+	Held     bool      `json:"held"`            // a copy: the message itself was delivered
 
 	Size   int64  `json:"size"`   // bytes of the raw message
 	SHA256 string `json:"sha256"` // of the raw message, in hexadecimal
@@ -156,6 +158,10 @@ func (it *Item) cut() {
 	}
 	if len(it.Evidence) > MaxEvidence {
 		it.Evidence = nil
+	}
+	it.Names = slices.Clone(it.Names[:min(len(it.Names), maxNames)])
+	for i, n := range it.Names {
+		it.Names[i] = cutText(n)
 	}
 	it.Findings = slices.Clone(it.Findings[:min(len(it.Findings), maxFindings)])
 	for i, f := range it.Findings {

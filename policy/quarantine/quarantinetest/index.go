@@ -39,7 +39,8 @@ func Item(n int) *quarantine.Item {
 		Recipients: []string{fmt.Sprintf("to%d@example.net", n), "all@example.com"},
 		Subject:    fmt.Sprintf("message %d", n), From: "A <a@example.org>", MessageID: fmt.Sprintf("<%d@example.org>", n),
 		Rule: "malware", Policy: "ab12", Reason: "because", Class: "viruses", Findings: []quarantine.Finding{{Check: "clamd/malware", Part: "1.2/3", Detail: "Eicar"}},
-		Size: 42, SHA256: "aa", Digest: "dd", Key: fmt.Sprintf("key%d", n),
+		Names: []string{fmt.Sprintf("invoice%d.pdf", n)},
+		Size:  42, SHA256: "aa", Digest: "dd", Key: fmt.Sprintf("key%d", n),
 		Stored: true, State: quarantine.Held, Changed: created,
 	}
 }
@@ -332,6 +333,10 @@ func testFilter(t *testing.T, x quarantine.Index) {
 		{"text", quarantine.Filter{Text: "100% SURE_"}, []string{a.ID}},
 		{"text with wildcards", quarantine.Filter{Text: "1%e_t"}, nil},
 		{"text of a recipient", quarantine.Filter{Text: "b.example"}, []string{b.ID}},
+		{"text of an attachment's name", quarantine.Filter{Text: "ICE1.P"}, []string{b.ID}},
+		{"text of a finding", quarantine.Filter{Text: "eicar", Limit: 2}, []string{c.ID, b.ID}},
+		{"two characters", quarantine.Filter{Text: "e_"}, []string{a.ID}},
+		{"text across two values", quarantine.Filter{Text: "message 1 a"}, nil},
 		{"hostile text", quarantine.Filter{Text: hostile}, []string{c.ID}},
 		{"backslash", quarantine.Filter{Text: `_\"`}, []string{c.ID}},
 		{"injection", quarantine.Filter{Text: "' OR '1'='1"}, nil},

@@ -58,12 +58,11 @@ func OpenPostgres(cfg quarantine.IndexConfig) (*Index, error) {
 	x.unprepared.Store(&why)
 	ctx, cancel := context.WithTimeout(context.Background(), openTime)
 	defer cancel()
-	if err := x.prepare(ctx, conf); err != nil {
-		if !unreachable(err) {
-			return nil, errors.Join(fmt.Errorf("open index %s: %w", conf.Host, err), db.Close())
-		}
-		x.prepareLater(conf)
+	err = x.prepare(ctx, conf)
+	if err != nil && !unreachable(err) {
+		return nil, errors.Join(fmt.Errorf("open index %s: %w", conf.Host, err), db.Close())
 	}
+	x.prepareLater(conf, err == nil)
 	return x, nil
 }
 
@@ -131,28 +130,35 @@ func (x *Index) prepare(ctx context.Context, conf *pgx.ConnConfig) error {
 	return x.forgetMarks(ctx)
 }
 
-// prepareLater tries to prepare until it comes about, or Close.
-func (x *Index) prepareLater(conf *pgx.ConnConfig) {
+// prepareLater does in the background what takes long or cannot be done yet, until Close.
+func (x *Index) prepareLater(conf *pgx.ConnConfig, prepared bool) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var task sync.WaitGroup
 	x.stop = func() { cancel(); task.Wait() }
 	task.Go(func() {
-		tick := time.NewTicker(prepareEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			err := x.prepare(ctx, conf)
-			if err == nil {
-				return
-			}
-			err = fmt.Errorf("%w: %w", ErrUnreachable, err)
-			x.unprepared.Store(&err)
+		if prepared || x.prepareUntil(ctx, conf) {
+			makePgSearch(ctx, conf)
 		}
 	})
+}
+
+// prepareUntil tries to prepare until it comes about, or ctx ends.
+func (x *Index) prepareUntil(ctx context.Context, conf *pgx.ConnConfig) bool {
+	tick := time.NewTicker(prepareEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+		err := x.prepare(ctx, conf)
+		if err == nil {
+			return true
+		}
+		err = fmt.Errorf("%w: %w", ErrUnreachable, err)
+		x.unprepared.Store(&err)
+	}
 }
 
 // unreachable reports whether the server did not answer, or takes nobody for now. That a password is wrong is

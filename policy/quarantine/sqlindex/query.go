@@ -56,6 +56,7 @@ func (x *Index) Put(ctx context.Context, it *quarantine.Item, since time.Time) (
 	if err != nil {
 		return nil, fmt.Errorf("write index: %w", err)
 	}
+	x.searcher.written()
 	return stored, nil
 }
 
@@ -165,12 +166,27 @@ func (x *Index) List(ctx context.Context, f quarantine.Filter) ([]quarantine.Ite
 }
 
 func (x *Index) list(ctx context.Context, f quarantine.Filter) ([]quarantine.Item, error) {
+	if match := searchMatch(f); x.searchable && match != "" && !f.Oldest {
+		return x.searched(ctx, f, match)
+	}
+	return x.scanned(ctx, f, "")
+}
+
+// scanned lists what matches, and more than the filter says if that is not empty.
+func (x *Index) scanned(ctx context.Context, f quarantine.Filter, more string) ([]quarantine.Item, error) {
 	where, args := conditions(f)
+	if more != "" {
+		where += " AND " + more
+	}
 	order := "id DESC"
 	if f.Oldest {
 		order = "id"
 	}
-	rows, err := x.read.QueryContext(ctx, "SELECT "+columns+" FROM items WHERE "+where+" ORDER BY "+order+" LIMIT ?", append(args, f.Limit)...)
+	return x.query(ctx, "SELECT "+columns+" FROM items WHERE "+where+" ORDER BY "+order+" LIMIT ?", append(args, f.Limit)...)
+}
+
+func (x *Index) query(ctx context.Context, query string, args ...any) ([]quarantine.Item, error) {
+	rows, err := x.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read index: %w", err)
 	}
@@ -250,25 +266,29 @@ func conditions(f quarantine.Filter) (string, []any) {
 	add(f.State != "", "state = ?", string(f.State))
 	add(f.Class != "", "class = ?", f.Class)
 	add(f.NotClass != "", "class <> ?", f.NotClass)
-	add(f.Sender != "", `sender_keys LIKE ? ESCAPE '\'`, addressPattern(f.Sender))
-	add(f.Recipient != "", `recipient_keys LIKE ? ESCAPE '\'`, addressPattern(f.Recipient))
-	add(f.Text != "", `search LIKE ? ESCAPE '\'`, "%"+literal(f.Text)+"%")
+	add(f.Sender != "", `sender_keys LIKE ? ESCAPE '\'`, "%"+literal(addressKey(f.Sender))+"%")
+	add(f.Recipient != "", `recipient_keys LIKE ? ESCAPE '\'`, "%"+literal(addressKey(f.Recipient))+"%")
+	add(f.Text != "", `search LIKE ? ESCAPE '\'`, "%"+literal(fold(f.Text))+"%")
 	add(!f.Since.IsZero(), "created >= ?", millis(f.Since))
+	add(!f.Since.IsZero(), "id >= ?", firstID(f.Since))
 	add(!f.Due.IsZero(), "stored = 1 AND expires <= ?", millis(f.Due))
 	add(!f.TryBy.IsZero(), "next_try <= ?", millis(f.TryBy))
 	add(f.Cursor != "" && !f.Oldest, "id < ?", f.Cursor)
 	return strings.Join(where, " AND "), args
 }
 
-// addressPattern matches a whole address of a key column, or the end of one for "@domain".
-func addressPattern(s string) string {
-	if strings.HasPrefix(s, "@") {
-		return "%" + literal(s) + "\n%"
+// addressKey is a whole address as a key column has it, or the end of one for "@domain".
+func addressKey(s string) string {
+	switch {
+	case s == "":
+		return ""
+	case strings.HasPrefix(s, "@"):
+		return fold(s) + "\n"
 	}
-	return "%\n" + literal(s) + "\n%"
+	return "\n" + fold(s) + "\n"
 }
 
-// literal is s as part of a LIKE pattern that matches just it.
+// literal is s, folded, as part of a LIKE pattern that matches just it.
 func literal(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(fold(s))
+	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(s)
 }

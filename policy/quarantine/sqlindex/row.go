@@ -15,7 +15,7 @@ import (
 const columns = `id, created, expires, queue_id, session, client, client_name, helo, auth_user,
 	sender, sender_args, recipients, subject, from_field, message_id, rule, policy, reason, findings,
 	is_copy, size, sha256, digest, envelope_key, stored, state, changed, changed_by, note,
-	release_to, lease, attempt, class, purpose, tries, next_try`
+	release_to, lease, attempt, class, purpose, tries, next_try, names`
 
 // values are the columns of an item.
 func values(it *quarantine.Item) []any {
@@ -23,16 +23,26 @@ func values(it *quarantine.Item) []any {
 		it.ID, millis(it.Created), millis(it.Expires), it.QueueID, it.Session, address(it.Client), it.ClientName, it.Helo, it.AuthUser,
 		it.Sender, encodeList(it.SenderArgs), encodeList(it.Recipients), it.Subject, it.From, it.MessageID, it.Rule, it.Policy, it.Reason, encodeFindings(it.Findings),
 		number(it.Held), it.Size, it.SHA256, it.Digest, it.Key, number(it.Stored), string(it.State), millis(it.Changed), it.ChangedBy, it.Note,
-		encodeList(it.ReleaseTo), millis(it.Lease), it.Attempt, it.Class, string(it.Purpose), it.Tries, millis(it.Next),
+		encodeList(it.ReleaseTo), millis(it.Lease), it.Attempt, it.Class, string(it.Purpose), it.Tries, millis(it.Next), encodeList(it.Names),
 	}
 }
+
+// maxSearch is how much text of an item is searched. The recipients are searched apart, too.
+const maxSearch = 64 << 10
 
 // keys are the columns that are only searched.
 func keys(it *quarantine.Item) []any {
 	text := append([]string{
 		it.Subject, it.From, it.Sender, it.MessageID, it.Rule, address(it.Client), it.ClientName,
-	}, it.Recipients...)
-	return []any{key(it.Sender), key(it.Recipients...), key(text...)}
+	}, it.Names...)
+	for _, f := range it.Findings {
+		text = append(text, f.Check, f.Detail)
+	}
+	search := key(append(text, it.Recipients...)...)
+	if len(search) > maxSearch {
+		search = strings.ToValidUTF8(search[:maxSearch], "")
+	}
+	return []any{key(it.Sender), key(it.Recipients...), search}
 }
 
 // key is a list in the form in which it is searched, each entry between line feeds.
@@ -61,12 +71,12 @@ func fold(s string) string {
 func scan(row interface{ Scan(...any) error }) (*quarantine.Item, error) {
 	var it quarantine.Item
 	var created, expires, changed, lease, next int64
-	var client, args, recipients, findings, releaseTo, state, purpose string
+	var client, args, recipients, findings, releaseTo, state, purpose, names string
 	err := row.Scan(
 		&it.ID, &created, &expires, &it.QueueID, &it.Session, &client, &it.ClientName, &it.Helo, &it.AuthUser,
 		&it.Sender, &args, &recipients, &it.Subject, &it.From, &it.MessageID, &it.Rule, &it.Policy, &it.Reason, &findings,
 		&it.Held, &it.Size, &it.SHA256, &it.Digest, &it.Key, &it.Stored, &state, &changed, &it.ChangedBy, &it.Note,
-		&releaseTo, &lease, &it.Attempt, &it.Class, &purpose, &it.Tries, &next,
+		&releaseTo, &lease, &it.Attempt, &it.Class, &purpose, &it.Tries, &next, &names,
 	)
 	if err != nil {
 		return nil, err
@@ -74,19 +84,20 @@ func scan(row interface{ Scan(...any) error }) (*quarantine.Item, error) {
 	it.Created, it.Expires, it.Changed, it.Lease = instant(created), instant(expires), instant(changed), instant(lease)
 	it.State, it.Purpose, it.Next = quarantine.State(state), quarantine.Purpose(purpose), instant(next)
 	it.Client, _ = netip.ParseAddr(client) // what is not an address was none: see address
-	if err := decodeLists(&it, args, recipients, releaseTo, findings); err != nil {
+	if err := decodeLists(&it, args, recipients, releaseTo, findings, names); err != nil {
 		return nil, fmt.Errorf("record of %s: %w", it.ID, err)
 	}
 	return &it, nil
 }
 
-func decodeLists(it *quarantine.Item, args, recipients, releaseTo, findings string) error {
-	var err1, err2, err3, err4 error
+func decodeLists(it *quarantine.Item, args, recipients, releaseTo, findings, names string) error {
+	var err1, err2, err3, err4, err5 error
 	it.SenderArgs, err1 = decodeList(args)
 	it.Recipients, err2 = decodeList(recipients)
 	it.ReleaseTo, err3 = decodeList(releaseTo)
 	it.Findings, err4 = decodeFindings(findings)
-	return errors.Join(err1, err2, err3, err4)
+	it.Names, err5 = decodeList(names)
+	return errors.Join(err1, err2, err3, err4, err5)
 }
 
 // address is the text of an address, empty if it is none.

@@ -43,6 +43,8 @@ type Index struct {
 	read  *sql.DB
 	spare reserve // of SQLite
 
+	searchable bool      // items_search has them; else the database searches by itself
+	searcher   *searcher // nil: none is needed
 	dialect    dialect
 	slots      chan string           // rows of commit_marks; nil: none are needed
 	unprepared atomic.Pointer[error] // why PostgreSQL cannot be used yet
@@ -71,6 +73,8 @@ func Open(name string) (*Index, error) {
 		return nil, errors.Join(fmt.Errorf("open index %s: %w", name, err), x.Close())
 	}
 	x.spare.fill()
+	x.searchable = true
+	x.startSearch()
 	return x, nil
 }
 
@@ -131,6 +135,7 @@ func migrate(ctx context.Context, d goose.Dialect, db *sql.DB, opts ...goose.Pro
 
 // Close closes the database.
 func (x *Index) Close() error {
+	x.searcher.close()
 	if x.stop != nil {
 		x.stop()
 	}

@@ -1,0 +1,65 @@
+package sqlindex
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// searchLock is the advisory lock of who makes the indexes.
+const searchLock = 0x72617374 // "rast"
+
+// pgSearch are indexes that PostgreSQL searches by. They are made while others write, which no migration may: it
+// would be cut off at some limit, and all would wait for it.
+var pgSearch = []struct{ name, on string }{
+	{"items_text_trgm", "items USING gin (search gin_trgm_ops)"},
+	{"items_sender_trgm", "items USING gin (sender_keys gin_trgm_ops)"},
+	{"items_recipient_trgm", "items USING gin (recipient_keys gin_trgm_ops)"},
+}
+
+// makePgSearch makes what is missing. Without it everything is found too, only slowly, so an error is logged.
+func makePgSearch(ctx context.Context, conf *pgx.ConnConfig) {
+	own := conf.Copy()
+	own.RuntimeParams["statement_timeout"] = "0"
+	db := stdlib.OpenDB(*own)
+	defer db.Close()
+	if err := makePgIndexes(ctx, db); err != nil && ctx.Err() == nil {
+		slog.Warn("searching the quarantine will be slow", "error", err)
+	}
+}
+
+func makePgIndexes(ctx context.Context, db *sql.DB) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() // which ends the lock
+	var mine bool
+	if err := conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1)", searchLock).Scan(&mine); err != nil || !mine {
+		return err // another program is at it
+	}
+	if _, err := conn.ExecContext(ctx, "CREATE EXTENSION IF NOT EXISTS pg_trgm"); err != nil {
+		return fmt.Errorf("the extension pg_trgm, which comes with PostgreSQL: %w", err)
+	}
+	for _, x := range pgSearch {
+		// One that was cut off stays, and is of no use.
+		var valid bool
+		err := conn.QueryRowContext(ctx, "SELECT COALESCE((SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)), false)", x.name).Scan(&valid)
+		if err != nil {
+			return err
+		}
+		if valid {
+			continue
+		}
+		for _, statement := range []string{"DROP INDEX IF EXISTS " + x.name, "CREATE INDEX CONCURRENTLY " + x.name + " ON " + x.on} {
+			if _, err := conn.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
