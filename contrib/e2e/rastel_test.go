@@ -59,8 +59,8 @@ func newRastel(w *world, milter address, s setup) *rastel {
 		t.Fatal(err)
 	}
 	r := &rastel{t, &instance{config: filepath.Join(dir, "rastel.yaml"), api: api, log: filepath.Join(dir, "log")}}
-	text := fmt.Sprintf("state_dir: %q\nmilter: {listen: [%q]}\napi: {listen: %q, socket: %q}\nquarantine: {release: {smtp: %q}}\n",
-		filepath.Join(dir, "state"), milter, api, shortSocket(t), w.mta.SMTP())
+	text := fmt.Sprintf("state_dir: %q\nmilter: {listen: [%q]}\napi: {listen: %q, socket: %q}\nquarantine: {release: {smtp: %q}%s}\n",
+		filepath.Join(dir, "state"), milter, api, shortSocket(t), w.mta.SMTP(), s.quarantine)
 	if w.icap != nil {
 		text += fmt.Sprintf("icap: [{name: c-icap, url: %q}]\n", w.icap.URL("avscan"))
 	} else {
@@ -254,6 +254,7 @@ type held struct {
 	Rule       string   `json:"rule"`
 	State      string   `json:"state"`
 	Note       string   `json:"note"`
+	Journal    bool     `json:"journal"`
 }
 
 // quarantine lists the items in a state, "all" for all, newest first.

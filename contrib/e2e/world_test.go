@@ -30,6 +30,7 @@ type setup struct {
 	clamdTimeout  time.Duration // how long a scan may take; zero means rastel's default
 	postfix       []string      // lines of its main.cf
 	config        string        // lines of rastel.yaml
+	quarantine    string        // more of its quarantine, in braces, after a comma
 	virtualUsers  string        // of Sendmail
 }
 

@@ -171,7 +171,7 @@ func (s *setup) drain(t *testing.T) {
 		if time.Now().After(giveUp) {
 			t.Fatalf("not handed on: %+v", s.journal.Stats())
 		}
-		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // for another goroutine, with real files
+		time.Sleep(5 * time.Millisecond) // for another goroutine, with real files
 	}
 }
 
@@ -246,7 +246,7 @@ func TestTakesWhatCannotBeStored(t *testing.T) {
 func TestHandsOnAgainAfterACrash(t *testing.T) {
 	dir := t.TempDir()
 	sink := must[*rig.Sink](t)(rig.StartSink())
-	defer sink.Stop() //nolint:errcheck // nothing depends on it
+	defer sink.Stop() // nothing depends on it
 	s := newSetup(t, dir, sink.Addr, quarantine.JournalConfig{})
 	s.indexFault.Store(away)
 	it := s.hold(t, 1)
@@ -381,7 +381,7 @@ func TestPostgresIsAway(t *testing.T) {
 		t.Skip("needs a PostgreSQL; run contrib/test")
 	}
 	p := must[*rig.Postgres](t)(rig.StartPostgres())
-	defer p.Stop() //nolint:errcheck // nothing depends on it
+	defer p.Stop() // nothing depends on it
 	dir := t.TempDir()
 	password := filepath.Join(dir, "password")
 	if err := os.WriteFile(password, []byte(rig.PostgresPassword), 0o600); err != nil {

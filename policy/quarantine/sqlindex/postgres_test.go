@@ -119,7 +119,7 @@ func TestPostgresIsStartedAnew(t *testing.T) {
 		})
 	}
 	for range 2 {
-		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // somewhere amid the updates, where does not matter
+		time.Sleep(100 * time.Millisecond) // somewhere amid the updates, where does not matter
 		if err := p.Restart(); err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +180,7 @@ func TestPostgresComesLater(t *testing.T) {
 		if time.Now().After(giveUp) {
 			t.Fatalf("Put with the server back: %v", err)
 		}
-		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // another process
+		time.Sleep(50 * time.Millisecond) // another process
 	}
 }
 
