@@ -11,6 +11,8 @@ import (
 	mrand "math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/emersion/go-smtp"
 )
 
 // outboxActor is who changes what is sent, in the record.
@@ -116,18 +118,21 @@ func (s *Store) endSend(ctx context.Context, mine *Item, sent error) (*Item, err
 // help.
 func (s *Store) keepRefused(it *Item, sent error) (again bool) {
 	var refused *refusedError
-	var send *SendError
-	switch {
-	case errors.As(sent, &refused):
-		it.ReleaseTo = nil
-		for _, r := range refused.list {
-			it.ReleaseTo, again = append(it.ReleaseTo, r.to), again || r.temporary
-		}
-		return again
-	case errors.As(sent, &send):
-		return send.Temporary
+	if !errors.As(sent, &refused) {
+		return !forGood(sent)
 	}
-	return false
+	it.ReleaseTo = nil
+	for _, r := range refused.list {
+		it.ReleaseTo, again = append(it.ReleaseTo, r.to), again || r.temporary
+	}
+	return again
+}
+
+// forGood reports whether trying again cannot help: the server says so, or the envelope cannot be sent. A message
+// that cannot be read now may be there later, or be with another node.
+func forGood(sent error) bool {
+	var reply *smtp.SMTPError
+	return errors.As(sent, &reply) && !reply.Temporary() || errors.Is(sent, errEnvelope)
 }
 
 // giveUp makes a held item of one that cannot be sent: somebody must look at it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -337,6 +338,29 @@ func TestOutboxGivesUpAndHolds(t *testing.T) {
 		if again := s.queue(t, message, nil); again.ID != it.ID {
 			t.Errorf("%s: another try makes item %s, want %s", name, again.ID, it.ID)
 		}
+	}
+}
+
+// A message that cannot be read, because its store is away or another node has it, is tried again.
+func TestOutboxWaitsForTheMessage(t *testing.T) {
+	f, cfg := startFickle(t)
+	s := newStore(t, cfg)
+	s.SetNow(time.Now)
+	it := s.queue(t, message, nil)
+	name := s.blobFiles(t)[0]
+	if err := os.Rename(name, name+".away"); err != nil {
+		t.Fatal(err)
+	}
+	s.running(t)
+	for s.mustGet(t, it.ID).Tries < 2 {
+		time.Sleep(2 * time.Millisecond)
+	}
+	if err := os.Rename(name+".away", name); err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, it.ID, quarantine.Sent)
+	if n := f.count("bob@example.com"); n != 1 {
+		t.Errorf("delivered %d times, want once", n)
 	}
 }
 
