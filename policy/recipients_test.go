@@ -371,3 +371,16 @@ func TestEveryRecipientHasTheOutcomeOfAMessageOfItsOwn(t *testing.T) {
 		}
 	}
 }
+
+// TestExampleOfRulesForRecipients loads what the reference shows.
+func TestExampleOfRulesForRecipients(t *testing.T) {
+	_, example, ok := strings.Cut(recipientsDoc, "```yaml\n")
+	example, _, closed := strings.Cut(example, "```")
+	if !ok || !closed {
+		t.Fatal("there is no example")
+	}
+	v := load(t, example).Decide(messageTo(t, "ann@example.com", "eve@example.com"), scanners.Report{})
+	if got, want := tellVerdict(v), "accept add adam@example.com remove eve@example.com\n"; got != want {
+		t.Errorf("got %swant %s", got, want)
+	}
+}
