@@ -3,8 +3,10 @@ package sqlindex
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -21,16 +23,32 @@ var pgSearch = []struct{ name, on string }{
 	{"items_recipient_trgm", "items USING gin (recipient_keys gin_trgm_ops)"},
 }
 
-// makePgSearch makes what is missing. Without it everything is found too, only slowly, so an error is logged.
+// pgSearchAgain is when it is tried again to make what is missing.
+const pgSearchAgain = time.Minute
+
+// makePgSearch makes what is missing, until it is there or ctx ends. Without it everything is found too, only
+// slowly, so an error is logged.
 func makePgSearch(ctx context.Context, conf *pgx.ConnConfig) {
 	own := conf.Copy()
 	own.RuntimeParams["statement_timeout"] = "0"
 	db := stdlib.OpenDB(*own)
 	defer db.Close()
-	if err := makePgIndexes(ctx, db); err != nil && ctx.Err() == nil {
-		slog.Warn("searching the quarantine will be slow", "error", err)
+	for {
+		err := makePgIndexes(ctx, db)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		slog.Warn("searching the quarantine is slow for now", "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pgSearchAgain):
+		}
 	}
 }
+
+// errBusy is that another program makes the indexes.
+var errBusy = errors.New("another program makes the indexes")
 
 func makePgIndexes(ctx context.Context, db *sql.DB) error {
 	conn, err := db.Conn(ctx)
@@ -39,8 +57,11 @@ func makePgIndexes(ctx context.Context, db *sql.DB) error {
 	}
 	defer conn.Close() // which ends the lock
 	var mine bool
-	if err := conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1)", searchLock).Scan(&mine); err != nil || !mine {
-		return err // another program is at it
+	if err := conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1)", searchLock).Scan(&mine); err != nil {
+		return err
+	}
+	if !mine {
+		return errBusy
 	}
 	if _, err := conn.ExecContext(ctx, "CREATE EXTENSION IF NOT EXISTS pg_trgm"); err != nil {
 		return fmt.Errorf("the extension pg_trgm, which comes with PostgreSQL: %w", err)

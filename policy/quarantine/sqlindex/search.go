@@ -88,8 +88,14 @@ func (x *Index) search(ctx context.Context) {
 
 var searchInsert = "INSERT INTO items_search (rowid, s, r, t) SELECT " + searchKey("id") + ", sender_keys, recipient_keys, search FROM items WHERE "
 
-// searchSome makes some items searchable, new ones first, then those of a version before, the newest first.
+// searchSome makes some items searchable, new ones first, then those of a version before, the newest first. It keeps
+// nobody else from writing if there are none.
 func (x *Index) searchSome(ctx context.Context, most int) (n int, err error) {
+	var some bool
+	err = x.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM search_todo) OR below <> '' FROM search_state").Scan(&some)
+	if err != nil || !some {
+		return 0, err
+	}
 	err = x.transact(ctx, func(tx *sql.Tx) error {
 		n, err = x.searchNew(ctx, tx, most)
 		if n == 0 && err == nil {
