@@ -3,6 +3,8 @@ package policy
 import (
 	"net/netip"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -90,7 +92,17 @@ func isAddressLiteral(s string) bool {
 
 // sameMailbox is an address as others are compared with it: what differs in case, or in what plainAddress leaves out, is
 // one mailbox wherever mail is delivered, and some MTAs cannot tell one from the other in an envelope.
-func sameMailbox(address string) string { return strings.ToLower(plainAddress(address)) }
+func sameMailbox(address string) string { return lowerAddress(plainAddress(address)) }
+
+// lowerAddress is an address in lower case. A letter outside of ASCII stays one: the Kelvin sign is no "k" to any MTA.
+func lowerAddress(s string) string {
+	return strings.Map(func(r rune) rune {
+		if l := unicode.ToLower(r); r < utf8.RuneSelf || l >= utf8.RuneSelf {
+			return l
+		}
+		return r
+	}, s)
+}
 
 // maxAddresses is how many addresses one change has.
 const maxAddresses = 20

@@ -359,12 +359,62 @@ func (r *resolver) call(node *ast.Node, n *ast.CallNode) {
 	}
 }
 
+// inLowerCase are the facts that have no capital letters, and with which clients could choose what they are compared with.
+var inLowerCase = []string{"recipient", "recipient_domain", "recipients", "sender_domain"}
+
+func isLower(n ast.Node) bool {
+	name, ok := strings.CutPrefix(called(n), ofMessage)
+	return ok && slices.Contains(inLowerCase, name)
+}
+
+// noCapitals reports texts that are compared with what is in lower case and have capital letters.
+func (r *resolver) noCapitals(n *ast.BinaryNode) {
+	if n.Operator == "matches" || joins(n) != opLeaf {
+		return
+	}
+	for _, side := range []ast.Node{n.Left, n.Right} {
+		list := []ast.Node{side}
+		if a, ok := side.(*ast.ArrayNode); ok {
+			list = a.Nodes
+		}
+		for _, x := range list {
+			if s, ok := x.(*ast.StringNode); ok && lowerAddress(s.Value) != s.Value {
+				r.errorf(s, "%.80q is compared with what is in lower case; write %.80q", s.Value, lowerAddress(s.Value))
+			}
+		}
+	}
+}
+
+// overRecipients reports capital letters in what the items of recipients are compared with.
+func (r *resolver) overRecipients(n *ast.BuiltinNode) {
+	if len(n.Arguments) < 2 || !isLower(n.Arguments[0]) {
+		return
+	}
+	ast.Walk(&n.Arguments[1], visitor(func(n ast.Node) {
+		if b, ok := n.(*ast.BinaryNode); ok && (isItem(b.Left) || isItem(b.Right)) {
+			r.noCapitals(b)
+		}
+	}))
+}
+
+func isItem(n ast.Node) bool {
+	_, ok := n.(*ast.PointerNode)
+	return ok
+}
+
+// A visitor is a function that looks at nodes.
+type visitor func(ast.Node)
+
+// Visit implements ast.Visitor.
+func (f visitor) Visit(n *ast.Node) { f(*n) }
+
 // builtin takes count("check"), which the language has as count(list, condition) too.
 func (r *resolver) builtin(node *ast.Node, n *ast.BuiltinNode) {
 	if !slices.Contains(builtinNames(), n.Name) { // the parser knows some that cannot be disabled
 		r.errorf(n, "%s", unknown("name", n.Name, builtinNames()))
 		return
 	}
+	r.overRecipients(n)
 	if n.Name != "count" || len(n.Arguments) != 1 {
 		return
 	}
@@ -447,6 +497,9 @@ func (r *resolver) comparison(n *ast.BinaryNode) {
 			r.errorf(s, "the regular expression is too large: %d instructions, and not at most %d", size, maxPatternSize)
 		}
 		return
+	}
+	if isLower(n.Left) || isLower(n.Right) {
+		r.noCapitals(n)
 	}
 	if !slices.Contains([]string{"==", "!=", "in"}, n.Operator) {
 		return

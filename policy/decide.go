@@ -125,7 +125,7 @@ func (p *Policy) DecideAt(at eml.Stage, env *eml.Envelope, recipient string, fin
 	v := &Verdict{Action: Accept, Policy: p.Version}
 	m := &eml.Message{Envelope: env, Root: &eml.Part{ID: "1"}}
 	d := &decision{policy: p, facts: newFacts(m, scanners.Report{Findings: findings}, p), verdict: v}
-	d.facts.recipient = plainAddress(recipient)
+	d.facts.recipient = sameMailbox(recipient)
 	d.askAll(at)
 	if d.final != nil {
 		v.Action, v.Reply, v.Rule = d.final.then, d.replyOf(d.final), d.final.name

@@ -99,9 +99,9 @@ func (f *fact) result() string {
 var messageFacts = []fact{
 	fill("sender", "The envelope sender (MAIL FROM) as given; empty for a bounce.", func(f *facts) string { return f.msg.Envelope.Sender }).at(eml.AtMail),
 	fill("sender_domain", "What follows its @, in lower case.", func(f *facts) string { return domain(f.msg.Envelope.Sender) }).at(eml.AtMail),
-	fill("recipient", "The recipient that a rule with `for: recipient` or `stage: rcpt` is asked for, plainly: without comments, blanks, routes, and quotes that it does not need; `user%domain` and `domain!user` are `user@domain`.", func(f *facts) string { return f.recipient }).onlyAt(eml.AtRcpt),
+	fill("recipient", "The recipient that a rule with `for: recipient` or `stage: rcpt` is asked for, in lower case and plainly: without comments, blanks, routes, and quotes that it does not need; `user%domain` and `domain!user` are `user@domain`.", func(f *facts) string { return f.recipient }).onlyAt(eml.AtRcpt),
 	fill("recipient_domain", "What follows its @, in lower case.", func(f *facts) string { return domain(f.recipient) }).onlyAt(eml.AtRcpt),
-	fill("recipients", "The envelope recipients (RCPT TO), plainly as `recipient`.", (*facts).plainRecipients),
+	fill("recipients", "The envelope recipients (RCPT TO), as `recipient` is.", (*facts).plainRecipients),
 	fill("client", "The IP address of the SMTP client; empty if it has none.", (*facts).client).at(eml.AtConnect),
 	fill("host", "The IP address of the host that the message comes from: the client, or if that is a relay of ours (`trusted` in rastel.yaml), what its Received field says, and so on; empty if there is none.", (*facts).hostText),
 	fill("client_name", "Its name as the MTA verified it.", func(f *facts) string { return f.msg.Envelope.ClientName }).at(eml.AtConnect),

@@ -2,7 +2,7 @@ package policy
 
 import "strings"
 
-// plainAddress is an address of the envelope as conditions see it. MTAs take many spellings for one mailbox: with comments
+// plainAddress is an address of the envelope as conditions see it, but for its case. MTAs take many spellings for one mailbox: with comments
 // and blanks (RFC 5322 section 3.2.2), quotes that change nothing, a route that nobody follows any more (RFC 5321 appendix
 // C), a final dot, and without a domain "user%domain" and "domain!user". Whoever could choose among them would choose
 // which rules hold.
@@ -108,12 +108,12 @@ func plainLocal(s string) string {
 	return quoted.String() + `"`
 }
 
-// plainRecipients are all recipients, plainly.
+// plainRecipients are all recipients, plainly and in lower case.
 func (f *facts) plainRecipients() []string {
 	if f.plain == nil {
 		f.plain = make([]string, len(f.msg.Envelope.Recipients))
 		for i, a := range f.msg.Envelope.Recipients {
-			f.plain[i] = plainAddress(a)
+			f.plain[i] = sameMailbox(a)
 		}
 	}
 	return f.plain

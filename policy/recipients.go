@@ -50,7 +50,7 @@ type asked struct {
 // A recipient is one mailbox of the envelope. It has one outcome, however it is spelled there.
 type recipient struct {
 	index   int      // among the recipients
-	address string   // plainly
+	address string   // as conditions see it
 	all     []string // all that the envelope has of it
 }
 
@@ -89,7 +89,7 @@ func newDivision(p *Policy, m *eml.Message, r scanners.Report, given Given) *div
 	for _, a := range m.Envelope.Recipients {
 		box := sameMailbox(a)
 		if known[box] == nil {
-			known[box] = &recipient{index: len(v.recipients), address: plainAddress(a)}
+			known[box] = &recipient{index: len(v.recipients), address: box}
 			v.recipients = append(v.recipients, known[box])
 		}
 		known[box].all = append(known[box].all, a)

@@ -193,6 +193,23 @@ func TestRecipientsThatAreOneMailbox(t *testing.T) {
 	}
 }
 
+// TestSpellingOfRecipientsChoosesNoRule: whoever writes RCPT TO must not choose which rules hold.
+func TestSpellingOfRecipientsChoosesNoRule(t *testing.T) {
+	for _, condition := range []string{`recipient == "kate@x.test"`, `recipient in ["kate@x.test"]`, `recipient startsWith "kate@"`, `any(recipients, # == "kate@x.test")`, `"kate@x.test" in recipients`} {
+		p := load(t, fmt.Sprintf(`rules: [{name: r, for: recipient, when: '%s', then: quarantine}]`, condition))
+		for _, to := range [][]string{{"KATE@x.test"}, {"Kate@X.TEST."}, {"KATE@x.test", "kate@x.test"}, {`"KATE"@x.test`}} {
+			if v := p.Decide(messageTo(t, to...), scanners.Report{}); v.Action != Quarantine {
+				t.Errorf("%s for %q: %s\n%s", condition, to, v.Action, traceOf(v))
+			}
+		}
+	}
+	p := load(t, `rules: [{name: r, for: recipient, when: 'recipient == "kate@x.test"', then: quarantine}]`)
+	v := p.Decide(messageTo(t, "\u212aate@x.test", "kate@x.test"), scanners.Report{}) // the Kelvin sign
+	if got, want := tellVerdict(v), "accept for \u212aate@x.test remove kate@x.test\nquarantine for kate@x.test by r\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 func TestWithoutRecipients(t *testing.T) {
 	p := load(t, `rules: [{name: r, for: recipient, when: true, then: quarantine}]`)
 	if v := p.Decide(messageTo(t), scanners.Report{}); v.Action != Accept || len(v.Trace) != 2 {

@@ -42,9 +42,9 @@ them. If all recipients come to the same, nothing else happens. Otherwise
 - what the MTA is to keep (` + "`mta_hold`" + `) is the one that goes on, because a copy would be delivered; if there are
   several such, the others are quarantined.
 
-Addresses that differ only in case, or in quotes, are one recipient: the rules are asked about the one that the
-envelope has first. Beyond %d evaluations of conditions for recipients, or %d groups of recipients that rules tell
-apart, the message is quarantined for all of them. The trace of each group tells its own steps.
+Addresses that differ only in case, or in quotes, are one recipient, and conditions see it in lower case. Beyond %d
+evaluations of conditions for recipients, or %d groups of recipients that rules tell apart, the message is quarantined
+for all of them. The trace of each group tells its own steps.
 
 Postfix must know recipients as they came to remove one that is an alias: ` + "`enable_original_recipient`" + ` is ` + "`yes`" + ` by
 default. With ` + "`no`" + `, others behind the same alias lose the message too. Aliases count in Sendmail by what they stand for.

@@ -34,7 +34,7 @@ func TestStages(t *testing.T) {
 		{"mail", `sender_domain == "example.org" and sender == "Ann@Example.ORG"`, true},
 		{"mail", `helo == "helo.example.org" and tls == "TLSv1.3" and auth_user == "ann"`, true},
 		{"mail", `has("dns/*")`, true},
-		{"rcpt", `recipient == "Eve@Example.com"`, true},
+		{"rcpt", `recipient == "eve@example.com"`, true},
 		{"rcpt", `recipient_domain in ["example.com"] and client == "192.0.2.1"`, true},
 		{"rcpt", `recipient == "bob@example.net"`, false},
 	} {
