@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,7 +28,30 @@ func openBlobs(cfg quarantine.Config) (blobs, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.S3.Enabled() {
+		return openBucket(cfg.S3, keys)
+	}
 	return blob.Open(cfg.BlobDir(), blob.Options{Keys: keys})
+}
+
+// openBucket opens the bucket with the credentials of the file, or of the environment.
+func openBucket(cfg quarantine.S3Config, keys *blob.Keys) (blobs, error) {
+	opt := blob.S3Options{
+		Config: cfg, Keys: keys,
+		AccessKey: os.Getenv("AWS_ACCESS_KEY_ID"), SecretKey: os.Getenv("AWS_SECRET_ACCESS_KEY"), Session: os.Getenv("AWS_SESSION_TOKEN"),
+	}
+	if cfg.CredentialsFile != "" {
+		text, err := scanners.ReadSecrets(cfg.CredentialsFile)
+		if err != nil {
+			return nil, fmt.Errorf("quarantine.s3.credentials_file: %w", err)
+		}
+		lines := strings.Fields(text)
+		if len(lines) != 2 {
+			return nil, fmt.Errorf("quarantine.s3.credentials_file: %s has not two lines, the access key and the secret key", cfg.CredentialsFile)
+		}
+		opt.AccessKey, opt.SecretKey, opt.Session = lines[0], lines[1], ""
+	}
+	return blob.OpenS3(opt)
 }
 
 // blobKeys reads the keys that messages are sealed with, nil if they are not.
@@ -58,8 +82,10 @@ func (k *call) rekey(ctx context.Context, cfg quarantine.Config, args []string) 
 	if cfg.Encryption.KeyFile == "" {
 		return k.usagef("quarantine.encryption.key_file is not set: there is no key to seal messages with")
 	}
-	if err := ownedByUs(cfg.BlobDir()); err != nil {
-		return k.fail(exitActed, err)
+	if !cfg.S3.Enabled() {
+		if err := ownedByUs(cfg.BlobDir()); err != nil {
+			return k.fail(exitActed, err)
+		}
 	}
 	b, err := openBlobs(cfg)
 	if err != nil {

@@ -84,6 +84,7 @@ var owners = map[string][]string{
 	"golang.org/x/net/html":              {"rastel/sanitize", "rastel/contrib/browser"},     // there for tests: fragments as XML
 	"github.com/prometheus":              {"rastel/policy/engine", "rastel/policy/hosts", "rastel/cmd/rastel", "rastel/cmd/rastel/api"},
 	"modernc.org/sqlite":                 {"rastel/policy/quarantine/sqlindex"},
+	"github.com/minio/minio-go":          {"rastel/policy/quarantine/blob"},
 	"github.com/pressly/goose":           {"rastel/policy/quarantine/sqlindex"},
 	"github.com/jackc/pgx":               {"rastel/policy/quarantine/sqlindex"},
 }

@@ -24,6 +24,8 @@ type Config struct {
 	Retention time.Duration `yaml:"retention"`
 	// Release says how messages are released.
 	Release ReleaseConfig `yaml:"release"`
+	// S3 says in which bucket messages are stored instead of in Dir. Default: none.
+	S3 S3Config `yaml:"s3"`
 	// Encryption says whether messages are sealed.
 	Encryption EncryptionConfig `yaml:"encryption"`
 	// Outbox says how the filter sends messages of its own, to the same server.
@@ -87,7 +89,7 @@ func (c Config) Validate() error {
 	if !sendable(c.Release.Helo) {
 		return fmt.Errorf("quarantine.release.helo: %q is no host name", c.Release.Helo)
 	}
-	if err := errors.Join(c.Index.validate(), c.Journal.validate(), c.Outbox.validate()); err != nil {
+	if err := errors.Join(c.Index.validate(), c.Journal.validate(), c.S3.validate(), c.Outbox.validate()); err != nil {
 		return err
 	}
 	if c.Release.SMTP == "" {

@@ -450,6 +450,13 @@ func TestRefusesAConfigThatCannotWork(t *testing.T) {
 		{quarantine.Config{Dir: dir, Release: quarantine.ReleaseConfig{SMTP: "localhost"}}, "quarantine.release.smtp"},
 		{quarantine.Config{Dir: dir, Release: quarantine.ReleaseConfig{SMTP: "localhost:"}}, "quarantine.release.smtp"},
 		{quarantine.Config{Dir: dir, Release: quarantine.ReleaseConfig{Helo: "a\r\nb"}}, "quarantine.release.helo"},
+		{quarantine.Config{Dir: dir, S3: quarantine.S3Config{Bucket: "b"}}, "quarantine.s3.endpoint"},
+		{quarantine.Config{Dir: dir, S3: quarantine.S3Config{Endpoint: "localhost:9000", Bucket: "b"}}, "quarantine.s3.endpoint"},
+		{quarantine.Config{Dir: dir, S3: quarantine.S3Config{Endpoint: "https://a:b@s3.example.org", Bucket: "b"}}, "quarantine.s3.endpoint"},
+		{quarantine.Config{Dir: dir, S3: quarantine.S3Config{Endpoint: "https://s3.example.org/b"}}, "quarantine.s3.endpoint"},
+		{quarantine.Config{Dir: dir, S3: quarantine.S3Config{Endpoint: "https://s3.example.org"}}, "quarantine.s3.bucket"},
+		{quarantine.Config{Dir: dir, S3: quarantine.S3Config{Endpoint: "https://s3.example.org", Bucket: "b", Prefix: "/x"}}, "quarantine.s3.prefix"},
+		{quarantine.Config{Dir: dir, S3: quarantine.S3Config{Endpoint: "https://s3.example.org", Bucket: "b", Timeout: time.Hour}}, "quarantine.s3.timeout"},
 	}
 	for _, tt := range tests {
 		if _, err := quarantine.New(quarantine.Options{Config: tt.cfg}); err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -71,6 +71,7 @@ func readTail(b []byte) (a address, ok bool) {
 // A codec makes stored messages, and reads them. It is safe for concurrent use.
 type codec struct {
 	keys     *Keys // nil: nothing is sealed
+	tailed   bool  // there are no messages of before there were tails
 	encoders sync.Pool
 }
 
@@ -110,13 +111,13 @@ func (c *codec) sealing(w io.Writer) (out io.Writer, done func() error) {
 	return s, s.Close
 }
 
-// unpack reads a stored message from r, of which it keeps the ownership. Close closes it.
+// unpack reads a stored message from r, which Close closes. On an error r stays the caller's.
 //
 // The last Read returns ErrCorrupt instead of io.EOF if the message is not the one that the tail tells of.
 // Who can write to the store can have put another message there, with its tail: whoever reads compares with
 // the record. But what is sealed can come only from who has the key.
 func (c *codec) unpack(r io.ReadCloser) (*reader, error) {
-	u := &reader{in: r, tail: &tailReader{r: r}, sum: sha256.New()}
+	u := &reader{in: r, tailed: c.tailed, tail: &tailReader{r: r}, sum: sha256.New()}
 	b := bufio.NewReaderSize(u.tail, 32<<10)
 	var packed io.Reader = b
 	if head, _ := b.Peek(headLen); isFrame(head, headMagic, headLen-frameLen) { // an error comes again
@@ -135,11 +136,12 @@ func (c *codec) unpack(r io.ReadCloser) (*reader, error) {
 
 // A reader gives a message that was stored.
 type reader struct {
-	in   io.Closer
-	dec  *zstd.Decoder
-	tail *tailReader
-	key  *key // nil: it is not sealed
-	sum  hash.Hash
+	in     io.Closer
+	tailed bool
+	dec    *zstd.Decoder
+	tail   *tailReader
+	key    *key // nil: it is not sealed
+	sum    hash.Hash
 }
 
 func (r *reader) Read(p []byte) (int, error) {
@@ -163,7 +165,7 @@ func (r *reader) Read(p []byte) (int, error) {
 func (r *reader) changed() bool {
 	want, ok := r.tail.address()
 	if !ok {
-		return r.key != nil // there were none that were sealed
+		return r.tailed || r.key != nil // there were none that were sealed
 	}
 	return want != r.address()
 }
