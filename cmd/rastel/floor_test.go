@@ -72,6 +72,7 @@ var owners = map[string][]string{
 	"github.com/emersion/go-msgauth":     {"rastel/scanners/dkim", "rastel/scanners/dmarc"}, // a package of it for each
 	"blitiri.com.ar/go/spf":              {"rastel/scanners/dmarc"},
 	"github.com/landlock-lsm":            {"rastel/scanners/worker"},
+	"github.com/emersion/go-sasl":        {"rastel/policy/quarantine"},
 	"github.com/elastic":                 {"rastel/scanners/worker"},
 	"github.com/mholt/archiver":          {"rastel/scanners/archive"},
 	"github.com/bodgit/sevenzip":         {"rastel/scanners/archive"},

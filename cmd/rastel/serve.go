@@ -27,6 +27,7 @@ import (
 	"rastel/policy/quarantine"
 	"rastel/policy/quarantine/journal"
 	"rastel/policy/quarantine/sqlindex"
+	"rastel/scanners"
 	"rastel/scanners/hashlist"
 	"rastel/scanners/virustotal"
 )
@@ -181,7 +182,7 @@ func openStore(cfg quarantine.Config, log *slog.Logger) (*quarantine.Store, *exc
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, index.Close())
 	}
-	opt := quarantine.Options{Config: cfg, Index: index, Blobs: blobs, Log: log}
+	opt := quarantine.Options{Config: cfg, Index: index, Blobs: blobs, Log: log, Secret: scanners.ReadSecret}
 	j, err := openJournal(cfg, &opt)
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, index.Close(), blobs.Close())

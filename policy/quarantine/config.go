@@ -65,9 +65,21 @@ func (c OutboxConfig) validate() error {
 
 // ReleaseConfig says to which SMTP server messages are released.
 type ReleaseConfig struct {
-	// SMTP is host:port of the MTA that this filter serves. There is neither TLS nor
-	// authentication, so it should be on this host. Default: 127.0.0.1:25.
+	// SMTP is host:port of the MTA that this filter serves. Default: 127.0.0.1:25.
 	SMTP string `yaml:"smtp"`
+	// TLS says how the connection is encrypted. "off": not at all, for a server on this host. "starttls": if
+	// the server offers it; its certificate is not checked. "required": by STARTTLS, or nothing is sent.
+	// "implicit": from the first byte, as on port 465. With the last two the certificate must be good.
+	// Default: off.
+	TLS string `yaml:"tls"`
+	// CAFile has the certificates that the server's may be signed with. Default: those of the system.
+	CAFile string `yaml:"ca_file"`
+	// ServerName is the name in the certificate. Default: the host of SMTP.
+	ServerName string `yaml:"server_name"`
+	// User logs in, by AUTH PLAIN or LOGIN; only with TLS "required" or "implicit". Default: nobody does.
+	User string `yaml:"user"`
+	// PasswordFile has the password. It is read for each connection.
+	PasswordFile string `yaml:"password_file"`
 	// Helo is the argument of EHLO. Default: localhost.
 	Helo string `yaml:"helo"`
 	// Timeout is how long one release may take. Default: 10m, as long as RFC 5321 section
@@ -89,7 +101,7 @@ func (c Config) Validate() error {
 	if !sendable(c.Release.Helo) {
 		return fmt.Errorf("quarantine.release.helo: %q is no host name", c.Release.Helo)
 	}
-	if err := errors.Join(c.Index.validate(), c.Journal.validate(), c.S3.validate(), c.Outbox.validate()); err != nil {
+	if err := errors.Join(c.Release.validateTLS(), c.Index.validate(), c.Journal.validate(), c.S3.validate(), c.Outbox.validate()); err != nil {
 		return err
 	}
 	if c.Release.SMTP == "" {

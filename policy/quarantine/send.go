@@ -49,8 +49,8 @@ func (s *Store) send(ctx context.Context, it *Item) error {
 	defer conn.Close()
 	// The client sets deadlines of its own, so a deadline would not last.
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	t := &transfer{conn: conn, item: it, helo: s.cfg.Release.Helo, field: TokenField + ": " + s.token(it) + "\r\n"}
-	if err := t.run(raw); err != nil {
+	t := &transfer{conn: conn, enter: s.enter, item: it, helo: s.cfg.Release.Helo, field: TokenField + ": " + s.token(it) + "\r\n"}
+	if err := t.run(ctx, raw); err != nil {
 		return t.sendError(ctx, server, err)
 	}
 	if len(t.refused) > 0 {
@@ -77,7 +77,10 @@ func (t *transfer) sendError(ctx context.Context, server string, err error) *Sen
 	e := &SendError{Server: server, Err: err}
 	var reply *smtp.SMTPError
 	var network net.Error
+	var entry *accessError
 	switch {
+	case errors.As(err, &entry) && ctx.Err() == nil:
+		e.Temporary = true
 	case errors.As(err, &reply):
 		e.Temporary = reply.Temporary()
 	case ctx.Err() != nil:
@@ -95,7 +98,8 @@ var errEnvelope = errors.New("envelope cannot be sent")
 
 // A transfer is one message on its way to the server.
 type transfer struct {
-	conn  net.Conn
+	conn  net.Conn // what the message is written to
+	enter *access
 	item  *Item
 	helo  string
 	field string // what is put on top of the message
@@ -104,9 +108,15 @@ type transfer struct {
 	refused []refusal // recipients, of what the filter itself sends
 }
 
-func (t *transfer) run(raw io.Reader) error {
+func (t *transfer) run(ctx context.Context, raw io.Reader) (err error) {
+	if t.conn, err = t.enter.secure(ctx, t.conn, t.helo); err != nil {
+		return err
+	}
 	c := smtp.NewClient(t.conn)
 	if err := c.Hello(t.helo); err != nil {
+		return err
+	}
+	if err := t.enter.login(c); err != nil {
 		return err
 	}
 	if err := t.envelope(c); err != nil {

@@ -98,6 +98,8 @@ type Options struct {
 	Index  Index
 	Blobs  Blobs
 	Log    *slog.Logger // nil: nothing is logged
+	// Secret reads a file that holds a secret. Nil: there are none.
+	Secret func(file string) (string, error)
 }
 
 // A Store is the quarantine. It is safe for concurrent use, also by several processes on the
@@ -108,6 +110,7 @@ type Store struct {
 	blobs Blobs
 	log   *slog.Logger
 	key   []byte
+	enter *access
 	now   func() time.Time
 
 	woken chan struct{} // something was queued
@@ -128,11 +131,15 @@ func New(opt Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	enter, err := newAccess(cfg.Release, opt.Secret)
+	if err != nil {
+		return nil, err
+	}
 	log := opt.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Store{cfg: cfg, index: opt.Index, blobs: opt.Blobs, log: log, key: key, now: time.Now, woken: make(chan struct{}, 1)}, nil
+	return &Store{cfg: cfg, index: opt.Index, blobs: opt.Blobs, log: log, key: key, enter: enter, now: time.Now, woken: make(chan struct{}, 1)}, nil
 }
 
 // Close closes the index and the blobs.
