@@ -55,7 +55,7 @@ func makePgIndexes(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() // which ends the lock
+	defer conn.Close()
 	var mine bool
 	if err := conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1)", searchLock).Scan(&mine); err != nil {
 		return err
@@ -63,6 +63,9 @@ func makePgIndexes(ctx context.Context, db *sql.DB) error {
 	if !mine {
 		return errBusy
 	}
+	defer func() { // the connection may live on
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", searchLock)
+	}()
 	if _, err := conn.ExecContext(ctx, "CREATE EXTENSION IF NOT EXISTS pg_trgm"); err != nil {
 		return fmt.Errorf("the extension pg_trgm, which comes with PostgreSQL: %w", err)
 	}

@@ -184,6 +184,45 @@ func TestPostgresComesLater(t *testing.T) {
 	}
 }
 
+// The indexes that text is searched by are there soon, also if one is missing or of no use.
+func TestPostgresMakesItsIndexes(t *testing.T) {
+	p := startPostgres(t)
+	cfg := database(t, p, "postgres")
+	conf, err := pgx.ParseConfig(p.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf.Password = rig.PostgresPassword
+	conn, err := pgx.ConnectConfig(t.Context(), conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	for _, before := range []string{"", "DROP INDEX items_text_trgm", "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'items_sender_trgm'::regclass"} {
+		if _, err := conn.Exec(t.Context(), before); err != nil {
+			t.Fatal(err)
+		}
+		x := openPostgres(t, cfg)
+		for giveUp := time.Now().Add(time.Minute); ; {
+			var n int
+			err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_index JOIN pg_class ON oid = indexrelid WHERE indisvalid AND relname LIKE 'items%trgm'").Scan(&n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == 3 {
+				break
+			}
+			if time.Now().After(giveUp) {
+				t.Fatalf("after %q: %d of 3 indexes", before, n)
+			}
+			time.Sleep(20 * time.Millisecond) // another process
+		}
+		if err := x.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestPostgresRefusesAWrongPassword(t *testing.T) {
 	p := startPostgres(t)
 	cfg := database(t, p, "postgres")
