@@ -166,8 +166,8 @@ func (x *Index) List(ctx context.Context, f quarantine.Filter) ([]quarantine.Ite
 }
 
 func (x *Index) list(ctx context.Context, f quarantine.Filter) ([]quarantine.Item, error) {
-	if match := searchMatch(f); x.searchable && match != "" && !f.Oldest {
-		return x.searched(ctx, f, match)
+	if terms := searchTerms(f); x.searchable && len(terms) > 0 && !f.Oldest {
+		return x.searched(ctx, f, terms)
 	}
 	return x.scanned(ctx, f, "")
 }

@@ -189,19 +189,56 @@ func searchPrefix(key string) string {
 	return "(" + strings.Join(digits, " || ") + ")"
 }
 
-// searchMatch is the query of items_search for what a filter looks for; empty if it looks for nothing that can be
-// looked up.
-func searchMatch(f quarantine.Filter) string {
-	var all []string
+// A term is three characters in a row, quoted, in a column of items_search.
+type term struct {
+	column, text string
+	every        int64 // about how far apart the rows are that have it; the newest of them, at least
+}
+
+// searchTerms are those of what a filter looks for; none if that cannot be looked up.
+func searchTerms(f quarantine.Filter) []term {
+	var all []term
 	for _, t := range []struct{ column, text string }{
 		{"s", addressKey(f.Sender)}, {"r", addressKey(f.Recipient)}, {"t", fold(f.Text)},
 	} {
-		if parts := trigrams(t.text); len(parts) > 0 {
-			all = append(all, t.column+" : ("+strings.Join(parts, " AND ")+")")
+		for _, text := range trigrams(t.text) {
+			all = append(all, term{column: t.column, text: text})
 		}
 	}
-	return strings.Join(all, " AND ")
+	return all
 }
+
+const (
+	// probeRows is how many rows of a term are looked at to tell how rare it is.
+	probeRows = 32
+	// rareTerms is how many terms are looked up: the rarest. To bring the lists of all of them together costs as
+	// much as the longest has, and what is found is compared whole anyhow.
+	rareTerms = 4
+)
+
+// rarest is the query for the rarest of the terms.
+func (x *Index) rarest(ctx context.Context, terms []term) (string, error) {
+	for i := range terms {
+		t := &terms[i]
+		var n, last, first int64
+		err := x.read.QueryRowContext(ctx, `SELECT COUNT(*), COALESCE(MAX(k), 0), COALESCE(MIN(k), 0) FROM
+			(SELECT rowid AS k FROM items_search WHERE items_search MATCH ? ORDER BY rowid DESC LIMIT ?)`, t.query(), probeRows).Scan(&n, &last, &first)
+		if err != nil {
+			return "", err
+		}
+		if t.every = (last - first) / probeRows; n < probeRows {
+			t.every = math.MaxInt64 - n // these are all that there are
+		}
+	}
+	slices.SortStableFunc(terms, func(a, b term) int { return cmp.Compare(b.every, a.every) })
+	var list []string
+	for _, t := range terms[:min(rareTerms, len(terms))] {
+		list = append(list, t.query())
+	}
+	return strings.Join(list, " AND "), nil
+}
+
+func (t *term) query() string { return t.column + " : " + t.text }
 
 // trigrams are the different three characters in a row of a text, quoted.
 func trigrams(text string) []string {
@@ -217,7 +254,7 @@ func trigrams(text string) []string {
 }
 
 // searched lists what matches, of a database that is searchable.
-func (x *Index) searched(ctx context.Context, f quarantine.Filter, match string) ([]quarantine.Item, error) {
+func (x *Index) searched(ctx context.Context, f quarantine.Filter, terms []term) ([]quarantine.Item, error) {
 	if few, err := x.few(ctx, f); err != nil || few {
 		if err != nil {
 			return nil, err
@@ -230,6 +267,10 @@ func (x *Index) searched(ctx context.Context, f quarantine.Filter, match string)
 		return nil, err
 	}
 	below, err := searchBelow(ctx, x.read)
+	if err != nil {
+		return nil, err
+	}
+	match, err := x.rarest(ctx, terms)
 	if err != nil {
 		return nil, err
 	}
