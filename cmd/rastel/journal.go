@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -9,23 +10,35 @@ import (
 
 	"rastel/cmd/rastel/api"
 	"rastel/policy/quarantine"
+	"rastel/policy/quarantine/blob"
 	"rastel/policy/quarantine/journal"
 	"rastel/policy/quarantine/sqlindex"
 )
 
 // openJournal puts the journal before the index and the messages of opt, where one of them is shared.
 func openJournal(cfg quarantine.Config, opt *quarantine.Options) (*journal.Journal, error) {
-	if cfg.Index.Postgres == "" {
+	if cfg.Index.Postgres == "" && !cfg.S3.Enabled() {
 		return nil, nil
 	}
 	dir := cfg.JournalDir()
+	jopt := journal.Options{Config: cfg.Journal, Dir: dir, Index: opt.Index, Blobs: opt.Blobs, Log: opt.Log}
+	if cfg.S3.Enabled() {
+		keys, err := blobKeys(cfg.Encryption)
+		if err != nil {
+			return nil, err
+		}
+		if jopt.LocalBlobs, err = blob.Open(filepath.Join(dir, "messages"), blob.Options{Keys: keys}); err != nil {
+			return nil, err
+		}
+	}
 	local, err := sqlindex.Open(filepath.Join(dir, "index.db"))
 	if err != nil {
 		return nil, err
 	}
-	j, err := journal.Open(journal.Options{Config: cfg.Journal, Dir: dir, Index: opt.Index, Blobs: opt.Blobs, LocalIndex: local, Log: opt.Log})
+	jopt.LocalIndex = local
+	j, err := journal.Open(jopt)
 	if err != nil {
-		return nil, fmt.Errorf("%w; %w", err, local.Close())
+		return nil, errors.Join(err, local.Close())
 	}
 	opt.Index, opt.Blobs = j.Index(), j.Blobs()
 	return j, nil
