@@ -64,7 +64,9 @@ func newWorld(t *testing.T, cfg quarantine.Config, change func(*engine.Options))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Dir = filepath.Join(t.TempDir(), "quarantine")
+	if cfg.Dir == "" {
+		cfg.Dir = filepath.Join(t.TempDir(), "quarantine")
+	}
 	index, err := sqlindex.Open(cfg.IndexFile())
 	if err != nil {
 		t.Fatal(err)
