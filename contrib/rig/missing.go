@@ -15,6 +15,7 @@ const (
 	NeedClamd    = "clamd"
 	NeedICAP     = "icap"
 	NeedPostgres = "postgres"
+	NeedS3       = "s3"
 	NeedSamples  = "samples" // no server: what Samples needs
 )
 
@@ -27,7 +28,7 @@ func Missing(needs ...string) []string {
 		check func() []string
 	}{
 		{NeedPostfix, missingPostfix}, {NeedSendmail, missingSendmail}, {NeedClamd, missingClamd}, {NeedICAP, missingICAP},
-		{NeedPostgres, missingPostgres},
+		{NeedPostgres, missingPostgres}, {NeedS3, missingS3},
 		{NeedSamples, func() []string { return missingPrograms("7zip", "7zz") }},
 	} {
 		if len(needs) == 0 || slices.Contains(needs, n.name) {

@@ -23,7 +23,7 @@ import (
 )
 
 // nodeEnv tells the test binary that it is a node, and how: the URL of the database, the file with its password,
-// the directory of the messages, that of the node, the SMTP server, what it does.
+// the address of the store of messages, the directory of the node, the SMTP server, what it does.
 const nodeEnv = "RASTEL_TEST_NODE"
 
 // nodeTime is how long a node may take.
@@ -51,7 +51,10 @@ func (n node) open(wrap func(quarantine.Index) quarantine.Index) (*quarantine.St
 	if err != nil {
 		return nil, err
 	}
-	blobs, err := blob.Open(n.messages, blob.Options{})
+	blobs, err := blob.OpenS3(blob.S3Options{
+		Config:    quarantine.S3Config{Endpoint: "http://" + n.messages, Bucket: rig.S3Bucket, PathStyle: true, Timeout: 2 * time.Second},
+		AccessKey: rig.S3Access, SecretKey: rig.S3Secret,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -140,6 +143,7 @@ func (n node) releaseAndDie(ctx context.Context) {
 // shared is what the nodes of a test share.
 type shared struct {
 	postgres *rig.Postgres
+	s3       *rig.S3
 	sink     *rig.Sink
 	node     node
 }
@@ -147,27 +151,36 @@ type shared struct {
 func newShared(t *testing.T) *shared {
 	t.Helper()
 	if os.Getenv("RASTEL_E2E") != "1" {
-		t.Skip("needs a PostgreSQL; run contrib/test")
+		t.Skip("needs a PostgreSQL and an S3 server; run contrib/test")
 	}
 	p, err := rig.StartPostgres()
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { stopped(t, p.Stop()) })
+	s3, err := rig.StartS3()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stopped(t, s3.Stop()) })
 	sink, err := rig.StartSink()
 	if err != nil {
-		t.Fatal(errors.Join(err, p.Stop()))
+		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := errors.Join(p.Stop(), sink.Stop()); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { stopped(t, sink.Stop()) })
 	dir := t.TempDir()
 	password := filepath.Join(dir, "password")
 	if err := os.WriteFile(password, []byte(rig.PostgresPassword), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &shared{p, sink, node{p.URL("postgres"), password, filepath.Join(dir, "messages"), filepath.Join(dir, "own"), sink.Addr, "release"}}
+	return &shared{p, s3, sink, node{p.URL("postgres"), password, s3.Addr, filepath.Join(dir, "own"), sink.Addr, "release"}}
+}
+
+func stopped(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // hold holds n messages, each with a Message-ID of its own.
@@ -226,8 +239,8 @@ func (s *shared) deliveries() map[string]int {
 	return n
 }
 
-// Two nodes release the same 1,000 messages at once, the database ends and comes back meanwhile, and so do the
-// messages: each is delivered once.
+// Two nodes release the same 1,000 messages at once, the database ends and comes back meanwhile, and so does
+// the store of messages: each is delivered once.
 func TestTwoNodesReleaseEachMessageOnce(t *testing.T) {
 	const messages = 1000
 	s := newShared(t)
@@ -240,8 +253,8 @@ func TestTwoNodesReleaseEachMessageOnce(t *testing.T) {
 	nodes := []func() error{s.start(t, "one", "release"), s.start(t, "two", "release")}
 	for i, disturb := range []func() error{
 		s.postgres.Restart,
-		func() error { return os.Rename(s.node.messages, s.node.messages+".away") },
-		func() error { return os.Rename(s.node.messages+".away", s.node.messages) },
+		func() error { s.s3.Kill(); return nil },
+		s.s3.Start,
 		s.postgres.Restart,
 	} {
 		if _, err := s.sink.Wait(min(messages*(i+1)/6, messages), 5*time.Second); err != nil {
