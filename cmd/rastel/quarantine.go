@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,11 +18,13 @@ import (
 )
 
 var quarantineCommand = command{
-	name: "quarantine", args: "list|show|release|delete|export|rekey [ID]...", short: "look after held messages",
+	name: "quarantine", args: "list|show|release|rescan|delete|export|rekey [ID]...", short: "look after held messages",
 	long: `
   list              the held messages, newest first
   show ID           all that is known about one; with -evidence the record of its message
-  release ID...     deliver with the original envelope, or to -to
+  release ID...     deliver with the original envelope, or to -to; not if today's engines find
+                    malware that was not found before, or fail, unless -force
+  rescan ID...      what today's engines find in it; nothing is changed
   delete ID...      remove the message; its record stays
   export ID         write the message as it was held to -out, or standard output
   rekey             seal all messages with the first key of quarantine.encryption.key_file
@@ -41,7 +44,7 @@ type quarantineFlags struct {
 	config, state, class, sender, recipient, text, out string
 	to                                                 []string
 	limit                                              int
-	json, evidence                                     bool
+	json, evidence, force                              bool
 }
 
 func runQuarantine(ctx context.Context, k *call) int {
@@ -54,8 +57,9 @@ func runQuarantine(ctx context.Context, k *call) int {
 	k.flags.StringVar(&f.text, "text", "", "list: only with this `text` in subject, addresses or rule")
 	k.flags.IntVar(&f.limit, "limit", 100, "list: at most so many")
 	k.flags.StringVar(&f.out, "out", "", "export: write to this `file`")
-	k.flags.BoolVar(&f.json, "json", false, "list, show: print JSON, one object an item")
+	k.flags.BoolVar(&f.json, "json", false, "list, show, rescan: print JSON, one object an item")
 	k.flags.BoolVar(&f.evidence, "evidence", false, "show: the record of the message: parts, findings, rules, verdicts")
+	k.flags.BoolVar(&f.force, "force", false, "release: in spite of what is found in it today")
 	k.flags.Func("to", "release: to this `address` instead of the recipients; may be repeated", func(s string) error {
 		f.to = append(f.to, s)
 		return nil
@@ -65,7 +69,7 @@ func runQuarantine(ctx context.Context, k *call) int {
 		return status
 	}
 	if len(args) == 0 {
-		return k.usagef("quarantine needs one of list, show, release, delete, export")
+		return k.usagef("quarantine needs one of list, show, release, rescan, delete, export")
 	}
 	cfg, err := loadConfig(f.config)
 	if err != nil {
@@ -103,7 +107,7 @@ func (q *quarantineCall) run(ctx context.Context, verb string, ids []string) int
 		return q.done(q.list(ctx))
 	}
 	one, each := map[string]func(context.Context, string) error{"show": q.show, "export": q.export},
-		map[string]func(context.Context, string) error{"release": q.release, "delete": q.remove}
+		map[string]func(context.Context, string) error{"release": q.release, "rescan": q.rescan, "delete": q.remove}
 	if f, ok := one[verb]; ok {
 		if len(ids) != 1 {
 			return q.usagef("quarantine %s takes one ID", verb)
@@ -112,7 +116,7 @@ func (q *quarantineCall) run(ctx context.Context, verb string, ids []string) int
 	}
 	f, ok := each[verb]
 	if !ok || len(ids) == 0 {
-		return q.usagef("quarantine: %q is none of list, show ID, release ID..., delete ID..., export ID", strings.Join(append([]string{verb}, ids...), " "))
+		return q.usagef("quarantine: %q is none of list, show ID, release ID..., rescan ID..., delete ID..., export ID", strings.Join(append([]string{verb}, ids...), " "))
 	}
 	var errs []error
 	for _, id := range ids {
@@ -181,11 +185,42 @@ func (q *quarantineCall) show(ctx context.Context, id string) error {
 }
 
 func (q *quarantineCall) release(ctx context.Context, id string) error {
-	it, err := q.client.Release(ctx, id, quarantine.ReleaseRequest{Recipients: q.flags.to, By: whoami()})
+	it, err := q.client.Release(ctx, id, quarantine.ReleaseRequest{Recipients: q.flags.to, By: whoami(), Force: q.flags.force})
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(q.out, "%s: released to %s\n", id, shown(strings.Join(it.ReleaseTo, ", ")))
+	return nil
+}
+
+// rescan prints what is found in a message today: for people one line for each finding, those that are against a
+// release first.
+func (q *quarantineCall) rescan(ctx context.Context, id string) error {
+	r, err := q.client.Rescan(ctx, id)
+	if err != nil {
+		return err
+	}
+	if q.flags.json {
+		return json.NewEncoder(q.out).Encode(struct {
+			ID string `json:"id"`
+			*quarantine.Rescan
+		}{id, r})
+	}
+	switch {
+	case r.Failed != "":
+		fmt.Fprintf(q.out, "%s: could not be examined: %s\n", id, shown(r.Failed))
+	case len(r.New) > 0:
+		fmt.Fprintf(q.out, "%s: %d findings of malware that are not in its record\n", id, len(r.New))
+	default:
+		fmt.Fprintf(q.out, "%s: nothing is against its release that is not in its record\n", id)
+	}
+	for _, f := range r.Findings {
+		mark := " "
+		if slices.Contains(r.New, f) {
+			mark = "!"
+		}
+		fmt.Fprintf(q.out, "  %s %-24s %-8s %.200q\n", mark, shown(f.Check), shown(f.Part), f.Detail)
+	}
 	return nil
 }
 

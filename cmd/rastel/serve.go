@@ -140,7 +140,9 @@ func newService(cfg *Config, b *built, log *slog.Logger) (_ *service, err error)
 	}
 	s.metrics.MustRegister(outboxMetrics{s.store})
 	b.samples = engine.NewSampler(cfg.Samples, s.store, log)
-	s.mail, err = milter.New(milter.Options{Config: cfg.Milter, Judge: b.engine(crashing(s.store)), Logger: log, Spool: cfg.spool()})
+	judge := b.engine(crashing(s.store))
+	s.store.SetExaminer(judge.Rescan)
+	s.mail, err = milter.New(milter.Options{Config: cfg.Milter, Judge: judge, Logger: log, Spool: cfg.spool()})
 	if err != nil {
 		return nil, err
 	}

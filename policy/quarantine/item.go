@@ -199,3 +199,11 @@ func TimeOf(id string) time.Time {
 
 // millis is t as it is stored.
 func millis(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
+// Envelope is the one that the message came with, as far as the record has it.
+func (it *Item) Envelope() *eml.Envelope {
+	return &eml.Envelope{
+		QueueID: it.QueueID, Session: it.Session, Client: it.Client, ClientName: it.ClientName, Helo: it.Helo, AuthUser: it.AuthUser,
+		Sender: it.Sender, SenderArgs: slices.Clone(it.SenderArgs), Recipients: slices.Clone(it.Recipients),
+	}
+}

@@ -21,6 +21,7 @@ const (
 type ReleaseRequest struct {
 	Recipients []string `json:"recipients,omitempty"` // instead of those of the envelope; nil means those
 	By         string   `json:"by,omitempty"`         // who wants it
+	Force      bool     `json:"force,omitempty"`      // in spite of what is found in it today
 }
 
 // Release sends a held message by SMTP, with the envelope it came with and as it was held, and
@@ -31,7 +32,10 @@ type ReleaseRequest struct {
 // that answer, the server may have taken the message (RFC 5321 section 4.2.5): it stays
 // held, and says so, because twice is better than never.
 //
-// The error is ErrNotFound, ErrState if it is not held or another release is under way, a
+// Before that the message is examined again, if there is an Examiner. If that fails, or finds malware that the
+// record of the item does not have, it is not released, and says so in its Note, unless req.Force.
+//
+// The error is ErrNotFound, ErrState if it is not held or another release is under way, a *RescanError, a
 // *SendError if the message could not be sent, or that of the index.
 func (s *Store) Release(ctx context.Context, id string, req ReleaseRequest) (*Item, error) {
 	if !ValidID(id) {
@@ -41,6 +45,10 @@ func (s *Store) Release(ctx context.Context, id string, req ReleaseRequest) (*It
 	if err != nil {
 		return nil, err
 	}
+	spite, err := s.reviewed(ctx, before, req)
+	if err != nil {
+		return before, err
+	}
 	it, err := s.beginRelease(ctx, id, req)
 	if err != nil {
 		return nil, err
@@ -48,7 +56,7 @@ func (s *Store) Release(ctx context.Context, id string, req ReleaseRequest) (*It
 	sctx, cancel := context.WithTimeout(ctx, s.cfg.Release.Timeout)
 	defer cancel()
 	sent := s.send(sctx, it)
-	done, err := s.endRelease(ctx, it, before.ReleaseTo, sent)
+	done, err := s.endRelease(ctx, it, before.ReleaseTo, spite, sent)
 	if err != nil {
 		s.log.Error("note how a release ended", "id", id, "sent", sent == nil, "error", err)
 		return done, errors.Join(sent, fmt.Errorf("note how the release ended: %w", err))
@@ -128,7 +136,7 @@ func (s *Store) settled(it *Item) error {
 
 // endRelease notes how it ended, also when ctx has ended. What was to be sent by the filter itself is still for
 // those who have not got it if it was not sent to others either.
-func (s *Store) endRelease(ctx context.Context, mine *Item, before []string, sent error) (*Item, error) {
+func (s *Store) endRelease(ctx context.Context, mine *Item, before []string, spite string, sent error) (*Item, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	return s.index.Update(ctx, mine.ID, func(it *Item) error {
@@ -140,7 +148,7 @@ func (s *Store) endRelease(ctx context.Context, mine *Item, before []string, sen
 			it.ReleaseTo = before
 		}
 		if sent == nil {
-			s.mark(it, Released, it.ChangedBy, releasedNote(it.Note))
+			s.mark(it, Released, it.ChangedBy, followedBy(spite, releasedNote(it.Note)))
 		} else {
 			s.mark(it, Held, it.ChangedBy, sent.Error())
 		}

@@ -111,7 +111,10 @@ type Store struct {
 	log   *slog.Logger
 	key   []byte
 	enter *access
-	now   func() time.Time
+
+	examiner Examiner // nil: nothing is examined again
+
+	now func() time.Time
 
 	woken chan struct{} // something was queued
 	sums  sums

@@ -8,7 +8,9 @@
 //	GET    /v1/quarantine/{id}           one item
 //	GET    /v1/quarantine/{id}/raw       its message, byte for byte as it was held
 //	GET    /v1/quarantine/{id}/evidence  the record of the message: parts, findings, rules, verdicts
-//	POST   /v1/quarantine/{id}/release   {"recipients": [...], "by": "..."}, both optional
+//	POST   /v1/quarantine/{id}/release   {"recipients": [...], "by": "...", "force": true}, all optional; 409
+//	                                     "rescan" if today's engines are against it and it is not forced
+//	POST   /v1/quarantine/{id}/rescan    what today's engines find; changes nothing
 //	DELETE /v1/quarantine/{id}           removes the message, keeps the record; ?by
 //	GET    /v1/exceptions                all exceptions, with their hits
 //	POST   /v1/exceptions                makes one: {"sender", "recipient", "sha256", "rule", "check", "owner",
@@ -121,6 +123,7 @@ func New(opt Options) http.Handler {
 		{"GET /v1/quarantine/{id}/raw", rawTime, s.raw},
 		{"GET /v1/quarantine/{id}/evidence", callTime, s.evidence},
 		{"POST /v1/quarantine/{id}/release", releaseTime, s.release},
+		{"POST /v1/quarantine/{id}/rescan", rawTime, s.rescan},
 		{"DELETE /v1/quarantine/{id}", callTime, s.delete},
 	}
 	if s.exceptions != nil {
@@ -268,6 +271,8 @@ func errorOf(err error) *Error {
 		return &Error{http.StatusNotFound, "not_found", err.Error(), "rastel quarantine list -state all shows what there is"}
 	case errors.Is(err, quarantine.ErrState):
 		return &Error{http.StatusConflict, "state", err.Error(), "rastel quarantine show tells its state"}
+	case errors.Is(err, quarantine.ErrRescan):
+		return &Error{http.StatusConflict, "rescan", err.Error(), "it is still held; rastel quarantine rescan shows all that is found, and release -force releases all the same"}
 	case errors.Is(err, quarantine.ErrRecipient):
 		return &Error{http.StatusBadRequest, "bad_recipient", err.Error(), ""}
 	case errors.Is(err, quarantine.ErrCorrupt):

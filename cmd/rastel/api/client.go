@@ -117,6 +117,15 @@ func (c *Client) Release(ctx context.Context, id string, req quarantine.ReleaseR
 	return &it, nil
 }
 
+// Rescan says what is found in the message of an item today.
+func (c *Client) Rescan(ctx context.Context, id string) (*quarantine.Rescan, error) {
+	var r quarantine.Rescan
+	if err := c.call(ctx, http.MethodPost, itemPath(id)+"/rescan", nil, &r); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
 // Delete removes the message of an item, in the name of the user of this process.
 func (c *Client) Delete(ctx context.Context, id string) error {
 	by := url.Values{"by": {"uid:" + strconv.Itoa(os.Getuid())}}

@@ -164,6 +164,20 @@ func (s *server) raw(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// rescan says what is found in the message of an item today.
+func (s *server) rescan(w http.ResponseWriter, r *http.Request) error {
+	id, err := itemID(r)
+	if err != nil {
+		return err
+	}
+	found, err := s.store.Rescan(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, found)
+	return nil
+}
+
 func (s *server) release(w http.ResponseWriter, r *http.Request) error {
 	id, err := itemID(r)
 	if err != nil {
