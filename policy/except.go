@@ -39,6 +39,7 @@ type excepting struct {
 type excepted struct {
 	*exceptions.Exception
 	content map[*eml.Part]bool // by a hash: the parts with that content, and what is in them
+	idle    bool               // it is known to make no difference
 }
 
 // newExcepting finds the exceptions for the message; nil if there are none.
@@ -109,14 +110,9 @@ func (v *division) apartByExceptions() [][]*recipient {
 		return one
 	}
 	var groups [][]*recipient
-	index := map[string]int{}
+	whom, index := exceptions.WhomOf(list), map[string]int{}
 	for _, r := range v.recipients {
-		key := ""
-		for _, e := range list {
-			if e.IsFor(sameMailbox(r.address)) {
-				key += e.ID + " "
-			}
-		}
+		key := whom.Kind(sameMailbox(r.address))
 		i, ok := index[key]
 		if !ok {
 			i = len(groups)
@@ -341,7 +337,10 @@ func (x *excepting) begin() {
 // use traces exceptions that make a difference, and notes that they did.
 func (x *excepting) use(rule string, list []*excepted) {
 	for _, e := range list {
-		if key := e.ID + " " + e.Rule; !x.told[key] && e.difference(x.whole) {
+		if key := e.ID + " " + e.Rule; !e.idle && !x.told[key] {
+			if e.idle = !e.difference(x.whole); e.idle { // asked once, as there may be many rules and findings
+				continue
+			}
 			x.told[key] = true
 			x.note(e, rule, e.tells())
 		}

@@ -410,6 +410,46 @@ func TestNamesThatTellNothing(t *testing.T) {
 	}
 }
 
+// TestManyExceptionsAreNotAskedAgainAndAgain: not for each rule and each finding, and not for each recipient. It took minutes.
+func TestManyExceptionsAreNotAskedAgainAndAgain(t *testing.T) {
+	checks := []eml.Check{{ID: "signed/dkim-pass"}}
+	for i := range 200 {
+		checks = append(checks, eml.Check{ID: fmt.Sprintf("html/c%d", i)})
+	}
+	m := parse(t, "From: a@example.org\r\n\r\nx")
+	m.Envelope.Recipients = nil
+	for i := range 1000 {
+		m.Envelope.Recipients = append(m.Envelope.Recipients, fmt.Sprintf("r%d@x.example", i))
+	}
+	r := scanners.Report{Findings: []eml.Finding{{Check: "signed/dkim-pass", Part: m.Root, Detail: "d=example.org s=s"}}}
+	for i := range 20_000 {
+		r.Findings = append(r.Findings, eml.Finding{Check: fmt.Sprintf("html/c%d", i%100), Part: m.Root})
+	}
+	var rules strings.Builder
+	rules.WriteString("rules:\n")
+	for i := range 1000 {
+		fmt.Fprintf(&rules, "- {name: r%d, when: 'has(\"html/c%d\") or size > %d', do: [hold]}\n", i, 100+i%100, 1_000_000+i)
+	}
+	p, err := Load("p.yaml", []byte(rules.String()), Options{Checks: checks, Now: func() time.Time { return exceptNow }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, line string
+		count      int
+	}{{"findings", "sender=example.org check=html/c1%02d", 100}, {"one recipient", "recipient=r%d@x.example rule=r0", 20}, {"all recipients", "recipient=@x.example rule=r%d", exceptions.Max}} {
+		var lines []string
+		for i := range tt.count {
+			lines = append(lines, fmt.Sprintf(tt.line, i%1000))
+		}
+		start := time.Now()
+		if v := p.DecideGiven(m, r, Given{Exceptions: exceptFrom(t, m, lines...)}); v.Action != Accept || v.Hold || len(v.Exceptions) > 0 {
+			t.Errorf("%s: %v, %v, exceptions %v", tt.name, v.Action, v.Hold, v.Exceptions)
+		}
+		t.Logf("%s: %v", tt.name, time.Since(start))
+	}
+}
+
 // BenchmarkExceptions is what many exceptions cost for a message that none is for.
 func BenchmarkExceptions(b *testing.B) {
 	var list []exceptions.Exception

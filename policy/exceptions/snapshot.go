@@ -68,10 +68,8 @@ func (s *Snapshot) ForSome(a About) []*Exception {
 	for _, list := range s.byMessage(&a) {
 		take(list)
 	}
-	for _, r := range a.Recipients {
-		for _, key := range recipientKeys(r) {
-			take(s.byRecipient[key])
-		}
+	for key := range keysOf(a.Recipients) {
+		take(s.byRecipient[key])
 	}
 	return slices.SortedFunc(maps.Keys(seen), func(a, b *Exception) int { return strings.Compare(a.ID, b.ID) })
 }
@@ -118,9 +116,10 @@ func (s *Snapshot) For(a About) []*Exception {
 			lists = append(lists, s.byRecipient[key])
 		}
 	}
+	keys := keysOf(a.Recipients)
 	for _, list := range lists {
 		for _, e := range list {
-			if a.Now.Before(e.end) && e.fitsMessage(&a) && e.isForAll(a.Recipients) {
+			if a.Now.Before(e.end) && e.fitsMessage(&a) && (e.Recipient == "" || len(a.Recipients) > 0 && keys[e.Recipient] == len(a.Recipients)) {
 				seen[e.Exception] = true
 			}
 		}
@@ -136,9 +135,16 @@ func (e *Exception) fitsMessage(a *About) bool {
 	return e.SHA256 == "" || slices.Contains(a.SHA256, e.SHA256)
 }
 
-// isForAll reports whether the exception is for all of these recipients, of which there are some if it asks for any.
-func (e *Exception) isForAll(list []string) bool {
-	return e.Recipient == "" || len(list) > 0 && !slices.ContainsFunc(list, func(r string) bool { return !e.IsFor(r) })
+// keysOf counts how many of these recipients have each of their keys. There may be a thousand of them, and ten thousand
+// exceptions for their domain.
+func keysOf(recipients []string) map[string]int {
+	keys := make(map[string]int, len(recipients))
+	for _, r := range recipients {
+		for _, key := range recipientKeys(r) {
+			keys[key]++
+		}
+	}
+	return keys
 }
 
 // senderKeys are the senders that a domain is one of: itself, and what is below each of those above it.
@@ -159,13 +165,31 @@ func senderKeys(domain string) []string {
 func recipientKeys(address string) []string {
 	address = strings.TrimSuffix(strings.ToLower(address), ".")
 	i := strings.LastIndexByte(address, '@')
-	if i < 0 {
+	if i <= 0 {
 		return []string{address}
 	}
 	return []string{address, address[i:]}
 }
 
-// IsFor reports whether the exception is for a recipient.
-func (e *Exception) IsFor(address string) bool {
-	return e.Recipient == "" || slices.Contains(recipientKeys(address), e.Recipient)
+// A Whom says for which recipients some exceptions are.
+type Whom map[string]bool
+
+// WhomOf is for whom the exceptions of a list are.
+func WhomOf(list []*Exception) Whom {
+	w := Whom{}
+	for _, e := range list {
+		w[e.Recipient] = true
+	}
+	return w
+}
+
+// Kind is equal for recipients for whom the same of the exceptions are.
+func (w Whom) Kind(address string) string {
+	kind := ""
+	for _, key := range recipientKeys(address) {
+		if w[key] {
+			kind += key + " "
+		}
+	}
+	return kind
 }
