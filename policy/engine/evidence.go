@@ -188,7 +188,7 @@ func (x *Examination) evidence(most int) *Evidence {
 	e.Unexamined = cutList(c, "unexamined", x.Report.Unexamined, func(u eml.Unexamined) EvidenceGap { return EvidenceGap{partID(u.Part), cutText(u.Why), u.Temporary} })
 	e.Engines = x.engines()
 	for _, one := range x.verdicts() {
-		w := verdictEvidence(one)
+		w := verdictEvidence(one, min(most, maxRecipients))
 		w.Rules = cutList(c, "rules", one.Trace, evidenceStep)
 		e.Verdicts = append(e.Verdicts, w)
 	}
@@ -277,26 +277,26 @@ func (x *Examination) engines() []EvidenceEngine {
 	return out
 }
 
-// verdictEvidence is a verdict; one of several names its recipients.
-func verdictEvidence(v *policy.Verdict) EvidenceVerdict {
+// verdictEvidence is a verdict; one of several names its recipients, at most so many.
+func verdictEvidence(v *policy.Verdict, most int) EvidenceVerdict {
 	out := EvidenceVerdict{
 		Recipients: []string{}, Action: v.Action.String(), Reply: replyText(v.Reply), Rule: v.Rule, Patched: !v.Patch.Empty(), Held: v.Hold || v.Action == policy.Quarantine,
-		Class: v.Class, MTAHold: v.MTAHold, Add: some(v.Add), Remove: some(v.Remove),
+		Class: v.Class, MTAHold: v.MTAHold, Add: some(v.Add, most), Remove: some(v.Remove, most),
 	}
 	if v.Retention != 0 {
 		out.Retention = v.Retention.String()
 	}
 	for _, n := range v.Notices {
-		out.Notices = append(out.Notices, EvidenceNotice{n.Rule, some(n.To)})
+		out.Notices = append(out.Notices, EvidenceNotice{n.Rule, some(n.To, most)})
 	}
 	if v.Recipients != nil {
-		out.Recipients, out.More = orEmpty(some(v.Recipients)), max(0, len(v.Recipients)-maxRecipients)
+		out.Recipients, out.More = orEmpty(some(v.Recipients, most)), max(0, len(v.Recipients)-most)
 	}
 	return out
 }
 
-func some(list []string) (out []string) {
-	for _, s := range list[:min(len(list), maxRecipients)] {
+func some(list []string, most int) (out []string) {
+	for _, s := range list[:min(len(list), most)] {
 		out = append(out, cutText(s))
 	}
 	return out

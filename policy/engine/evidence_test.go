@@ -69,6 +69,30 @@ func TestEvidenceIsBounded(t *testing.T) {
 	}
 }
 
+// TestEvidenceIsBoundedForRecipients: whatever addresses the sender names, of which each byte takes six in JSON, there is a
+// record.
+func TestEvidenceIsBoundedForRecipients(t *testing.T) {
+	w := splitWorld(t, splitting, nil)
+	to := []string{"plain@example.net"}
+	for i := range 300 {
+		for _, group := range []string{"held", "marked", "kept"} {
+			to = append(to, fmt.Sprintf("%s+%d%s@example.net", group, i, strings.Repeat("&", 200)))
+		}
+	}
+	if v := w.judgeFor(t, identified("tell", "good"), to...); v.Action != policy.Accept || len(v.Others) != 3 {
+		t.Fatalf("verdict %v", v.Action)
+	}
+	for _, it := range w.held(t) {
+		if it.Purpose == quarantine.ForNotice {
+			continue
+		}
+		e := w.evidenceOf(t, it.ID)
+		if v := e.Verdicts[1]; len(e.Verdicts) != 4 || len(v.Recipients) == 0 || len(v.Recipients)+v.More != 300 {
+			t.Errorf("%d verdicts, %d and %d more recipients", len(e.Verdicts), len(v.Recipients), v.More)
+		}
+	}
+}
+
 // TestEvidenceNamesRecipients: of a verdict that is not for all.
 func TestEvidenceNamesRecipients(t *testing.T) {
 	p, err := policy.Load("test", []byte(`rules: [{name: eve, for: recipient, when: 'recipient startsWith "eve"', then: quarantine}]`), policy.Options{})
