@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
@@ -88,7 +89,7 @@ func New(opt Options) *Engine {
 	}
 	notify := opt.Notify.withDefaults()
 	return &Engine{opt: opt, metrics: newMetrics(opt.Metrics), notify: notify,
-		notices: &noticeLimit{max: notify.PerHour, now: time.Now, keys: map[string]*noticeCount{}}}
+		notices: &noticeLimit{max: notify.PerHour, now: time.Now, keys: map[[sha256.Size]byte]*noticeCount{}}}
 }
 
 // An Examination is all that is known about a message, and what is to be done with it.

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"mime"
 	"mime/quotedprintable"
@@ -105,7 +106,7 @@ func (e *Engine) queueNotice(ctx context.Context, x *Examination, n *notice) err
 	if err != nil {
 		return err
 	}
-	key := strings.Join(append([]string{n.Rule}, n.To...), "\n")
+	key := noticeKey(n.Rule, n.To)
 	ok, left := e.notices.take(key)
 	if !ok {
 		e.metrics.notices.WithLabelValues("left out").Inc()
@@ -303,7 +304,12 @@ type noticeLimit struct {
 	max  int
 	now  func() time.Time
 	mu   sync.Mutex
-	keys map[string]*noticeCount
+	keys map[[sha256.Size]byte]*noticeCount
+}
+
+// noticeKey is that of a rule and recipients. It is a hash, because senders choose how many there are, and how long.
+func noticeKey(rule string, to []string) [sha256.Size]byte {
+	return sha256.Sum256([]byte(rule + "\n" + strings.Join(to, "\n")))
 }
 
 // A noticeCount is what was done in the hour that began at since.
@@ -317,7 +323,7 @@ const maxNoticeKeys = 10_000
 
 // take reports whether there may be one more notice, and how many before it there were not; if it may not, it
 // counts as one of those.
-func (l *noticeLimit) take(key string) (ok bool, left int) {
+func (l *noticeLimit) take(key [sha256.Size]byte) (ok bool, left int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
@@ -352,7 +358,7 @@ func (l *noticeLimit) forget(now time.Time) bool {
 }
 
 // giveBack undoes a take, for a notice that was not made.
-func (l *noticeLimit) giveBack(key string, left int) {
+func (l *noticeLimit) giveBack(key [sha256.Size]byte, left int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c := l.keys[key]; c != nil {

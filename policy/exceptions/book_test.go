@@ -196,6 +196,8 @@ func TestSnapshotFindsWhatFits(t *testing.T) {
 		{About{Recipients: []string{"bob@example.net"}}, "2 3"},
 		{About{Recipients: []string{"BOB@Example.Net", "eve@example.net"}}, "3"},
 		{About{Recipients: []string{"bob@example.net", "eve@example.com"}}, ""},
+		{About{Recipients: []string{"@example.net", "eve@example.com"}}, ""},
+		{About{Recipients: []string{"@example.net", "@example.net"}}, "3"},
 		{About{SHA256: []string{"00", "11", "11"}}, "8"},
 		{About{SHA256: []string{"11"}, Sender: "example.org", Recipients: []string{"x@example.net"}}, "0 3 4 5 8"},
 	} {
