@@ -79,10 +79,11 @@ func (d *Dir) Close() error { return nil }
 func (d *Dir) tmp() string     { return filepath.Join(d.root, "tmp") }
 func (d *Dir) objects() string { return filepath.Join(d.root, "objects") }
 
-// object is the file of an address.
+// object is the file of an address, in one of 16 directories: each that is made costs the message that needs it
+// a millisecond, and as much again until it is in the journal of the file system.
 func (d *Dir) object(a address) string {
 	s := a.String()
-	return filepath.Join(d.objects(), s[:2], s[2:])
+	return filepath.Join(d.objects(), s[:1], s[1:])
 }
 
 // path is where the message of an item belongs. Only ids get through, so no "..".
@@ -181,10 +182,12 @@ func (d *Dir) share(tmp string, a address) bool {
 func (d *Dir) publish(tmp string, a address) {
 	object, link := d.object(a), tmp+".link"
 	d.step("publish")
-	if err := os.Mkdir(filepath.Dir(object), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return
+	err := os.Link(tmp, object)
+	if errors.Is(err, fs.ErrNotExist) {
+		_ = os.Mkdir(filepath.Dir(object), 0o700) // else the link fails again
+		err = os.Link(tmp, object)
 	}
-	if err := os.Link(tmp, object); !errors.Is(err, fs.ErrExist) {
+	if !errors.Is(err, fs.ErrExist) {
 		return
 	}
 	if err := os.Link(tmp, link); err != nil {

@@ -3,9 +3,13 @@ package blob
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 )
+
+// sweepAtATime is how many names are in memory.
+const sweepAtATime = 1000
 
 // sweepObjects removes files in objects/ that have no other name. One that is being stored has another, in
 // tmp/; one that is linked to at this moment then is shared no more, and that is all.
@@ -26,15 +30,24 @@ func (d *Dir) sweepObjects(ctx context.Context) error {
 }
 
 func sweepUnlinked(dir string) error {
-	files, err := os.ReadDir(dir)
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
+	defer d.Close()
 	var errs []error
-	for _, f := range files {
-		if info, err := f.Info(); err == nil && links(info) == 1 && info.Mode().IsRegular() {
-			errs = append(errs, removeAll(filepath.Join(dir, f.Name())))
+	for {
+		files, err := d.ReadDir(sweepAtATime)
+		for _, f := range files {
+			if info, err := f.Info(); err == nil && links(info) == 1 && info.Mode().IsRegular() {
+				errs = append(errs, removeAll(filepath.Join(dir, f.Name())))
+			}
+		}
+		if err == io.EOF {
+			return errors.Join(errs...)
+		}
+		if err != nil {
+			return errors.Join(append(errs, err)...)
 		}
 	}
-	return errors.Join(errs...)
 }
