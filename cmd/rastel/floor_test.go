@@ -51,8 +51,9 @@ var floor = map[string][]string{
 	"rastel/policy/quarantine/sqlindex":       {"rastel/sanitize/eml", "rastel/policy/quarantine", "rastel/policy/exceptions"},
 	"rastel/policy/quarantine/blob":           {"rastel/sanitize/eml", "rastel/policy/quarantine"},
 	"rastel/policy/quarantine/journal":        {"rastel/sanitize/eml", "rastel/policy/quarantine"}, // what stands before an index and messages that are shared
+	"rastel/policy/quarantine/zipseal":        {},                                                  // writes zips with a password; knows nothing of mail, and what reads them is a scanner
 	"rastel/policy/quarantine/quarantinetest": {"rastel/sanitize/eml", "rastel/policy/quarantine"}, // the suite of Index and Blobs
-	"rastel/policy/engine":                    {"rastel/sanitize/eml", "rastel/scanners", "rastel/policy", "rastel/policy/quarantine", "rastel/policy/exceptions"},
+	"rastel/policy/engine":                    {"rastel/sanitize/eml", "rastel/scanners", "rastel/policy", "rastel/policy/quarantine", "rastel/policy/quarantine/zipseal", "rastel/policy/exceptions"},
 	"rastel/milter":                           {"rastel/sanitize/eml", "rastel/policy"},
 	"rastel/cmd/rastel":                       {"*"},
 	"rastel/cmd/rastel/api":                   {"*"},

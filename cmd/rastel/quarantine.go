@@ -23,7 +23,9 @@ var quarantineCommand = command{
   list              the held messages, newest first
   show ID           all that is known about one; with -evidence the record of its message
   release ID...     deliver with the original envelope, or to -to; not if today's engines find
-                    malware that was not found before, or fail, unless -force
+                    malware that was not found before, or fail, unless -force; in the form -as:
+                    original, sanitised, without (-part, or all parts with findings), attached (as a
+                    message in a new one), zip (in one with a password, which is printed here)
   rescan ID...      what today's engines find in it; nothing is changed
   delete ID...      remove the message; its record stays
   export ID         write the message as it was held to -out, or standard output
@@ -41,10 +43,10 @@ Exit status:
 
 // quarantineFlags are the options of all its subcommands.
 type quarantineFlags struct {
-	config, state, class, sender, recipient, text, out string
-	to                                                 []string
-	limit                                              int
-	json, evidence, force                              bool
+	config, state, class, sender, recipient, text, out, as string
+	to, parts                                              []string
+	limit                                                  int
+	json, evidence, force                                  bool
 }
 
 func runQuarantine(ctx context.Context, k *call) int {
@@ -60,6 +62,11 @@ func runQuarantine(ctx context.Context, k *call) int {
 	k.flags.BoolVar(&f.json, "json", false, "list, show, rescan: print JSON, one object an item")
 	k.flags.BoolVar(&f.evidence, "evidence", false, "show: the record of the message: parts, findings, rules, verdicts")
 	k.flags.BoolVar(&f.force, "force", false, "release: in spite of what is found in it today")
+	k.flags.StringVar(&f.as, "as", "", "release: in this `form`: original (default), sanitised, without, attached, zip")
+	k.flags.Func("part", "release -as without: leave out the part with this `id`, such as 1.2; may be repeated", func(s string) error {
+		f.parts = append(f.parts, s)
+		return nil
+	})
 	k.flags.Func("to", "release: to this `address` instead of the recipients; may be repeated", func(s string) error {
 		f.to = append(f.to, s)
 		return nil
@@ -185,11 +192,14 @@ func (q *quarantineCall) show(ctx context.Context, id string) error {
 }
 
 func (q *quarantineCall) release(ctx context.Context, id string) error {
-	it, err := q.client.Release(ctx, id, quarantine.ReleaseRequest{Recipients: q.flags.to, By: whoami(), Force: q.flags.force})
+	it, err := q.client.Release(ctx, id, quarantine.ReleaseRequest{Recipients: q.flags.to, By: whoami(), Force: q.flags.force, As: quarantine.Variant(q.flags.as), Parts: q.flags.parts})
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(q.out, "%s: released to %s\n", id, shown(strings.Join(it.ReleaseTo, ", ")))
+	if it.Password != "" {
+		fmt.Fprintf(q.out, "%s: the password of the zip is %s; tell it by another way than mail, it is stored nowhere\n", id, shown(it.Password))
+	}
 	return nil
 }
 

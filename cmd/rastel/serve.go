@@ -21,6 +21,7 @@ import (
 
 	"rastel/cmd/rastel/api"
 	"rastel/milter"
+	"rastel/policy"
 	"rastel/policy/engine"
 	"rastel/policy/exceptions"
 	"rastel/policy/hosts"
@@ -142,6 +143,11 @@ func newService(cfg *Config, b *built, log *slog.Logger) (_ *service, err error)
 	b.samples = engine.NewSampler(cfg.Samples, s.store, log)
 	judge := b.engine(crashing(s.store))
 	s.store.SetExaminer(judge.Rescan)
+	renderer, err := engine.NewRenderer(judge, func(text []byte) (*policy.Policy, error) { return policy.Load("release", text, policyOptions(cfg)) })
+	if err != nil {
+		return nil, err
+	}
+	s.store.SetRenderer(renderer.Render)
 	s.mail, err = milter.New(milter.Options{Config: cfg.Milter, Judge: judge, Logger: log, Spool: cfg.spool()})
 	if err != nil {
 		return nil, err

@@ -112,6 +112,9 @@ type Item struct {
 	// Evidence is the record of the message, in JSON; see MaxEvidence. Put stores it, and Index.Evidence gives it.
 	Evidence []byte `json:"-"`
 
+	// Password opens the copy that the message was just released as. Only Release gives it. It is not stored.
+	Password string `json:"password,omitempty"`
+
 	// Journal says that the item waits in the local journal of this node. It is not stored.
 	Journal bool `json:"journal,omitempty"`
 

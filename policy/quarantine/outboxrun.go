@@ -192,7 +192,7 @@ func (o *outbox) sendDue(ctx, sctx context.Context) error {
 func (o *outbox) sendOne(ctx context.Context, it *Item) {
 	sctx, cancel := context.WithTimeout(ctx, o.cfg.Release.Timeout)
 	defer cancel()
-	sent := o.send(sctx, it)
+	sent := o.send(sctx, it, nil)
 	done, err := o.endSend(ctx, it, sent)
 	if err != nil {
 		o.log.Error("note how sending ended", "id", it.ID, "sent", sent == nil, "error", err)

@@ -22,6 +22,8 @@ type ReleaseRequest struct {
 	Recipients []string `json:"recipients,omitempty"` // instead of those of the envelope; nil means those
 	By         string   `json:"by,omitempty"`         // who wants it
 	Force      bool     `json:"force,omitempty"`      // in spite of what is found in it today
+	As         Variant  `json:"as,omitempty"`         // in what form; empty: as it was held
+	Parts      []string `json:"parts,omitempty"`      // for AsWithout: the ids of those left out; nil means all with findings
 }
 
 // Release sends a held message by SMTP, with the envelope it came with and as it was held, and
@@ -36,10 +38,13 @@ type ReleaseRequest struct {
 // record of the item does not have, it is not released, and says so in its Note, unless req.Force.
 //
 // The error is ErrNotFound, ErrState if it is not held or another release is under way, a *RescanError, a
-// *SendError if the message could not be sent, or that of the index.
+// *SendError if the message could not be sent, ErrVariant, or that of the index.
 func (s *Store) Release(ctx context.Context, id string, req ReleaseRequest) (*Item, error) {
 	if !ValidID(id) {
 		return nil, ErrNotFound
+	}
+	if err := req.check(); err != nil {
+		return nil, err
 	}
 	before, err := s.index.Get(ctx, id)
 	if err != nil {
@@ -49,13 +54,21 @@ func (s *Store) Release(ctx context.Context, id string, req ReleaseRequest) (*It
 	if err != nil {
 		return before, err
 	}
+	form, err := s.rendered(ctx, before, req)
+	if err != nil {
+		return before, err
+	}
+	if form != nil {
+		defer form.Done()
+		spite = noteOf(req.As, spite)
+	}
 	it, err := s.beginRelease(ctx, id, req)
 	if err != nil {
 		return nil, err
 	}
 	sctx, cancel := context.WithTimeout(ctx, s.cfg.Release.Timeout)
 	defer cancel()
-	sent := s.send(sctx, it)
+	sent := s.send(sctx, it, form)
 	done, err := s.endRelease(ctx, it, before.ReleaseTo, spite, sent)
 	if err != nil {
 		s.log.Error("note how a release ended", "id", id, "sent", sent == nil, "error", err)
@@ -64,6 +77,9 @@ func (s *Store) Release(ctx context.Context, id string, req ReleaseRequest) (*It
 	if sent != nil {
 		s.log.Warn("release", "id", id, "by", done.ChangedBy, "state", done.State, "error", sent)
 		return done, sent
+	}
+	if form != nil {
+		done.Password = form.Password
 	}
 	s.log.Info("release", "id", id, "by", done.ChangedBy, "recipients", len(it.ReleaseTo), "state", done.State, "note", done.Note)
 	return done, nil
@@ -106,6 +122,14 @@ func unanswered(note string) string {
 		return note
 	}
 	return ""
+}
+
+// noteOf tells in what form a message was released.
+func noteOf(as Variant, spite string) string {
+	if spite == "" {
+		return "released as " + string(as)
+	}
+	return "released as " + string(as) + "; " + spite
 }
 
 // releasedNote is that of an item that was released, by the note that it had meanwhile.

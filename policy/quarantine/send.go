@@ -32,12 +32,12 @@ func (e *SendError) Error() string {
 
 func (e *SendError) Unwrap() error { return e.Err }
 
-// send sends the message to the server, in its original envelope but for ReleaseTo, with a
-// TokenField on top. It returns nil or a *SendError; of an item that the filter itself sends also a
+// send sends the message, or the copy in its place, to the server, in its original envelope but for ReleaseTo,
+// with a TokenField on top. It returns nil or a *SendError; of an item that the filter itself sends also a
 // *refusedError.
-func (s *Store) send(ctx context.Context, it *Item) error {
+func (s *Store) send(ctx context.Context, it *Item, form *Copy) error {
 	server := s.cfg.Release.SMTP
-	raw, err := s.open(ctx, it)
+	raw, err := s.outgoing(ctx, it, form)
 	if err != nil {
 		return &SendError{Server: server, Err: err}
 	}
@@ -49,7 +49,7 @@ func (s *Store) send(ctx context.Context, it *Item) error {
 	defer conn.Close()
 	// The client sets deadlines of its own, so a deadline would not last.
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	t := &transfer{conn: conn, enter: s.enter, item: it, helo: s.cfg.Release.Helo, field: TokenField + ": " + s.token(it) + "\r\n"}
+	t := &transfer{conn: conn, enter: s.enter, item: it, helo: s.cfg.Release.Helo, size: raw.size, field: TokenField + ": " + raw.token + "\r\n"}
 	if err := t.run(ctx, raw); err != nil {
 		return t.sendError(ctx, server, err)
 	}
@@ -102,6 +102,7 @@ type transfer struct {
 	enter *access
 	item  *Item
 	helo  string
+	size  int64  // of the message
 	field string // what is put on top of the message
 	ended bool   // the end of the message was sent, so its fate is the server's
 
@@ -141,7 +142,7 @@ func (t *transfer) envelope(c *smtp.Client) error {
 	if !sendable(t.item.Sender) {
 		return fmt.Errorf("%w: sender %.200q", errEnvelope, t.item.Sender)
 	}
-	opt := &smtp.MailOptions{Size: t.item.Size + int64(len(t.field))}
+	opt := &smtp.MailOptions{Size: t.size + int64(len(t.field))}
 	for _, arg := range t.item.SenderArgs {
 		switch strings.ToUpper(arg) {
 		case "SMTPUTF8": // RFC 6531; the client refuses if the server cannot

@@ -113,6 +113,7 @@ type Store struct {
 	enter *access
 
 	examiner Examiner // nil: nothing is examined again
+	renderer Renderer // nil: there are no other forms than the original
 
 	now func() time.Time
 

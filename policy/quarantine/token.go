@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,8 @@ var ErrToken = errors.New("release token is not valid")
 
 const (
 	tokenVersion = "v1"
-	maxToken     = 128
+	copyVersion  = "v2" // of a copy: an older version examines it like any other message
+	maxToken     = 160
 	keySize      = 32
 )
 
@@ -42,6 +44,26 @@ func (s *Store) token(it *Item) string {
 	return strings.Join([]string{
 		tokenVersion, it.ID, expiry, base64.RawURLEncoding.EncodeToString(s.mac(it, expiry)),
 	}, ".")
+}
+
+// copyToken is token for a copy in place of the message. It has the digest of the copy in it, which no record
+// has, and is bound to the recipients by its MAC too.
+func (s *Store) copyToken(it *Item, digest string) (string, error) {
+	sum, err := hex.DecodeString(digest)
+	if err != nil {
+		return "", fmt.Errorf("digest: %w", err)
+	}
+	expiry, short := strconv.FormatInt(it.Lease.Unix(), 10), base64.RawURLEncoding.EncodeToString(sum)
+	return strings.Join([]string{
+		copyVersion, it.ID, expiry, short, base64.RawURLEncoding.EncodeToString(s.copyMAC(it, expiry, short)),
+	}, "."), nil
+}
+
+func (s *Store) copyMAC(it *Item, expiry, digest string) []byte {
+	h := hmac.New(sha256.New, s.key)
+	writeStrings(h, "rastel release", copyVersion, it.ID, expiry, it.Attempt, it.Sender, it.SHA256, digest)
+	writeStrings(h, slices.Sorted(slices.Values(it.ReleaseTo))...)
+	return h.Sum(nil)
 }
 
 func (s *Store) mac(it *Item, expiry string) []byte {
@@ -58,7 +80,7 @@ func (s *Store) mac(it *Item, expiry string) []byte {
 // Such a message is accepted without being examined. The error is ErrToken, or that of ctx,
 // raw or the index; then nothing is known.
 func (s *Store) Verify(ctx context.Context, token string, env *eml.Envelope, raw io.Reader) (*Item, error) {
-	it, err := s.tokenItem(ctx, strings.TrimSpace(token))
+	it, want, err := s.tokenItem(ctx, strings.TrimSpace(token))
 	if err != nil {
 		return nil, err
 	}
@@ -77,33 +99,42 @@ func (s *Store) Verify(ctx context.Context, token string, env *eml.Envelope, raw
 	if err != nil {
 		return nil, fmt.Errorf("read released message: %w", err)
 	}
-	if digest != it.Digest {
+	if digest != want {
 		return nil, fmt.Errorf("%w: the content is another", ErrToken)
 	}
 	return it, nil
 }
 
-// tokenItem finds the item of a token that we made and that is good now.
-func (s *Store) tokenItem(ctx context.Context, token string) (*Item, error) {
+// tokenItem finds the item of a token that we made and that is good now, and the digest of what it stands for.
+func (s *Store) tokenItem(ctx context.Context, token string) (_ *Item, digest string, err error) {
 	f := strings.Split(token[:min(len(token), maxToken+1)], ".")
-	if len(token) > maxToken || len(f) != 4 || f[0] != tokenVersion || !ValidID(f[1]) {
-		return nil, fmt.Errorf("%w: it has another form", ErrToken)
+	whole, isCopy := len(f) == 4 && f[0] == tokenVersion, len(f) == 5 && f[0] == copyVersion
+	if len(token) > maxToken || !whole && !isCopy || !ValidID(f[1]) {
+		return nil, "", fmt.Errorf("%w: it has another form", ErrToken)
 	}
 	it, err := s.index.Get(ctx, f[1])
 	if errors.Is(err, ErrNotFound) {
-		return nil, fmt.Errorf("%w: no such item", ErrToken)
+		return nil, "", fmt.Errorf("%w: no such item", ErrToken)
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	mac, err := base64.RawURLEncoding.Strict().DecodeString(f[3])
-	if err != nil || !hmac.Equal(mac, s.mac(it, f[2])) {
-		return nil, fmt.Errorf("%w: it is forged, or of another attempt", ErrToken)
+	var mine []byte
+	if digest = it.Digest; isCopy {
+		mine = s.copyMAC(it, f[2], f[3])
+		sum, _ := base64.RawURLEncoding.DecodeString(f[3]) // we wrote it if the MAC is right
+		digest = hex.EncodeToString(sum)
+	} else {
+		mine = s.mac(it, f[2])
+	}
+	mac, err := base64.RawURLEncoding.Strict().DecodeString(f[len(f)-1])
+	if err != nil || !hmac.Equal(mac, mine) {
+		return nil, "", fmt.Errorf("%w: it is forged, or of another attempt", ErrToken)
 	}
 	if it.State != Releasing && it.State != Sending || !s.now().Before(it.Lease) || f[2] != strconv.FormatInt(it.Lease.Unix(), 10) {
-		return nil, fmt.Errorf("%w: the item is not being released", ErrToken)
+		return nil, "", fmt.Errorf("%w: the item is not being released", ErrToken)
 	}
-	return it, nil
+	return it, digest, nil
 }
 
 // sameAddress compares addresses. An MTA may have changed the case of the domain; that of the

@@ -8,7 +8,8 @@
 //	GET    /v1/quarantine/{id}           one item
 //	GET    /v1/quarantine/{id}/raw       its message, byte for byte as it was held
 //	GET    /v1/quarantine/{id}/evidence  the record of the message: parts, findings, rules, verdicts
-//	POST   /v1/quarantine/{id}/release   {"recipients": [...], "by": "...", "force": true}, all optional; 409
+//	POST   /v1/quarantine/{id}/release   {"recipients": [...], "by": "...", "force": true, "as": "original|
+//	                                     sanitised|without|attached|zip", "parts": ["1.2"]}, all optional; 409
 //	                                     "rescan" if today's engines are against it and it is not forced
 //	POST   /v1/quarantine/{id}/rescan    what today's engines find; changes nothing
 //	DELETE /v1/quarantine/{id}           removes the message, keeps the record; ?by
@@ -273,6 +274,8 @@ func errorOf(err error) *Error {
 		return &Error{http.StatusConflict, "state", err.Error(), "rastel quarantine show tells its state"}
 	case errors.Is(err, quarantine.ErrRescan):
 		return &Error{http.StatusConflict, "rescan", err.Error(), "it is still held; rastel quarantine rescan shows all that is found, and release -force releases all the same"}
+	case errors.Is(err, quarantine.ErrVariant):
+		return &Error{http.StatusConflict, "variant", err.Error(), "it is still held; choose another form"}
 	case errors.Is(err, quarantine.ErrRecipient):
 		return &Error{http.StatusBadRequest, "bad_recipient", err.Error(), ""}
 	case errors.Is(err, quarantine.ErrCorrupt):

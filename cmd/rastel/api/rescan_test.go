@@ -33,6 +33,11 @@ func TestReleaseAgainstTheRescanIsForced(t *testing.T) {
 	if !errors.As(err, &e) || e.Code != "not_sent" {
 		t.Errorf("Release with force = %#v, want that it was tried", err)
 	}
+	for as, code := range map[quarantine.Variant]string{"other": "variant", quarantine.AsZip: "variant"} { // nothing makes copies here
+		if _, err = r.Release(t.Context(), it.ID, quarantine.ReleaseRequest{Force: true, As: as}); !errors.As(err, &e) || e.Code != code {
+			t.Errorf("Release as %q = %v, want %s", as, err, code)
+		}
+	}
 	if _, err := r.Rescan(t.Context(), "x"); !errors.As(err, &e) || e.Code != "bad_id" {
 		t.Errorf("Rescan of no id = %v, want bad_id", err)
 	}
