@@ -95,7 +95,7 @@ func explain(w io.Writer, name string, x *engine.Examination) {
 
 // explainEvidence writes what the record of a message tells.
 func explainEvidence(w io.Writer, name string, e *engine.Evidence) {
-	fmt.Fprintf(w, "%s\n\nParts\n", name)
+	fmt.Fprintf(w, "%s\n\nParts\n", shown(name))
 	for i := range e.Parts {
 		explainPart(w, &e.Parts[i])
 	}

@@ -352,7 +352,7 @@ func (r *result) printEnvelope(b *bytes.Buffer) {
 // play tricks on a terminal.
 func (r *result) print(w io.Writer) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s: %s", r.File, r.Action)
+	fmt.Fprintf(&b, "%s: %s", shown(r.File), r.Action)
 	if r.Patched {
 		b.WriteString(", changed")
 	}
