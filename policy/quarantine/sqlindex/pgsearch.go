@@ -21,6 +21,8 @@ var pgSearch = []struct{ name, on string }{
 	{"items_text_trgm", "items USING gin (search gin_trgm_ops)"},
 	{"items_sender_trgm", "items USING gin (sender_keys gin_trgm_ops)"},
 	{"items_recipient_trgm", "items USING gin (recipient_keys gin_trgm_ops)"},
+	// A hash, because a sender may be longer than a row of another index.
+	{"items_sender_hash", "items USING hash (sender_keys)"},
 }
 
 // pgSearchAgain is when it is tried again to make what is missing.

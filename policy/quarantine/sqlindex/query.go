@@ -266,7 +266,11 @@ func conditions(f quarantine.Filter) (string, []any) {
 	add(f.State != "", "state = ?", string(f.State))
 	add(f.Class != "", "class = ?", f.Class)
 	add(f.NotClass != "", "class <> ?", f.NotClass)
-	add(f.Sender != "", `sender_keys LIKE ? ESCAPE '\'`, "%"+literal(addressKey(f.Sender))+"%")
+	if f.Sender != "" && f.Sender[0] != '@' {
+		add(true, "sender_keys = ?", addressKey(f.Sender)) // there is one sender
+	} else {
+		add(f.Sender != "", `sender_keys LIKE ? ESCAPE '\'`, "%"+literal(addressKey(f.Sender))+"%")
+	}
 	add(f.Recipient != "", `recipient_keys LIKE ? ESCAPE '\'`, "%"+literal(addressKey(f.Recipient))+"%")
 	add(f.Text != "", `search LIKE ? ESCAPE '\'`, "%"+literal(fold(f.Text))+"%")
 	add(!f.Since.IsZero(), "created >= ?", millis(f.Since))
