@@ -14,6 +14,7 @@ import (
 	"encoding/binary"
 	"hash"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -78,7 +79,7 @@ func seal(w io.Writer, password string, r io.Reader) (size, packed int64, err er
 	if err != nil {
 		return 0, 0, err
 	}
-	if _, err := w.Write(append(salt, keys[2*keyLen:]...)); err != nil {
+	if _, err := w.Write(slices.Concat(salt, keys[2*keyLen:])); err != nil {
 		return 0, 0, err
 	}
 	e := &encrypter{w: w, block: block, mac: hmac.New(sha1.New, keys[keyLen:2*keyLen]), at: aes.BlockSize}
