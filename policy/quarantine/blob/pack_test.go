@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/base64"
 	"io"
@@ -8,6 +9,32 @@ import (
 	"strings"
 	"testing"
 )
+
+// What is cut off between chunks is noticed by the chunks themselves, before what they hold is known to end.
+func TestTheLastChunkIsMarked(t *testing.T) {
+	k, err := ParseKeys(strings.Repeat("0a1b2c3d", 8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sealed bytes.Buffer
+	s := newSealer(&sealed, k.first())
+	if _, err := s.Write(make([]byte, 3*chunkLen)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for chunks := range 4 {
+		b := sealed.Bytes()[:headLen+chunks*(chunkLen+tagLen)]
+		_, r, err := k.open(bufio.NewReader(bytes.NewReader(b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, r); (err == nil) != (chunks == 3) {
+			t.Errorf("%d of 3 chunks: %d bytes, %v", chunks, n, err)
+		}
+	}
+}
 
 // BenchmarkPack is what the work of the processor costs for a message of 100 KB, an attachment in base64 and
 // some text, plain and sealed, there and back.

@@ -90,6 +90,23 @@ func TestTheSameMessageIsStoredOnce(t *testing.T) {
 		}
 	}
 	wantText(t, d, other, text+"more")
+	kept := putText(t, d, text)
+	for range 2 { // who goes leaves the name by which others find the file
+		if err := d.Remove(t.Context(), putText(t, d, text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if inode(t, idFile(dir, kept)) != inode(t, idFile(dir, putText(t, d, text))) {
+		t.Error("after another was removed the message is not shared any more")
+	}
+	if err := d.Walk(t.Context(), func(id string, _ time.Time) error {
+		if id == other {
+			return nil
+		}
+		return d.Remove(t.Context(), id)
+	}); err != nil {
+		t.Fatal(err)
+	}
 	if got := files(t, dir); len(got) != 2 {
 		t.Errorf("files = %v, want those of the other message", got)
 	}
