@@ -26,9 +26,14 @@ func (j *Journal) Run(ctx context.Context) {
 	}
 }
 
-// drainAll hands on until one cannot be.
+// maxFailed is how many items may fail before the rest waits. One that the database refuses for ever does not keep
+// the others.
+const maxFailed = 3
+
+// drainAll hands on until some cannot be.
 func (j *Journal) drainAll(ctx context.Context) error {
 	n := 0
+	var failed []error
 	defer func() {
 		if n > 0 {
 			j.Log.Info("handed on from the journal", "items", n)
@@ -42,11 +47,14 @@ func (j *Journal) drainAll(ctx context.Context) error {
 		err := j.drain(dctx, id)
 		cancel()
 		if err != nil {
-			return err
+			if failed = append(failed, fmt.Errorf("%s: %w", id, err)); len(failed) == maxFailed {
+				return errors.Join(failed...)
+			}
+			continue
 		}
 		n++
 	}
-	return j.adopt(ctx)
+	return errors.Join(append(failed, j.adopt(ctx))...)
 }
 
 // waiting are the items in the journal, the oldest first.

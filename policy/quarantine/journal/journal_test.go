@@ -53,9 +53,15 @@ type sharedIndex struct {
 }
 
 func (s sharedIndex) Put(ctx context.Context, it *quarantine.Item, since time.Time) (stored *quarantine.Item, err error) {
+	if it.Subject == refused {
+		return nil, errors.New("not this one")
+	}
 	err = s.fault.do(func() error { stored, err = s.Index.Put(ctx, it, since); return err })
 	return stored, err
 }
+
+// refused is the subject of an item that the shared index never takes.
+const refused = "refused"
 
 func (s sharedIndex) Get(ctx context.Context, id string) (it *quarantine.Item, err error) {
 	err = s.fault.do(func() error { it, err = s.Index.Get(ctx, id); return err })
@@ -298,6 +304,31 @@ func TestIsBounded(t *testing.T) {
 			t.Errorf("Stats after it = %+v", st)
 		}
 		s.hold(t, 9)
+	}
+}
+
+func TestOneThatIsRefusedKeepsNoOther(t *testing.T) {
+	s := newSetup(t, t.TempDir(), "127.0.0.1:1", quarantine.JournalConfig{})
+	bad := quarantine.NewItem(&eml.Envelope{Recipients: []string{"b@example.net"}})
+	bad.Subject = refused
+	if err := s.Hold(t.Context(), bad, strings.NewReader(raw(0))); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 5 {
+		s.hold(t, 1+n)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); s.journal.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	for giveUp := time.Now().Add(time.Minute); s.journal.Stats().Items > 1; {
+		if time.Now().After(giveUp) {
+			t.Fatalf("not handed on: %+v", s.journal.Stats())
+		}
+		time.Sleep(5 * time.Millisecond) // for another goroutine, with real files
+	}
+	if got, err := s.Get(t.Context(), bad.ID); err != nil || !got.Journal {
+		t.Errorf("Get of the one that is refused = %+v, %v; want it in the journal", got, err)
 	}
 }
 
