@@ -59,8 +59,8 @@ func newRastel(w *world, milter address, s setup) *rastel {
 		t.Fatal(err)
 	}
 	r := &rastel{t, &instance{config: filepath.Join(dir, "rastel.yaml"), api: api, log: filepath.Join(dir, "log")}}
-	text := fmt.Sprintf("state_dir: %q\nmilter: {listen: [%q]}\napi: {listen: %q, socket: %q}\nquarantine: {release: {smtp: %q}%s}\n",
-		filepath.Join(dir, "state"), milter, api, shortSocket(t), w.mta.SMTP(), s.quarantine)
+	text := fmt.Sprintf("state_dir: %q\nmilter: {listen: [%q]}\napi: {listen: %q, socket: %q}\nquarantine: {release: {smtp: %q%s}%s}\n",
+		filepath.Join(dir, "state"), milter, api, shortSocket(t), w.mta.SMTP(), s.release, s.quarantine)
 	if w.icap != nil {
 		text += fmt.Sprintf("icap: [{name: c-icap, url: %q}]\n", w.icap.URL("avscan"))
 	} else {

@@ -31,6 +31,7 @@ type setup struct {
 	postfix       []string      // lines of its main.cf
 	config        string        // lines of rastel.yaml
 	quarantine    string        // more of its quarantine, in braces, after a comma
+	release       string        // more of its release, likewise
 	virtualUsers  string        // of Sendmail
 }
 
