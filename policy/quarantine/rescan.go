@@ -16,6 +16,9 @@ const rescanTime = 5 * time.Minute
 // maxRefusal is how long the note of a release that was refused may be, so that what it must end with has room.
 const maxRefusal = maxText / 2
 
+// maxBefore is how much of the end of a note stays behind another one.
+const maxBefore = maxText / 4
+
 // An Examiner examines the message of an item with the engines of today, and returns what they find. A finding
 // "scan/failed" says that one of them could not tell.
 type Examiner func(ctx context.Context, it *Item, raw io.Reader) ([]Finding, error)
@@ -61,7 +64,7 @@ func (r *Rescan) objection() string {
 		}
 		text += fmt.Sprintf("it could not be examined again: %.200s", r.Failed)
 	}
-	return text[:min(len(text), maxRefusal)]
+	return strings.ToValidUTF8(text[:min(len(text), maxRefusal)], "")
 }
 
 // Rescan examines the message of an item again, and changes nothing.
@@ -169,5 +172,5 @@ func followedBy(note, before string) string {
 	case note == "":
 		return before
 	}
-	return note + "; before, " + before[max(0, len(before)-maxRefusal+len("; before, ")):]
+	return note + "; before, " + strings.ToValidUTF8(before[max(0, len(before)-maxBefore):], "")
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"rastel/policy/quarantine"
 )
@@ -87,7 +88,7 @@ func TestRefusalKeepsThatTheMessageMayHaveBeenDelivered(t *testing.T) {
 	if _, err := s.index.Update(t.Context(), it.ID, func(it *quarantine.Item) error { it.Note = before; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	long := quarantine.Finding{Check: "x/malware", Part: "1", Detail: strings.Repeat("x", 900)}
+	long := quarantine.Finding{Check: "x/malware", Part: "1", Detail: strings.Repeat("ä", 450)}
 	s.SetExaminer(examiner(t, errors.New(strings.Repeat("long ", 500))))
 	for range 3 {
 		if _, err := s.Release(t.Context(), it.ID, quarantine.ReleaseRequest{}); !errors.Is(err, quarantine.ErrRescan) {
@@ -100,6 +101,9 @@ func TestRefusalKeepsThatTheMessageMayHaveBeenDelivered(t *testing.T) {
 	}
 	if got := s.wantState(t, it.ID, quarantine.Held); !strings.HasSuffix(got.Note, "the message may have been delivered") {
 		t.Errorf("note = %q, want it to end with that the message may have been delivered", got.Note)
+	}
+	if got := s.wantState(t, it.ID, quarantine.Held); !utf8.ValidString(got.Note) || len(got.Note) >= quarantine.MaxText {
+		t.Errorf("note of %d bytes, %q; want it short and whole", len(got.Note), got.Note)
 	}
 	done, err := s.Release(t.Context(), it.ID, quarantine.ReleaseRequest{Force: true})
 	if err != nil || !strings.Contains(done.Note, "in spite of") || !strings.HasSuffix(done.Note, "the message may have been delivered") {
