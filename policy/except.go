@@ -39,6 +39,7 @@ type excepting struct {
 type excepted struct {
 	*exceptions.Exception
 	content map[*eml.Part]bool // by a hash: the parts with that content, and what is in them
+	macros  map[*eml.Part]bool // by the hash of macros: the parts that have these and no others
 	idle    bool               // it is known to make no difference
 }
 
@@ -62,6 +63,11 @@ func (d *decision) newExcepting() *excepting {
 				continue
 			}
 		}
+		if e.Macros != "" {
+			if y.macros = d.facts.withMacros(e.Macros); len(y.macros) == 0 {
+				continue
+			}
+		}
 		x.list = append(x.list, y)
 	}
 	x.list = x.withoutMalware()
@@ -80,6 +86,7 @@ func (d *decision) about() exceptions.About {
 			a.Recipients = append(a.Recipients, sameMailbox(r.address))
 		}
 	}
+	a.Macros = d.facts.macros()
 	if d.given.Exceptions.ByContent() {
 		a.SHA256 = d.facts.contents()
 	}
@@ -169,6 +176,44 @@ func (f *facts) within(sum string) map[*eml.Part]bool {
 	return out
 }
 
+// macroHash is the check whose detail is the hash of macros.
+const macroHash = "office/vba-hash"
+
+// ofMacros are the checks that say nothing but that macros are there that have a hash, and what they do.
+var ofMacros = map[string]bool{"office/macro": true, "office/macro-autorun": true, "office/macro-suspicious": true, macroHash: true}
+
+// macros are the hashes of the macros of all parts.
+func (f *facts) macros() []string {
+	var out []string
+	for _, g := range f.findings {
+		if g.Check == macroHash {
+			out = append(out, g.Detail)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// withMacros are the parts that have macros with that hash, and no others.
+func (f *facts) withMacros(sum string) map[*eml.Part]bool {
+	out := map[*eml.Part]bool{}
+	for _, p := range f.parts {
+		same, others := 0, 0
+		for _, g := range p.findings {
+			switch {
+			case g.Check == macroHash && g.Detail == sum:
+				same++
+			case g.Check == macroHash, g.Unexamined:
+				others++
+			}
+		}
+		if same > 0 && others == 0 && len(p.unexamined) == 0 {
+			out[p.Part] = true
+		}
+	}
+	return out
+}
+
 // maxFrom is how many bytes of a From field are read.
 const maxFrom = 10 << 10
 
@@ -238,6 +283,8 @@ func protects(f *finding) bool { return f.Unexamined || exceptions.Protected(f.C
 // takes reports whether the exception takes a finding away.
 func (e *excepted) takes(f *finding) bool {
 	switch {
+	case e.macros != nil:
+		return e.macros[f.part.Part] && ofMacros[f.Check] && !protects(f) && (e.Check == "" || e.matches(f.Check))
 	case e.content == nil:
 		return e.Check != "" && !protects(f) && e.matches(f.Check)
 	case !e.content[f.part.Part]:
@@ -367,10 +414,15 @@ func (e *excepted) tells() string {
 		what = e.Check
 	case e.content != nil:
 		what = "the content"
+	case e.macros != nil:
+		what = "that there are macros"
 	}
 	text := what + " does not count"
 	if e.Rule != "" {
 		text += " for rule " + e.Rule
+	}
+	if e.macros != nil {
+		text += fmt.Sprintf(", of the macros %.12s... (%d parts)", e.Macros, len(e.macros))
 	}
 	if e.content != nil {
 		text += fmt.Sprintf(", with sha256 %.12s... (%d parts)", e.SHA256, len(e.content))
@@ -395,7 +447,7 @@ func (x *excepting) ask(r *rule) (restore func(), excluded bool) {
 		case e.Rule != "" && e.Rule != r.name:
 		case e.content != nil:
 			byHash = append(byHash, e)
-		case e.Check != "":
+		case e.Check != "" || e.macros != nil:
 			others = append(others, e)
 		default:
 			wholly = append(wholly, e)

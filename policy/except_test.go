@@ -26,7 +26,7 @@ const exceptRules = `rules:
 
 var exceptChecks = []eml.Check{
 	{ID: "clamd/malware"}, {ID: "hash/malware"}, {ID: "icap/blocked"}, {ID: "html/script"}, {ID: "html/form"}, {ID: "archive/encrypted"}, {ID: "name/long"},
-	{ID: "signed/dkim-pass"}, {ID: "dmarc/pass"}, {ID: "spf/pass"}, {ID: "scan/failed"}, {ID: "header/long"},
+	{ID: "signed/dkim-pass"}, {ID: "dmarc/pass"}, {ID: "spf/pass"}, {ID: "scan/failed"}, {ID: "header/long"}, {ID: "office/macro"}, {ID: "office/macro-autorun"}, {ID: "office/macro-hidden"}, {ID: "office/vba-hash"}, {ID: "office/xlm"},
 }
 
 var exceptNow = time.Date(2026, 11, 25, 12, 0, 0, 0, time.Local)
@@ -59,6 +59,8 @@ func exceptFrom(t testing.TB, m *eml.Message, lines ...string) *exceptions.Snaps
 				e.Check = value
 			case "until":
 				e.Until = value
+			case "macros":
+				e.Macros = value
 			case "part": // of the message
 				p := at(t, m, value)
 				e.SHA256 = hex.EncodeToString(p.SHA256[:])

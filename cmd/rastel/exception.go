@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"rastel/cmd/rastel/api"
+	"rastel/policy/engine"
 	"rastel/policy/exceptions"
+	"rastel/scanners/office"
 )
 
 var exceptionCommand = command{
@@ -20,8 +22,8 @@ var exceptionCommand = command{
 	long: `
   list              all exceptions, and how often each made a difference
   show ID           all that is known about one
-  add               make one, of what -sender, -recipient, -sha256, -rule and -check
-                    say: all that are given must fit. -reason and -until are needed.
+  add               make one, of what -sender, -recipient, -sha256, -macros, -rule and
+                    -check say: all that are given must fit. -reason and -until are needed.
                     -item and -part take the sha256 from an item in quarantine
   extend ID         let it hold until -until
   remove ID...      remove it
@@ -53,6 +55,7 @@ func runException(ctx context.Context, k *call) int {
 	k.flags.StringVar(&f.req.Sender, "sender", "", "add: mail that comes provably from this `domain`, or from those below it with *.domain")
 	k.flags.StringVar(&f.req.Recipient, "recipient", "", "add: mail to this `address` or @domain")
 	k.flags.StringVar(&f.req.SHA256, "sha256", "", "add: the part whose content has this `hash`, and what is in it")
+	k.flags.StringVar(&f.req.Macros, "macros", "", "add: the macros that have this `hash` (office/vba-hash), in whichever document; with -item and -part: part")
 	k.flags.StringVar(&f.item, "item", "", "add: with -part, the content of a part of the item in quarantine with this `ID`")
 	k.flags.StringVar(&f.part, "part", "", "add: the `part`, such as 1.2; 'rastel explain ID' shows them")
 	k.flags.StringVar(&f.req.Rule, "rule", "", "add: the rule with this `name` does not count")
@@ -190,7 +193,11 @@ func (x *exceptionCall) add(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		req.SHA256 = sum
+		if req.Macros == ofPart {
+			req.Macros = sum
+		} else {
+			req.SHA256 = sum
+		}
 	}
 	e, err := x.client.SaveException(ctx, "", req)
 	if err != nil {
@@ -209,6 +216,9 @@ func (x *exceptionCall) hashOf(ctx context.Context, item, part string) (string, 
 	if err != nil {
 		return "", err
 	}
+	if x.flags.req.Macros == ofPart {
+		return macrosOf(e, item, part)
+	}
 	for i := range e.Parts {
 		switch p := &e.Parts[i]; {
 		case p.ID != part:
@@ -219,6 +229,27 @@ func (x *exceptionCall) hashOf(ctx context.Context, item, part string) (string, 
 		}
 	}
 	return "", fmt.Errorf("item %s has no part %.80q; 'rastel explain %s' shows its parts", item, part, item)
+}
+
+// ofPart stands in -macros for the hash of the macros in the part that -item and -part name.
+const ofPart = "part"
+
+// macrosOf takes the hash of the macros of a part from the record of an item.
+func macrosOf(e *engine.Evidence, item, part string) (string, error) {
+	sum := ""
+	for _, f := range e.Findings {
+		switch {
+		case f.Part != part || f.Check != office.MacroHash:
+		case sum != "":
+			return "", fmt.Errorf("part %.80q of item %s has macros of several documents; only one that has no others can be excepted by them", part, item)
+		default:
+			sum = f.Detail
+		}
+	}
+	if sum == "" {
+		return "", fmt.Errorf("the record of item %s has no hash of macros (%s) in part %.80q; 'rastel explain %s' shows what was found", item, office.MacroHash, part, item)
+	}
+	return sum, nil
 }
 
 // extend puts the same exception in its place, with another end.

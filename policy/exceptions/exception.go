@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -40,6 +41,9 @@ type Scope struct {
 	Recipient string `json:"recipient,omitempty"`
 	// SHA256 is that of the content of a part, in hexadecimal. The exception is for that part and for what is in it.
 	SHA256 string `json:"sha256,omitempty"`
+	// Macros is the hash of macros (office/vba-hash), in hexadecimal. The exception is for findings that say that they are
+	// there, and what they do, in parts that have no other macros.
+	Macros string `json:"macros,omitempty"`
 	// Rule is the name of a rule that does not count.
 	Rule string `json:"rule,omitempty"`
 	// Check is a check, or several by "*", whose findings do not count: for the rule, or if none is named for all.
@@ -72,7 +76,7 @@ func (e *Exception) Ends() (time.Time, error) {
 func (s Scope) String() string {
 	var out []string
 	for _, f := range []struct{ name, value string }{
-		{"sender", s.Sender}, {"recipient", s.Recipient}, {"sha256", s.SHA256}, {"rule", s.Rule}, {"check", s.Check},
+		{"sender", s.Sender}, {"recipient", s.Recipient}, {"sha256", s.SHA256}, {"macros", s.Macros}, {"rule", s.Rule}, {"check", s.Check},
 	} {
 		if f.value != "" {
 			out = append(out, f.name+" "+f.value)
@@ -84,6 +88,9 @@ func (s Scope) String() string {
 // nothing is the SHA-256 of no bytes at all.
 const nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
+// ofMacros are the checks whose findings are taken away by the hash of macros.
+var ofMacros = []string{"office/macro", "office/macro-autorun", "office/macro-suspicious"}
+
 // Protected reports whether findings of a check are taken away by their hash only: what is known as malware.
 func Protected(check string) bool {
 	return strings.HasSuffix(check, "/malware") || check == "icap/blocked"
@@ -91,7 +98,7 @@ func Protected(check string) bool {
 
 // settle puts an exception into the form in which it is compared, and returns what is wrong with it, an ErrInvalid.
 func (e *Exception) settle(now time.Time) error {
-	e.Sender, e.Recipient, e.SHA256 = fold(e.Sender), fold(e.Recipient), fold(e.SHA256)
+	e.Sender, e.Recipient, e.SHA256, e.Macros = fold(e.Sender), fold(e.Recipient), fold(e.SHA256), fold(e.Macros)
 	e.Rule, e.Check, e.Owner, e.Reason = strings.TrimSpace(e.Rule), strings.TrimSpace(e.Check), strings.TrimSpace(e.Owner), strings.TrimSpace(e.Reason)
 	err := cmp.Or(e.checkScope(), e.checkWhom(), e.checkWhat(), e.checkWhy(now))
 	if err != "" {
@@ -105,10 +112,12 @@ func fold(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 // checkScope refuses an exception that would be for everybody, or for everything.
 func (e *Exception) checkScope() string {
 	switch {
-	case e.Sender == "" && e.Recipient == "" && e.SHA256 == "":
-		return "it needs a sender, a recipient or a sha256: what is for everybody belongs into the policy"
-	case e.Rule == "" && e.Check == "" && e.SHA256 == "":
-		return "it needs a rule, a check or a sha256: it would be for everything"
+	case e.SHA256 != "" && e.Macros != "":
+		return "it has a sha256 and macros: a content has always the same macros"
+	case e.Sender == "" && e.Recipient == "" && e.SHA256 == "" && e.Macros == "":
+		return "it needs a sender, a recipient, a sha256 or macros: what is for everybody belongs into the policy"
+	case e.Rule == "" && e.Check == "" && e.SHA256 == "" && e.Macros == "":
+		return "it needs a rule, a check, a sha256 or macros: it would be for everything"
 	}
 	return ""
 }
@@ -135,6 +144,11 @@ func (e *Exception) checkWhat() string {
 			return "that is the sha256 of nothing, which is everywhere"
 		}
 	}
+	if e.Macros != "" {
+		if b, err := hex.DecodeString(e.Macros); err != nil || len(b) != 32 {
+			return fmt.Sprintf("macros %.80q has not 64 hexadecimal digits", e.Macros)
+		}
+	}
 	if e.Rule != "" && (len(e.Rule) > maxText || !printable(e.Rule)) {
 		return "the name of the rule is not such a name"
 	}
@@ -146,6 +160,8 @@ func (e *Exception) checkWhat() string {
 	switch {
 	case !ok || what == "" || area == "" || strings.ContainsAny(area, `*?[\`) || err != nil || len(e.Check) > maxText || !printable(e.Check):
 		return fmt.Sprintf("check %.80q is no check such as html/script, and no pattern such as html/*", e.Check)
+	case e.Macros != "" && !slices.ContainsFunc(ofMacros, func(check string) bool { ok, _ := path.Match(e.Check, check); return ok }):
+		return fmt.Sprintf("macros are for %s only, and check %.80q is none of them", strings.Join(ofMacros, ", "), e.Check)
 	case e.SHA256 == "" && Protected(e.Check):
 		return fmt.Sprintf("%s is excepted by the sha256 of the part only", e.Check)
 	}

@@ -9,9 +9,9 @@ import (
 
 // A Snapshot is all exceptions at one time. It does not change, and is safe for concurrent use. Nil has none.
 type Snapshot struct {
-	bySHA256, bySender, byRecipient map[string][]entry // each exception is in one of them: the first that it has
-	size                            int
-	recipients                      int // those that are for some recipients
+	bySHA256, byMacros, bySender, byRecipient map[string][]entry // each exception is in one of them: the first that it has
+	size                                      int
+	recipients                                int // those that are for some recipients
 }
 
 // An entry is an exception with when it ends.
@@ -22,7 +22,7 @@ type entry struct {
 
 // NewSnapshot makes a snapshot of a list, which it keeps. It leaves out what is none.
 func NewSnapshot(list []Exception) *Snapshot {
-	s := &Snapshot{bySHA256: map[string][]entry{}, bySender: map[string][]entry{}, byRecipient: map[string][]entry{}}
+	s := &Snapshot{bySHA256: map[string][]entry{}, byMacros: map[string][]entry{}, bySender: map[string][]entry{}, byRecipient: map[string][]entry{}}
 	for i := range list {
 		e := &list[i]
 		end, err := e.Ends()
@@ -37,6 +37,8 @@ func NewSnapshot(list []Exception) *Snapshot {
 		switch {
 		case e.SHA256 != "":
 			in, key = s.bySHA256, e.SHA256
+		case e.Macros != "":
+			in, key = s.byMacros, e.Macros
 		case e.Sender != "":
 			in, key = s.bySender, e.Sender
 		}
@@ -79,6 +81,9 @@ func (s *Snapshot) byMessage(a *About) (lists [][]entry) {
 	for _, sum := range a.SHA256 {
 		lists = append(lists, s.bySHA256[sum])
 	}
+	for _, sum := range a.Macros {
+		lists = append(lists, s.byMacros[sum])
+	}
 	for _, key := range senderKeys(a.Sender) {
 		lists = append(lists, s.bySender[key])
 	}
@@ -102,6 +107,7 @@ type About struct {
 	Sender     string   // the domain in From, in lower case, if it is proved; empty if not
 	Recipients []string // those that the exceptions are to be for, all of them
 	SHA256     []string // the contents of all parts
+	Macros     []string // the hashes of the macros of all parts
 }
 
 // For gives the exceptions for a message, in the order of their IDs.
@@ -130,6 +136,9 @@ func (s *Snapshot) For(a About) []*Exception {
 // fitsMessage reports whether the scope is that of a message, but for recipients, rule and check.
 func (e *Exception) fitsMessage(a *About) bool {
 	if e.Sender != "" && !slices.Contains(senderKeys(a.Sender), e.Sender) {
+		return false
+	}
+	if e.Macros != "" && !slices.Contains(a.Macros, e.Macros) {
 		return false
 	}
 	return e.SHA256 == "" || slices.Contains(a.SHA256, e.SHA256)

@@ -15,6 +15,7 @@ const (
 	MacroAutorun    = "office/macro-autorun"
 	MacroSuspicious = "office/macro-suspicious"
 	MacroHidden     = "office/macro-hidden"
+	MacroHash       = "office/vba-hash"
 	XLM             = "office/xlm"
 	XLMAutorun      = "office/xlm-autorun"
 	DDE             = "office/dde"
@@ -32,6 +33,7 @@ var docs = map[string]string{
 	MacroAutorun:    "A macro of a document runs by itself, such as when the document is opened; the detail says which.",
 	MacroSuspicious: "A macro of a document starts programs, loads from the network, writes into memory, or hides what it does; the detail says by which words.",
 	MacroHidden:     "A macro of a document is there as what Office made of it, and its source is not (VBA stomping): nobody has seen what it does.",
+	MacroHash:       "The detail is the SHA-256 of a project of macros (Visual Basic), the same in whichever document it is; there is none if not all of it was read. It means nothing by itself, and nothing should act on it: it is what exceptions name (`macros`).",
 	XLM:             "A workbook has sheets of macros as Excel 4.0 had them (XLM); the detail says which, and whether they are hidden.",
 	XLMAutorun:      "A macro of Excel 4.0 runs when the workbook is opened or closed (Auto_Open, Auto_Close).",
 	DDE:             "A field or link of a document talks to another program (DDE), which may start it; the detail says which.",

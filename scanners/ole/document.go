@@ -19,7 +19,7 @@ type Files struct{}
 // Checks are all checks that Expand may report.
 func (Files) Checks() []eml.Check {
 	list := append([]eml.Check{damagedCheck, encryptedCheck}, openedChecks...)
-	return append(list, office.Checks(office.Macro, office.MacroAutorun, office.MacroSuspicious, office.MacroHidden, office.XLM, office.XLMAutorun,
+	return append(list, office.Checks(office.Macro, office.MacroAutorun, office.MacroSuspicious, office.MacroHidden, office.MacroHash, office.XLM, office.XLMAutorun,
 		office.DDE, office.External, office.RemoteTemplate, office.RemoteObject, office.Package, office.ActiveX, office.Equation, office.EquationExploit)...)
 }
 
@@ -48,15 +48,18 @@ func (Files) Expand(ctx context.Context, p *eml.Part, b *scanners.Budget, yield 
 		return f.findings, nil
 	}
 	f.c = c
-	err = f.all()
+	if err = f.all(); err == nil {
+		f.tellKnown()
+	}
 	return f.findings, err
 }
 
 // A file is one call of Expand.
 type file struct {
 	output
-	c     *compound
-	basic *office.Basic // of the project that is opened
+	c        *compound
+	basic    *office.Basic // of the project that is opened
+	projects projects
 }
 
 func (f *file) damaged(detail string) { f.report(damaged, detail) }
@@ -137,6 +140,8 @@ func (f *file) stream(n *node, names []string) error {
 		return f.installerStream(n)
 	}
 	switch name := strings.ToLower(n.name); {
+	case name == "\x03vbframe": // what is in a form is not in the hash of its project, and macros read it
+		f.projects.not = true
 	case name == "workbook" || name == "book":
 		return f.workbook(n)
 	case name == "worddocument":

@@ -37,7 +37,9 @@ func does(t *testing.T, e scanners.Expander, content []byte, name string) []stri
 		t.Fatal(err)
 	}
 	for _, f := range list {
-		out = append(out, f.Check+": "+f.Detail)
+		if f.Check != office.MacroHash { // see TestHashOfMacros
+			out = append(out, f.Check+": "+f.Detail)
+		}
 	}
 	slices.Sort(out)
 	return out

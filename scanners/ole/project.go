@@ -45,6 +45,9 @@ func (f *file) project(n *node) error {
 	if err != nil && isFatal(f.ctx, err) {
 		return err
 	}
+	if err != io.EOF {
+		f.projects.not = true
+	}
 	f.basic = &office.Basic{}
 	defer func() { f.basic.Report(f.report) }()
 	for _, child := range n.children {
@@ -56,7 +59,7 @@ func (f *file) project(n *node) error {
 			return err
 		}
 	}
-	return nil
+	return f.hash(n)
 }
 
 // A module is what is known of one from the list: what it is called, and where in its stream its
@@ -82,6 +85,7 @@ func (f *file) module(n *node, m *module) error {
 	}
 	f.basic.Module(n.name)
 	if m == nil {
+		f.projects.not = true
 		m = &module{offset: -1}
 	}
 	names := []string{n.name + moduleExtension}
@@ -93,6 +97,8 @@ func (f *file) module(n *node, m *module) error {
 		if err := f.source(names, s, m.offset); err != nil {
 			return err
 		}
+	} else {
+		f.projects.not = true
 	}
 	err := f.search(s, []byte("\x00Attribut"), func(at int64) error { // as the source of each module begins
 		if at -= 3; listed && at == m.offset || !beginsSource(s, at) {

@@ -33,6 +33,35 @@ func entry(what, id, by string, n int) exceptions.Entry {
 	}}
 }
 
+// TestExceptionsOfMacrosAreNoneForTheVersionBefore: it has no such scope, and must not take the rest of one for all of it.
+func TestExceptionsOfMacrosAreNoneForTheVersionBefore(t *testing.T) {
+	dir := t.TempDir()
+	x := openTable(t, dir)
+	for i, what := range []string{exceptions.Created, exceptions.Updated} {
+		e := entry(what, "A", "ann", i)
+		sum := strings.Repeat(fmt.Sprint(i), 64)
+		e.Exception.SHA256, e.Exception.Macros = "", sum
+		if err := x.ChangeException(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if list, err := x.Exceptions(t.Context()); err != nil || len(list) != 1 || list[0].Macros != sum || list[0].SHA256 != "" {
+			t.Errorf("%s: %+v, %v", what, list, err)
+		}
+		if log, err := x.ExceptionLog(t.Context(), "A", 1); err != nil || len(log) != 1 || log[0].Exception.Macros != sum {
+			t.Errorf("%s: log %+v, %v", what, log, err)
+		}
+		db, err := sql.Open("sqlite", filepath.Join(dir, "index.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		err = db.QueryRowContext(t.Context(), "SELECT sha256 FROM exceptions WHERE id = 'A'").Scan(&got)
+		if db.Close(); err != nil || got != "macros:"+sum {
+			t.Errorf("%s: the version before reads the hash %q, %v; want one that no content has", what, got, err)
+		}
+	}
+}
+
 func TestExceptionsAreKeptAndLogged(t *testing.T) {
 	dir := t.TempDir()
 	testExceptions(t, func() *sqlindex.Index { return openTable(t, dir) })
