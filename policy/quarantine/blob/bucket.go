@@ -133,9 +133,16 @@ func fault(doing, name string, err error) error {
 	return fmt.Errorf("%s %s in the bucket: %w", doing, name, err)
 }
 
-// put writes a small object.
-func (b *bucket) put(ctx context.Context, name string, data []byte) error {
-	return b.putReader(ctx, name, bytes.NewReader(data), int64(len(data)), sha256.Sum256(data), minio.PutObjectOptions{})
+// put writes a small object. A server that has a directory for "/" removes one that is empty, and may do so while
+// it makes the object in it: then it is asked again.
+func (b *bucket) put(ctx context.Context, name string, data []byte) (err error) {
+	for range tries {
+		err = b.putReader(ctx, name, bytes.NewReader(data), int64(len(data)), sha256.Sum256(data), minio.PutObjectOptions{})
+		if minio.ToErrorResponse(errors.Unwrap(err)).Code != "ExistingObjectIsDirectory" { // of versitygw, which nothing of ours can be
+			return err
+		}
+	}
+	return err
 }
 
 // putNew is put if there is no such object, else it returns errExists.
