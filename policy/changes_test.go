@@ -203,7 +203,7 @@ func TestChanges(t *testing.T) {
 	} {
 		m := parse(t, threeParts)
 		member(t, m, "1.3", "x.js", "x")
-		v := load(t, "rules: ["+tt.rules+"]").DecideHeld(m, report(t, m, tt.findings...), "ITEM")
+		v := load(t, "rules: ["+tt.rules+"]").DecideGiven(m, report(t, m, tt.findings...), Given{Item: "ITEM", Reference: "ITEM"})
 		want := strings.NewReplacer(tt.replaced...).Replace(threeParts)
 		if got := delivered(t, m, v); got != want || v.Action != Accept {
 			t.Errorf("%s: %s\n%swant\n%s\n%s", tt.name, v.Action, got, want, traceOf(v))

@@ -48,12 +48,6 @@ type Given struct {
 	Exceptions *exceptions.Snapshot
 }
 
-// DecideHeld is Decide for a message that will be the item of that name in quarantine if the
-// verdict holds it. Notices name it then, and only then.
-func (p *Policy) DecideHeld(m *eml.Message, r scanners.Report, item string) *Verdict {
-	return p.DecideGiven(m, r, Given{Item: item, Reference: item})
-}
-
 // DecideGiven is Decide with all that a decision may depend on.
 func (p *Policy) DecideGiven(m *eml.Message, r scanners.Report, given Given) *Verdict {
 	if p == nil || len(p.rules) == 0 { // the zero value

@@ -286,21 +286,23 @@ func (f *facts) compare(text string, patterns int) error {
 	return f.spend(len(text) + perMatch*(1+strings.Count(text, ".")))
 }
 
+func (l *addresses) patterns() int { return len(l.globs) }
+
+func (l *texts) patterns() int { return len(l.globs) }
+
 func (f *facts) addressIn(text string, lists []*addresses) (bool, error) {
-	for _, l := range lists {
-		if err := f.compare(text, len(l.globs)); err != nil {
-			return false, err
-		}
-		if l.holds(text) {
-			return true, nil
-		}
-	}
-	return false, nil
+	return inLists(f, text, lists)
 }
 
-func (f *facts) textIn(text string, lists []*texts) (bool, error) {
+func (f *facts) textIn(text string, lists []*texts) (bool, error) { return inLists(f, text, lists) }
+
+// inLists reports whether one of the lists has the text.
+func inLists[L interface {
+	holds(text string) bool
+	patterns() int
+}](f *facts, text string, lists []L) (bool, error) {
 	for _, l := range lists {
-		if err := f.compare(text, len(l.globs)); err != nil {
+		if err := f.compare(text, l.patterns()); err != nil {
 			return false, err
 		}
 		if l.holds(text) {

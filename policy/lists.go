@@ -295,12 +295,14 @@ func (r *listReader) read(name string, limit int) listFile {
 	return f
 }
 
-func readListFile(name string, limit int) ([]byte, error) {
+// ReadRegular reads a file, but no more than a byte above the limit: who gets more than the limit was not given
+// all. What is no regular file is an error: a pipe would be waited for.
+func ReadRegular(name string, limit int) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() { // a pipe would be waited for
+	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is no regular file", name)
 	}
 	f, err := os.Open(name)
@@ -308,7 +310,11 @@ func readListFile(name string, limit int) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	return io.ReadAll(io.LimitReader(f, int64(limit)+1))
+}
+
+func readListFile(name string, limit int) ([]byte, error) {
+	data, err := ReadRegular(name, limit)
 	switch {
 	case err != nil:
 		return nil, err

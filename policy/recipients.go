@@ -251,11 +251,13 @@ func (d *decision) giveUp(why error) *Verdict {
 // maxNamed is how many recipients a step names.
 const maxNamed = 5
 
-// named are recipients for people. Clients make them up, so they are quoted.
-func named(list []string) string {
+func named(list []string) string { return Quoted(list, maxNamed) }
+
+// Quoted are the first n of some recipients, for people. Clients make them up, so they are quoted.
+func Quoted(list []string, n int) string {
 	var b strings.Builder
 	for i, a := range list {
-		if i == maxNamed {
+		if i == n {
 			fmt.Fprintf(&b, " and %d more", len(list)-i)
 			break
 		}

@@ -201,20 +201,7 @@ func explainRules(w io.Writer, version string, v *engine.EvidenceVerdict) {
 const maxAddresses = 20
 
 // addresses names recipients.
-func addresses(list []string) string {
-	var b strings.Builder
-	for i, a := range list {
-		if i == maxAddresses {
-			fmt.Fprintf(&b, " and %d more", len(list)-i)
-			break
-		}
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "%.100q", a)
-	}
-	return b.String()
-}
+func addresses(list []string) string { return policy.Quoted(list, maxAddresses) }
 
 func explainAction(w io.Writer, v *engine.EvidenceVerdict) {
 	fmt.Fprintf(w, "\nVerdict: %s%s", v.Action, forWhom(v))

@@ -18,8 +18,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -67,19 +65,7 @@ type want struct {
 
 // Read reads a case file. Errors name the file, and the line if one is wrong.
 func Read(name string) (*Case, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() { // a pipe would be waited for
-		return nil, fmt.Errorf("%s is no regular file", name)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	data, err := policy.ReadRegular(name, MaxFile)
 	if err != nil {
 		return nil, err
 	}

@@ -14,8 +14,8 @@
 //	POST   /v1/quarantine/{id}/rescan    what today's engines find; changes nothing
 //	DELETE /v1/quarantine/{id}           removes the message, keeps the record; ?by
 //	GET    /v1/exceptions                all exceptions, with their hits
-//	POST   /v1/exceptions                makes one: {"sender", "recipient", "sha256", "rule", "check", "owner",
-//	                                     "reason", "until": "2027-03-31", "by"}
+//	POST   /v1/exceptions                makes one: {"sender", "recipient", "sha256", "macros", "rule", "check",
+//	                                     "owner", "reason", "until": "2027-03-31", "by"}
 //	GET    /v1/exceptions/{id}           one exception
 //	PUT    /v1/exceptions/{id}           puts another in its place, as POST; its hits stay
 //	DELETE /v1/exceptions/{id}           removes it; ?by
@@ -120,7 +120,7 @@ func New(opt Options) http.Handler {
 	}
 	routes := []route{
 		{"GET /v1/quarantine", callTime, s.list},
-		{"GET /v1/quarantine/{id}", callTime, s.get},
+		{"GET /v1/quarantine/{id}", callTime, one(s.store.Get)},
 		{"GET /v1/quarantine/{id}/raw", rawTime, s.raw},
 		{"GET /v1/quarantine/{id}/evidence", callTime, s.evidence},
 		{"POST /v1/quarantine/{id}/release", releaseTime, s.release},
@@ -132,7 +132,7 @@ func New(opt Options) http.Handler {
 			{"GET /v1/exceptions", callTime, s.listExceptions},
 			{"POST /v1/exceptions", callTime, s.createException},
 			{"GET /v1/exceptions/log", callTime, s.exceptionLog},
-			{"GET /v1/exceptions/{id}", callTime, s.getException},
+			{"GET /v1/exceptions/{id}", callTime, one(s.exceptions.Get)},
 			{"PUT /v1/exceptions/{id}", callTime, s.updateException},
 			{"DELETE /v1/exceptions/{id}", callTime, s.deleteException},
 		}...)

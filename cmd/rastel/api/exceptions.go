@@ -91,19 +91,6 @@ func parseLogQuery(query string) (id string, limit int, err error) {
 	return id, limit, nil
 }
 
-func (s *server) getException(w http.ResponseWriter, r *http.Request) error {
-	id, err := itemID(r)
-	if err != nil {
-		return err
-	}
-	e, err := s.exceptions.Get(r.Context(), id)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, e)
-	return nil
-}
-
 func (s *server) createException(w http.ResponseWriter, r *http.Request) error {
 	req, err := s.decodeException(r.Body)
 	if err != nil {

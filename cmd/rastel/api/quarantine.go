@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -105,17 +106,20 @@ func itemID(r *http.Request) (string, error) {
 	return id, nil
 }
 
-func (s *server) get(w http.ResponseWriter, r *http.Request) error {
-	id, err := itemID(r)
-	if err != nil {
-		return err
+// one is a call that answers with what has the id in the path.
+func one[T any](get func(ctx context.Context, id string) (*T, error)) call {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, err := itemID(r)
+		if err != nil {
+			return err
+		}
+		v, err := get(r.Context(), id)
+		if err != nil {
+			return err
+		}
+		writeJSON(w, http.StatusOK, v)
+		return nil
 	}
-	it, err := s.store.Get(r.Context(), id)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, it)
-	return nil
 }
 
 // evidence sends the record of a message as it was stored.
