@@ -12,7 +12,6 @@ import (
 	"rastel/policy"
 	"rastel/policy/engine"
 	"rastel/policy/exceptions"
-	"rastel/sanitize/eml"
 	"rastel/scanners/office"
 )
 
@@ -59,21 +58,7 @@ func TestExceptionOfMacros(t *testing.T) {
 		t.Fatal(err)
 	}
 	decide := func(name string, content []byte, given policy.Given) (*policy.Verdict, []string) {
-		s := eml.NewSpool(eml.SpoolOptions{})
-		defer s.Close()
-		if _, err := s.Write(withDocument(name, content)); err != nil {
-			t.Fatal(err)
-		}
-		s.CloseWrite(nil)
-		run := b.set.Start(t.Context())
-		m, findings, err := eml.Parse(t.Context(), &eml.Envelope{}, s, eml.Limits{}, run.Add)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
-		run.Message(m)
-		report := run.Wait()
-		report.Merge(findings)
+		m, report := reported(t, b, withDocument(name, content))
 		var sums []string
 		for _, f := range report.Findings {
 			if f.Check == office.MacroHash {

@@ -15,6 +15,7 @@ import (
 
 	"rastel/policy"
 	"rastel/sanitize/eml"
+	"rastel/scanners"
 )
 
 const officeCorpus = "../../../shared/corpus/office"
@@ -79,21 +80,7 @@ func TestCorpusOfOffice(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Run(c.File, func(t *testing.T) {
-			s := eml.NewSpool(eml.SpoolOptions{})
-			defer s.Close()
-			if _, err := s.Write(withDocument(filepath.Base(c.File), content)); err != nil {
-				t.Fatal(err)
-			}
-			s.CloseWrite(nil)
-			run := b.set.Start(t.Context())
-			m, findings, err := eml.Parse(t.Context(), &eml.Envelope{}, s, eml.Limits{}, run.Add)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer m.Close()
-			run.Message(m)
-			report := run.Wait()
-			report.Merge(findings)
+			m, report := reported(t, b, withDocument(filepath.Base(c.File), content))
 			macro := false
 			for _, f := range report.Findings {
 				macro = macro || f.Check == "office/macro"
@@ -109,4 +96,25 @@ func TestCorpusOfOffice(t *testing.T) {
 			}
 		})
 	}
+}
+
+// reported is a message, and what all scanners say of it.
+func reported(t *testing.T, b *built, raw []byte) (*eml.Message, scanners.Report) {
+	t.Helper()
+	s := eml.NewSpool(eml.SpoolOptions{})
+	t.Cleanup(func() { s.Close() })
+	if _, err := s.Write(raw); err != nil {
+		t.Fatal(err)
+	}
+	s.CloseWrite(nil)
+	run := b.set.Start(t.Context())
+	m, findings, err := eml.Parse(t.Context(), &eml.Envelope{}, s, eml.Limits{}, run.Add)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	run.Message(m)
+	report := run.Wait()
+	report.Merge(findings)
+	return m, report
 }

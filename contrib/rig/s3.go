@@ -50,7 +50,7 @@ func StartS3() (_ *S3, err error) {
 
 // Start starts a server that was killed, at the address that it had, and waits until it answers.
 func (s *S3) Start() (err error) {
-	cmd := exec.Command(versitygw(), "--port", s.Addr, "--access", S3Access, "--secret", S3Secret, "--quiet",
+	cmd := exec.Command(S3Program(), "--port", s.Addr, "--access", S3Access, "--secret", S3Secret, "--quiet",
 		"posix", "--sidecar", filepath.Join(s.dir, "meta"), filepath.Join(s.dir, "root"))
 	log := filepath.Join(s.dir, "log")
 	if s.proc, err = startProcess(cmd, log); err != nil {
@@ -81,8 +81,8 @@ func (s *S3) Stop() error {
 	return os.RemoveAll(s.dir)
 }
 
-// versitygw finds the program; empty: there is none.
-func versitygw() string {
+// S3Program finds versitygw; empty: there is none.
+func S3Program() string {
 	places := []string{os.Getenv("RASTEL_VERSITYGW"), "versitygw"}
 	if out, err := exec.Command("go", "env", "GOPATH").Output(); err == nil {
 		places = append(places, filepath.Join(strings.TrimSpace(string(out)), "bin", "versitygw"))
@@ -96,7 +96,7 @@ func versitygw() string {
 }
 
 func missingS3() []string {
-	if versitygw() == "" {
+	if S3Program() == "" {
 		return []string{"versitygw: contrib/test -install"}
 	}
 	return nil

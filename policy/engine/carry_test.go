@@ -46,15 +46,9 @@ func splitWorld(t *testing.T, text string, change func(*engine.Options)) *world 
 // judgeFor gives the verdict about a message for these recipients.
 func (w *world) judgeFor(t *testing.T, raw string, to ...string) *policy.Verdict {
 	t.Helper()
-	s := eml.NewSpool(eml.SpoolOptions{})
-	defer s.Close()
-	if _, err := io.WriteString(s, raw); err != nil {
-		t.Fatal(err)
-	}
-	s.CloseWrite(nil)
 	env := envelope()
 	env.Recipients = to
-	v, err := w.Judge(t.Context(), env, s)
+	v, err := w.Judge(t.Context(), env, spool(t, raw))
 	if err != nil {
 		t.Fatalf("Judge(%.100q): %v", raw, err)
 	}
@@ -343,13 +337,7 @@ rules:
 // noticeOf is a message, and its text.
 func noticeOf(t *testing.T, raw string) (*eml.Message, string) {
 	t.Helper()
-	s := eml.NewSpool(eml.SpoolOptions{})
-	t.Cleanup(func() { s.Close() })
-	if _, err := io.WriteString(s, raw); err != nil {
-		t.Fatal(err)
-	}
-	s.CloseWrite(nil)
-	m, findings, err := eml.Parse(t.Context(), &eml.Envelope{}, s, eml.Limits{}, nil)
+	m, findings, err := eml.Parse(t.Context(), &eml.Envelope{}, spool(t, raw), eml.Limits{}, nil)
 	if err != nil || len(findings) > 0 {
 		t.Fatalf("Parse: %v, %v", findings, err)
 	}

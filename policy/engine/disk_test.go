@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 	"rastel/policy"
 	"rastel/policy/quarantine"
-	"rastel/sanitize/eml"
 )
 
 // A quarantine that cannot take anything, whatever the reason: what is to be held is refused for now, what is
@@ -67,13 +65,7 @@ func TestQuarantineThatCannotTakeAnythingIsForWhatIsHeldOnly(t *testing.T) {
 // refused is judge for what may end with an error, which milter answers with a 4xx.
 func (w *world) refused(t *testing.T, raw string) (*policy.Verdict, error) {
 	t.Helper()
-	s := eml.NewSpool(eml.SpoolOptions{})
-	defer s.Close()
-	if _, err := io.WriteString(s, raw); err != nil {
-		t.Fatal(err)
-	}
-	s.CloseWrite(nil)
-	return w.Judge(t.Context(), envelope(), s)
+	return w.Judge(t.Context(), envelope(), spool(t, raw))
 }
 
 // fill writes until there is no room.

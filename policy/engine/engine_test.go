@@ -97,15 +97,22 @@ func envelope() *eml.Envelope {
 	return &eml.Envelope{QueueID: "Q1", Sender: "ann@example.org", Recipients: []string{"bob@example.net"}}
 }
 
-// judge gives the verdict about a message and what would be delivered of it.
-func (w *world) judge(t *testing.T, raw string) (*policy.Verdict, string) {
+// spool has a whole message.
+func spool(t *testing.T, raw string) *eml.Spool {
 	t.Helper()
 	s := eml.NewSpool(eml.SpoolOptions{})
-	defer s.Close()
+	t.Cleanup(func() { s.Close() })
 	if _, err := io.WriteString(s, raw); err != nil {
 		t.Fatal(err)
 	}
 	s.CloseWrite(nil)
+	return s
+}
+
+// judge gives the verdict about a message and what would be delivered of it.
+func (w *world) judge(t *testing.T, raw string) (*policy.Verdict, string) {
+	t.Helper()
+	s := spool(t, raw)
 	v, err := w.Judge(t.Context(), envelope(), s)
 	if err != nil {
 		t.Fatalf("Judge(%.100q): %v", raw, err)

@@ -3,7 +3,6 @@ package engine_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -100,12 +99,7 @@ func TestEvidenceNamesRecipients(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorld(t, quarantine.Config{}, func(opt *engine.Options) { opt.Policy = func() *policy.Policy { return p } })
-	s := eml.NewSpool(eml.SpoolOptions{})
-	defer s.Close()
-	if _, err := io.WriteString(s, "Subject: s\r\n\r\nx\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	s.CloseWrite(nil)
+	s := spool(t, "Subject: s\r\n\r\nx\r\n")
 	x, err := w.Examine(t.Context(), &eml.Envelope{Client: netip.MustParseAddr("192.0.2.1"), Recipients: []string{"bob@example.net", "eve@example.net"}}, s)
 	if err != nil {
 		t.Fatal(err)

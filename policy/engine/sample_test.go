@@ -182,11 +182,7 @@ func TestSamplesAreAShare(t *testing.T) {
 
 func parsed(t *testing.T, raw string) *eml.Message {
 	t.Helper()
-	s := eml.NewSpool(eml.SpoolOptions{})
-	t.Cleanup(func() { s.Close() })
-	s.Write([]byte(raw))
-	s.CloseWrite(nil)
-	m, _, err := eml.Parse(t.Context(), envelope(), s, eml.Limits{}, func(*eml.Part) {})
+	m, _, err := eml.Parse(t.Context(), envelope(), spool(t, raw), eml.Limits{}, func(*eml.Part) {})
 	if err != nil {
 		t.Fatal(err)
 	}

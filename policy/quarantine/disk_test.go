@@ -34,6 +34,18 @@ func TestHoldWithoutInodesLeavesNothingHalf(t *testing.T) {
 	if full == 0 || len(held) == 0 {
 		t.Fatalf("%d held, %d refused; want some of both", len(held), full)
 	}
+	items := s.wantItems(t, held)
+	for _, it := range items[:3] { // as many as the directories of another message may need
+		if err := s.Delete(t.Context(), it.ID, ""); err != nil {
+			t.Fatalf("Delete without inodes: %v", err)
+		}
+	}
+	s.hold(t, message)
+}
+
+// wantItems wants these messages by their ids, no other ones, and gives their items.
+func (s *setup) wantItems(t *testing.T, held map[string]string) []quarantine.Item {
+	t.Helper()
 	items, err := s.List(t.Context(), quarantine.Filter{Limit: 1000})
 	if err != nil || len(items) != len(held) {
 		t.Errorf("List = %d items, %v; want the %d held", len(items), err, len(held))
@@ -42,12 +54,7 @@ func TestHoldWithoutInodesLeavesNothingHalf(t *testing.T) {
 		s.wantRaw(t, it.ID, held[it.ID])
 	}
 	s.wantOnly(t, len(held))
-	for _, it := range items[:3] { // as many as the directories of another message may need
-		if err := s.Delete(t.Context(), it.ID, ""); err != nil {
-			t.Fatalf("Delete without inodes: %v", err)
-		}
-	}
-	s.hold(t, message)
+	return items
 }
 
 // wantOnly wants files of so many messages, and nothing in tmp/.

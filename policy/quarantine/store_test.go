@@ -392,16 +392,7 @@ func TestHoldOnAFullDiskLeavesNothingHalf(t *testing.T) {
 	if full == 0 || len(held) == 0 {
 		t.Fatalf("%d held, %d refused; want some of both", len(held), full)
 	}
-	items, err := s.List(t.Context(), quarantine.Filter{Limit: 1000})
-	if err != nil || len(items) != len(held) {
-		t.Errorf("List = %d items, %v; want the %d held", len(items), err, len(held))
-	}
-	for _, it := range items {
-		s.wantRaw(t, it.ID, held[it.ID])
-	}
-	if files := s.blobFiles(t); len(files) != len(held) {
-		t.Errorf("%d files for %d items", len(files), len(held))
-	}
+	items := s.wantItems(t, held)
 	// It recovers by itself once there is room.
 	if err := s.Delete(t.Context(), items[0].ID, ""); err != nil {
 		t.Fatalf("Delete on a full disk: %v", err)

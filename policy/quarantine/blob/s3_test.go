@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"rastel/contrib/rig"
 	"rastel/policy/quarantine"
 	"rastel/policy/quarantine/blob"
 	"rastel/policy/quarantine/quarantinetest"
@@ -45,17 +46,11 @@ func versitygw(t *testing.T) string {
 	if os.Getenv("RASTEL_E2E") != "1" {
 		t.Skip("needs versitygw, an S3 server: run contrib/test, or set RASTEL_E2E=1")
 	}
-	places := []string{os.Getenv("RASTEL_VERSITYGW"), "versitygw"}
-	if out, err := exec.Command("go", "env", "GOPATH").Output(); err == nil {
-		places = append(places, filepath.Join(strings.TrimSpace(string(out)), "bin", "versitygw"))
+	name := rig.S3Program()
+	if name == "" {
+		t.Fatal("versitygw is not installed: contrib/test -install")
 	}
-	for _, p := range places {
-		if name, err := exec.LookPath(p); p != "" && err == nil {
-			return name
-		}
-	}
-	t.Fatal("versitygw is not installed: contrib/test -install")
-	return ""
+	return name
 }
 
 func startS3(t *testing.T, secure bool) *s3Server {

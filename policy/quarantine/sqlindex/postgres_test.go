@@ -1,6 +1,7 @@
 package sqlindex_test
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"os"
@@ -72,13 +73,9 @@ func TestPostgresIndex(t *testing.T) {
 	})
 }
 
-func TestPostgresExceptions(t *testing.T) {
-	p := startPostgres(t)
-	testExceptions(t, func() *sqlindex.Index {
-		x := openPostgres(t, database(t, p, "postgres"))
-		t.Cleanup(func() { x.Close() })
-		return x
-	})
+// connect is a connection of our own to the server.
+func connect(t *testing.T, p *rig.Postgres) *pgx.Conn {
+	t.Helper()
 	conf, err := pgx.ParseConfig(p.URL("postgres"))
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +85,18 @@ func TestPostgresExceptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context())
+	t.Cleanup(func() { conn.Close(context.WithoutCancel(t.Context())) })
+	return conn
+}
+
+func TestPostgresExceptions(t *testing.T) {
+	p := startPostgres(t)
+	testExceptions(t, func() *sqlindex.Index {
+		x := openPostgres(t, database(t, p, "postgres"))
+		t.Cleanup(func() { x.Close() })
+		return x
+	})
+	conn := connect(t, p)
 	for _, statement := range []string{"DELETE FROM exception_log", "UPDATE exception_log SET changed_by = 'nobody'", "TRUNCATE exception_log"} {
 		if _, err := conn.Exec(t.Context(), statement); err == nil || !strings.Contains(err.Error(), "only added to") {
 			t.Errorf("%s: %v", statement, err)
@@ -189,16 +197,7 @@ func TestPostgresComesLater(t *testing.T) {
 func TestPostgresMakesItsIndexes(t *testing.T) {
 	p := startPostgres(t)
 	cfg := database(t, p, "postgres")
-	conf, err := pgx.ParseConfig(p.URL("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf.Password = rig.PostgresPassword
-	conn, err := pgx.ConnectConfig(t.Context(), conf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(t.Context())
+	conn := connect(t, p)
 	for _, before := range []string{"", "DROP INDEX items_text_trgm", "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'items_sender_trgm'::regclass"} {
 		if _, err := conn.Exec(t.Context(), before); err != nil {
 			t.Fatal(err)
